@@ -1,0 +1,1 @@
+"""Galaxy spectra companion: models, data and measurements behind the notebooks."""

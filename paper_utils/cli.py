@@ -1,0 +1,202 @@
+"""The command line: `companion reproduce`, `scoreboard`, `data`, `lab` and `publish`.
+
+Heavy libraries are imported inside the commands, so that `companion --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from paper_utils import paths
+from paper_utils.errors import CompanionError, DataError, ProfileError, unknown
+
+commands = typer.Typer(
+    help="Five machine-learning studies of galaxy spectra, regenerated from one mock sky.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_commands = typer.Typer(help="The data behind the studies: what exists, how to get it, is your file usable.")
+commands.add_typer(data_commands, name="data", no_args_is_help=True)
+
+
+class Profile(StrEnum):
+    smoke, quick, paper = "smoke", "quick", "paper"
+
+
+class Device(StrEnum):
+    auto, cpu, cuda = "auto", "cpu", "cuda"
+
+
+Studies = Annotated[list[str] | None, typer.Argument(metavar="[NN]...", help="Notebooks, such as 01; all by default.")]
+
+
+def app(arguments: list[str] | None = None) -> None:
+    """Run the command line; what the reader can mend is one line on stderr and exit status 2."""
+    try:
+        commands(arguments)
+    except CompanionError as error:
+        print(f"companion: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+@commands.command()
+def reproduce(
+    studies: Studies = None,
+    profile: Annotated[
+        Profile, typer.Option(help="How much: seconds, minutes, or the published sizes.")
+    ] = Profile.quick,
+    output: Annotated[Path, typer.Option(help="Folder for executed notebooks and results.")] = paths.OUTPUT,
+    data: Annotated[list[str] | None, typer.Option(metavar="NN=PATH", help="Run a study on your file.")] = None,
+    weights: Annotated[
+        list[str] | None, typer.Option(metavar="NN=DIR", help="Use trained models, do not train.")
+    ] = None,
+    device: Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU when there is one.")] = Device.auto,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, help="Notebooks to run at the same time.")] = 1,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Run again what is finished already.")] = False,
+) -> None:
+    """Run the notebooks and set what they find beside what the papers publish.
+
+    What is finished with the same code, parameters and data is not run again. Exit status 1 when a notebook failed.
+    """
+    from paper_utils import notebooks, report
+
+    chosen = [name.zfill(2) for name in studies] if studies else [path.name[:2] for path in paths.notebooks()]
+    if not chosen:
+        raise ProfileError(f"no notebooks in {paths.NOTEBOOKS}.")
+    data_of, weights_of = _by_study("--data", data, chosen), _by_study("--weights", weights, chosen)
+    jobs_to_do = []
+    for study in dict.fromkeys(chosen):
+        common = {"device": str(device), "seed": seed}
+        common |= {"DATA": str(data_of[study])} if study in data_of else {}
+        common |= {"weights": str(weights_of[study])} if study in weights_of else {}
+        jobs_to_do.append(notebooks.plan(study, str(profile), output, **common))
+    for study, path in data_of.items():
+        report.note(f"data for study {study}: {_check(study, path)}")
+    outcomes = report.run_with_progress(jobs_to_do, workers=jobs, fresh=fresh)
+    report.summary(outcomes)
+    if any(outcome.failure for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+@commands.command()
+def scoreboard(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    results: Annotated[Path, typer.Option(help="Folder of results: figures/ or an --output.")] = paths.FIGURES,
+) -> None:
+    """Print every published number, table and figure beside ours."""
+    from paper_utils import claims, report
+
+    if not results.is_dir():
+        raise ProfileError(f"{results} is not a folder. Give --results a folder that `companion reproduce` wrote.")
+    rows = claims.scoreboard(results)
+    if as_json:
+        import json
+
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+    else:
+        report.scoreboard(rows)
+
+
+@data_commands.command("list")
+def data_list() -> None:
+    """List the data sets that the studies used, with sizes, licences and how to get each."""
+    from paper_utils import report
+
+    report.sources(report.read_sources())
+
+
+@data_commands.command("get")
+def data_get(name: Annotated[str, typer.Argument(help="A name from `companion data list`.")]) -> None:
+    """Download a data set whose address and checksum are pinned; for the others, say how to get them."""
+    from paper_utils import report
+
+    sources = {source["name"]: source for source in report.read_sources()}
+    if name not in sources:
+        raise unknown("data set is called", name, sources)
+    source = sources[name]
+    if not source["url"]:
+        report.note(f"{name} has no pinned download. {source['how_to_get']}")
+        return
+    import pooch
+
+    try:
+        path = pooch.retrieve(source["url"], known_hash=source["sha256"], path=paths.CACHE / name, progressbar=True)
+    except (OSError, ValueError) as error:  # no connection; a checksum that differs
+        raise DataError(
+            f"the download failed ({' '.join(str(error).split())})",
+            remedy="Try again; if it goes on, the file has changed at its source, so tell us.",
+            source=source["url"],
+        ) from None
+    report.note(f"{name} is at {path}")
+
+
+@data_commands.command("check")
+def data_check(
+    study: Annotated[str, typer.Argument(metavar="NN", help="The study that should use the file.")],
+    path: Annotated[Path, typer.Argument(help="Your file.")],
+) -> None:
+    """Say whether a study can use your file and, if not, which row is wrong and how to mend it."""
+    print(_check(study.zfill(2), path))
+
+
+@commands.command()
+def lab() -> None:
+    """Open the notebooks in JupyterLab."""
+    import os
+
+    os.execv(sys.executable, [sys.executable, "-m", "jupyter", "lab", f"--notebook-dir={paths.NOTEBOOKS}"])
+
+
+@commands.command()
+def publish(
+    studies: Studies = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Also those whose committed outputs are up to date.")] = False,
+) -> None:
+    """Renew the committed outputs: notebooks as they stand, their figures, and the scoreboard (for developers)."""
+    from paper_utils import publish as publishing
+    from paper_utils import report
+
+    chosen = [paths.notebook(name.zfill(2)) for name in studies] if studies else paths.notebooks()
+    todo = [notebook for notebook in chosen if fresh or publishing.stale(notebook)]
+    outcomes = report.run_with_progress([publishing.default_job(notebook) for notebook in todo], workers=1, fresh=True)
+    for outcome in outcomes:
+        if not outcome.failure:
+            publishing.publish(outcome.job)
+    publishing.write_scoreboard()
+    report.summary(outcomes)
+    report.note(f"{len(chosen) - len(todo)} of {len(chosen)} notebooks were up to date; the scoreboard is renewed.")
+    if any(outcome.failure for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _by_study(option: str, given: list[str] | None, chosen: list[str]) -> dict[str, Path]:
+    """The NN=PATH values of an option by study; notebooks run in another folder, so paths are made absolute."""
+    found = {}
+    for text in given or ():
+        study, equals, path = text.partition("=")
+        study = study.zfill(2)
+        if not equals or not path:
+            raise ProfileError(f"{option} {text!r} is not of the form NN=PATH, such as {option} 01=my_file.h5.")
+        if study not in chosen:
+            raise ProfileError(f"{option} {text}: study {study} is not among those to run ({', '.join(chosen)}).")
+        found[study] = Path(path).expanduser().absolute()
+        if not found[study].exists():
+            raise ProfileError(f"{option} {text}: {found[study]} does not exist.")
+    return found
+
+
+def _check(study: str, path: Path) -> object:
+    from paper_utils.data import check_file
+
+    return check_file(study, path)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,50 @@
+"""The errors that a reader of the companion may meet, each with what is wrong and how to mend it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class CompanionError(Exception):
+    """Any failure that the reader can mend; the command line shows it without a traceback."""
+
+
+class DataError(CompanionError):
+    """Input data that cannot be used.
+
+    Parameters
+    ----------
+    problem : what is wrong, in one clause.
+    remedy : how to mend it, in one sentence.
+    source : the file (or container) at fault.
+    row : the first offending entry: an object id, row number, wavelength bin or column name.
+    """
+
+    def __init__(self, problem: str, *, remedy: str, source: object = None, row: object = None):
+        where = ", ".join(
+            part for part in (str(source) if source is not None else "", f"{row}" if row is not None else "") if part
+        )
+        super().__init__(f"{where + ': ' if where else ''}{problem}. {remedy}")
+        self.problem, self.remedy, self.source, self.row = problem, remedy, source, row
+
+
+class ProfileError(CompanionError):
+    """A profile, parameter or claim id that does not exist or does not fit."""
+
+
+class WeightsError(CompanionError):
+    """Saved weights that do not fit the model that asks for them."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> ProfileError:
+    """The error for a name that does not exist, with the names nearest to it (or all, when they are few)."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if near:
+        hint = f"Did you mean {' or '.join(near)}?"
+    elif len(known) > 12:
+        hint = f"There are {len(known)}, from {known[0]} to {known[-1]}."
+    else:
+        hint = f"There is {', '.join(known) or 'none yet'}."
+    return ProfileError(f"no {kind} {name!r}. {hint}")

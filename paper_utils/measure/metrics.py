@@ -1,0 +1,57 @@
+"""How good is a reconstruction: the papers' figures of merit, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def chi2(reconstructed: ArrayLike, model: ArrayLike, uncertainty: float = 0.1) -> NDArray:
+    """Mean chi^2 per wavelength of each spectrum, both uncertain by 10 %: Rissaki+ 2023 eq. 6. (N, L), (N, L) -> (N,).
+
+    Fluxes are linear. Where both are zero the term is zero: nothing differs there.
+    """
+    rec, mod = np.asarray(reconstructed, float), np.asarray(model, float)
+    variance = uncertainty**2 * (rec**2 + mod**2)
+    return np.divide((rec - mod) ** 2, variance, out=np.zeros_like(variance), where=variance > 0).mean(-1)
+
+
+def chi2_of_factor(alpha: ArrayLike, uncertainty: float = 0.1) -> NDArray:
+    """chi^2 of a spectrum that is wrong by one factor, S_rec = alpha S_mod (Rissaki+ 2023, Sec. 4)."""
+    alpha = np.asarray(alpha, float)
+    return (1 - alpha) ** 2 / (uncertainty**2 * (1 + alpha**2))
+
+
+def factor_interval(limit: float = 5.0, uncertainty: float = 0.1) -> tuple[float, float]:
+    """The factors alpha for which `chi2_of_factor` is below `limit`: roots of (1 - c) a^2 - 2 a + (1 - c), c = limit sigma^2."""
+    a = 1 - limit * uncertainty**2
+    root = np.sqrt(1 - a**2)
+    return float((1 - root) / a), float((1 + root) / a)
+
+
+def amse(reconstructed: ArrayLike, model: ArrayLike) -> NDArray:
+    """Mean squared error of each spectrum in the space of its arguments. (N, L), (N, L) -> (N,)."""
+    return ((np.asarray(reconstructed, float) - np.asarray(model, float)) ** 2).mean(-1)
+
+
+def bootstrap(
+    values: ArrayLike,
+    statistic: Callable[..., NDArray] = np.mean,
+    level: float = 0.68,
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile interval of statistic(values, axis=-1) over resampled objects. values (N,)."""
+    values = np.asarray(values)
+    index = np.random.default_rng(seed).integers(0, len(values), (n_resamples, len(values)))
+    return tuple(np.quantile(statistic(values[index], axis=-1), [(1 - level) / 2, (1 + level) / 2]).tolist())
+
+
+def coverage(truth: ArrayLike, mean: ArrayLike, std: ArrayLike, levels: ArrayLike) -> NDArray:
+    """Share of truths inside the central Gaussian interval of each level (K,) -> (K,). Calibrated: equal to the level."""
+    from scipy.stats import norm
+
+    sigma = np.abs(np.asarray(truth) - np.asarray(mean)) / np.asarray(std)
+    return np.array([(sigma <= norm.ppf((1 + level) / 2)).mean() for level in np.atleast_1d(levels)])

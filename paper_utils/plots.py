@@ -1,0 +1,263 @@
+"""Figures. Each `plot_*` draws what it is given and returns the figure; computing and saving happen elsewhere.
+
+One look for all notebooks: `use_style()` once, Okabe & Ito's colour-blind safe colours by role.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+from numpy.typing import NDArray
+
+# Okabe & Ito (2008). The same thing has the same colour in every notebook.
+BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, GREY = (
+    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#7F7F7F",
+)  # fmt: skip
+TRUTH, MODEL, PHOTOMETRY, BASELINE = VERMILION, BLUE, GREEN, GREY
+WIDTH = 7.2  # inches: a page's width
+WAVE_LABEL = "Rest-frame wavelength [µm]"
+FLUX_LABEL = r"$F_\nu$ [per unit $L_{\rm bol}$]"
+
+
+def use_style() -> None:
+    """Set matplotlib's defaults for the session."""
+    plt.rcParams.update(
+        {
+            "figure.figsize": (WIDTH, 3.4),
+            "figure.constrained_layout.use": True,
+            "figure.dpi": 90,
+            "font.size": 9,
+            "axes.titlesize": 9,
+            "axes.grid": True,
+            "grid.alpha": 0.25,
+            "grid.linewidth": 0.5,
+            "legend.frameon": False,
+            "legend.fontsize": 8,
+            "lines.linewidth": 1.3,
+            "xtick.direction": "in",
+            "ytick.direction": "in",
+            "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, GREY]),
+        }
+    )
+
+
+def label_micron(ax: Axes, ticks: Sequence[float]) -> None:
+    """Plain numbers on a logarithmic wavelength axis."""
+    ax.set_xscale("log")
+    ax.set_xticks(list(ticks), labels=[f"{tick:g}" for tick in ticks])
+    ax.set_xticks([], minor=True)
+
+
+def plot_seds(wave_um: NDArray, groups: Mapping[str, NDArray], bands_um: NDArray | None = None) -> Figure:
+    """Some spectra F_nu (n, L) of each group, and where the photometric bands lie."""
+    fig, axes = plt.subplots(1, len(groups), figsize=(WIDTH, 2.6), sharey=True)
+    for ax, (name, flux) in zip(np.atleast_1d(axes), groups.items(), strict=True):
+        ax.plot(wave_um, flux.T, lw=0.8, alpha=0.8)
+        ax.axvspan(5, 35, color=GREY, alpha=0.15, lw=0)
+        if bands_um is not None:
+            ax.plot(bands_um, np.full(len(bands_um), 0.03), "|", color="k", ms=6, transform=ax.get_xaxis_transform())
+        ax.set(title=name, yscale="log", ylim=(1e-6, 1e2), xlim=(0.03, 3000), xlabel=WAVE_LABEL)
+        label_micron(ax, [0.1, 1, 10, 100, 1000])
+    np.atleast_1d(axes)[0].set_ylabel(FLUX_LABEL)
+    return fig
+
+
+def plot_reconstructions(
+    wave_um: NDArray,
+    truth: NDArray,
+    reconstructed: NDArray,
+    bands_um: NDArray,
+    photometry: NDArray,
+    chi2: NDArray | None = None,
+    *,
+    n_columns: int = 4,
+    focus: bool = False,
+) -> Figure:
+    """Simulated (red) and reconstructed (blue) spectra with the photometry (green), as the paper's Figs. 5-9.
+
+    truth, reconstructed (n, L) and photometry (n, m) are F_nu. `focus` shows 5-35 um alone (the paper's Fig. 7); else the
+    photometry's whole range with the reconstruction in 5-35 um. Values that are not positive, which a model of linear flux
+    may give, leave gaps.
+    """
+    mid = (wave_um >= 5) & (wave_um <= 35)
+    n_rows = -(-len(truth) // n_columns)
+    fig, axes = plt.subplots(n_rows, n_columns, figsize=(WIDTH, 1.5 * n_rows + 0.5), sharex=True, squeeze=False)
+    for i, ax in enumerate(axes.flat[: len(truth)]):
+        shown = mid if focus else wave_um > 0
+        ax.plot(wave_um[shown], truth[i, shown], color=TRUTH, label="simulated")
+        positive = np.where(reconstructed[i] > 0, reconstructed[i], np.nan)
+        ax.plot(wave_um[mid], positive[mid], color=MODEL, ls="--", label="reconstructed")
+        ax.plot(bands_um, photometry[i], "o", ms=2.5, color=PHOTOMETRY, label="photometry", zorder=3)
+        ax.set_yscale("log")
+        if chi2 is not None:
+            ax.text(0.97, 0.04, rf"$\chi^2$ = {chi2[i]:.1f}", transform=ax.transAxes, ha="right", fontsize=7)
+        if focus:
+            label_micron(ax, [5, 10, 20, 35])
+            ax.set_xlim(4.7, 37)
+            # Limits from the truth: a stray point of a poor model must not flatten all the rest.
+            low, high = truth[i, mid].min(), truth[i, mid].max()
+            ax.set_ylim(low / 2, high * 2)
+        else:
+            label_micron(ax, [0.1, 1, 10, 100])
+            ax.set_xlim(0.045, 200)
+            low, high = np.nanmin(photometry[i]), truth[i].max()
+            ax.set_ylim(max(low, high * 1e-6) / 3, high * 3)
+        ax.tick_params(labelsize=7)
+    for ax in axes.flat[len(truth) :]:
+        ax.remove()
+    axes[0, 0].legend(loc="upper left", bbox_to_anchor=(0, 1.32), ncols=3)
+    fig.supxlabel(WAVE_LABEL, fontsize=9)
+    fig.supylabel(FLUX_LABEL, fontsize=9)
+    return fig
+
+
+def plot_chi2_histogram(chi2: NDArray, limit: float = 5.0, below_only: bool = False) -> Figure:
+    """Histogram of eq. 6 over galaxies: all, on a logarithmic axis (Fig. 3), or those below the limit (Fig. 4)."""
+    fig, ax = plt.subplots(figsize=(0.6 * WIDTH, 2.6))
+    if below_only:
+        shown = chi2[chi2 < limit]
+        ax.hist(shown, np.arange(0, limit + 0.25, 0.25), color=MODEL)
+        ax.set_title(rf"{len(shown)} of {len(chi2)} galaxies with $\chi^2$ < {limit:g}")
+    else:
+        edges = np.geomspace(min(chi2.min(), 0.1), max(chi2.max(), 10) * 1.01, 30)
+        ax.hist(chi2, edges, color=MODEL)
+        ax.axvline(limit, color=TRUTH, ls="--", label=rf"$\chi^2$ = {limit:g}")
+        ax.set_xscale("log")
+        ax.legend()
+    ax.set(xlabel=r"$\chi^2$ in 5–35 µm (eq. 6)", ylabel="galaxies")
+    return fig
+
+
+def plot_losses(histories: Mapping[str, Mapping[str, list]], key: str, ylabel: str, log: bool = True) -> Figure:
+    """Loss against step of several trainings."""
+    fig, ax = plt.subplots(figsize=(WIDTH, 2.6))
+    for (name, history), style in zip(histories.items(), ["-", "--", ":", "-."] * 3, strict=False):
+        ax.plot(history["step"], history[key], ls=style, label=name)
+    ax.set(xlabel="training step", ylabel=ylabel)
+    if log:
+        ax.set_yscale("log")
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return fig
+
+
+def plot_scores(scores: Mapping[str, tuple[float, tuple[float, float]]], highlight: Sequence[str], published: float) -> Figure:
+    """Share of test galaxies with chi2 < 5 [%] by method, with 68 % intervals; `highlight` are the paper's methods."""
+    names = sorted(scores, key=lambda name: scores[name][0])
+    values = np.array([scores[name][0] for name in names])
+    low, high = np.array([scores[name][1] for name in names]).T
+    fig, ax = plt.subplots(figsize=(WIDTH, 0.24 * len(names) + 0.8))
+    ax.barh(names, values, xerr=[values - low, high - values], color=[MODEL if n in highlight else BASELINE for n in names])
+    ax.axvline(published, color=TRUTH, ls="--", label=f"published logGLO, {published:g} %")
+    ax.set(xlabel=r"test galaxies with $\chi^2$ < 5 [%]", xlim=(0, 100))
+    ax.grid(axis="y", visible=False)
+    ax.legend(loc="lower right")
+    return fig
+
+
+def plot_curves(
+    x: Sequence, curves: Mapping[str, NDArray], xlabel: str, ylabel: str, intervals: Mapping[str, NDArray] | None = None
+) -> Figure:
+    """Scores against a condition (redshift, noise, bands left out); `intervals` (2, n) as error bars."""
+    fig, ax = plt.subplots(figsize=(0.75 * WIDTH, 2.8))
+    at = np.arange(len(x)) if isinstance(x[0], str) else np.asarray(x, float)
+    for (name, values), marker in zip(curves.items(), "osD^vP", strict=False):
+        error = None if intervals is None else np.abs(np.asarray(intervals[name]) - np.asarray(values))
+        ax.errorbar(at, values, yerr=error, marker=marker, ms=4, capsize=2, label=name)
+    if isinstance(x[0], str):
+        ax.set_xticks(at, labels=x)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return fig
+
+
+def plot_true_against(truth: Mapping[str, NDArray], methods: Mapping[str, Mapping[str, NDArray]]) -> Figure:
+    """One panel per quantity and method: measured on the true spectrum (x) and on the reconstructed one (y)."""
+    fig, axes = plt.subplots(len(methods), len(truth), figsize=(WIDTH, 2.2 * len(methods)), squeeze=False)
+    for row, (name, values) in zip(axes, methods.items(), strict=True):
+        for ax, (quantity, x) in zip(row, truth.items(), strict=True):
+            y = values[quantity]
+            both = np.isfinite(x) & np.isfinite(y)
+            low, high = np.percentile(x[both], [0.5, 99.5])
+            ax.plot([low, high], [low, high], color="k", lw=0.8)
+            ax.plot(x, y, ".", ms=2.5, color=MODEL, alpha=0.6)
+            scatter = 1.4826 * np.median(np.abs((y - x)[both]))
+            ax.text(0.04, 0.96, f"{name}\nσ = {scatter:.2g}", transform=ax.transAxes, va="top", fontsize=7)
+            margin = 0.1 * (high - low)
+            ax.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))
+            ax.set(xlabel=f"{quantity}, true", ylabel="reconstructed")
+    return fig
+
+
+def plot_fork(panels: Mapping[str, tuple[NDArray, NDArray]], colour: NDArray, colour_label: str) -> Figure:
+    """The fork diagram of Spoon+ 2007: 6.2 um PAH equivalent width [um] against silicate strength S_9.7."""
+    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 2.7), sharex=True, sharey=True)
+    for ax, (name, (ew, silicate)) in zip(np.atleast_1d(axes), panels.items(), strict=True):
+        points = ax.scatter(np.clip(ew, 1e-3, None), silicate, c=colour, s=5, cmap="cividis", vmin=0, vmax=1)
+        ax.set(title=name, xscale="log", xlabel="6.2 µm PAH equivalent width [µm]")
+    np.atleast_1d(axes)[0].set_ylabel(r"silicate strength $S_{9.7}$")
+    fig.colorbar(points, ax=axes, label=colour_label)
+    return fig
+
+
+def plot_coverage(levels: NDArray, curves: Mapping[str, NDArray]) -> Figure:
+    """Share of truths inside the interval of each nominal level; a calibrated method follows the diagonal."""
+    fig, ax = plt.subplots(figsize=(0.5 * WIDTH, 3.0))
+    ax.plot([0, 1], [0, 1], color="k", lw=0.8)
+    for (name, values), marker in zip(curves.items(), "osD^", strict=False):
+        ax.plot(levels, values, marker=marker, ms=4, label=name)
+    ax.set(xlabel="nominal level of the interval", ylabel="share of truths inside", xlim=(0, 1), ylim=(0, 1))
+    ax.legend(loc="upper left")
+    return fig
+
+
+def plot_band(wave_um: NDArray, truth: NDArray, mean: NDArray, half: NDArray, names: Sequence[str] = ()) -> Figure:
+    """Reconstructions with their 68 % bands, log10 F_nu: truth, mean, half (n, L) over 5-35 um."""
+    fig, axes = plt.subplots(1, len(truth), figsize=(WIDTH, 2.2), sharex=True)
+    for i, ax in enumerate(np.atleast_1d(axes)):
+        ax.fill_between(wave_um, 10 ** (mean - half)[i], 10 ** (mean + half)[i], color=SKY, alpha=0.5, lw=0, label="68 % interval")
+        ax.plot(wave_um, 10 ** truth[i], color=TRUTH, label="truth")
+        ax.plot(wave_um, 10 ** mean[i], color=MODEL, ls="--", label="mean")
+        ax.set(yscale="log", title=names[i] if len(names) else "")
+        ax.tick_params(labelsize=7)
+        label_micron(ax, [5, 10, 20, 35])
+    np.atleast_1d(axes)[0].set_ylabel(FLUX_LABEL)
+    np.atleast_1d(axes)[0].legend(fontsize=6.5)
+    fig.supxlabel(WAVE_LABEL, fontsize=9)
+    return fig
+
+
+def plot_schematics() -> Figure:
+    """How a GAN (the paper's Fig. 1) and a GLO model (its Fig. 2) are trained."""
+    fig, axes = plt.subplots(2, 1, figsize=(WIDTH, 3.6))
+    gan = {
+        "random latent s\n~ N(0, 1)": (0.0, 0.15), "generator G": (0.25, 0.15), "artificial\nspectrum G(s)": (0.5, 0.15),
+        "real spectrum x": (0.5, 0.75), "critic D": (0.75, 0.45), "realness score": (1.0, 0.45),
+    }  # fmt: skip
+    glo = {
+        "learned latent $s_i$\non the sphere": (0.0, 0.2), "generator G": (0.3, 0.2), "spectrum G($s_i$)": (0.6, 0.2),
+        "its own real\nspectrum $x_i$": (0.6, 0.8), "loss\n$||G(s_i)-x_i||^2$": (1.0, 0.5),
+    }  # fmt: skip
+    for ax, title, boxes, arrows, feedback in (
+        (axes[0], "WGAN: two networks against each other", gan,
+         [(0, 1), (1, 2), (2, 4), (3, 4), (4, 5)], [(5, 4), (4, 1)]),
+        (axes[1], "GLO: one network and its latents, by gradient descent", glo,
+         [(0, 1), (1, 2), (2, 4), (3, 4)], [(4, 1), (1, 0)]),
+    ):  # fmt: skip
+        places = list(boxes.values())
+        for text, (x, y) in boxes.items():
+            ax.text(x, y, text, ha="center", va="center", fontsize=8, zorder=3)
+            ax.add_patch(FancyBboxPatch((x - 0.085, y - 0.16), 0.17, 0.32, boxstyle="round,pad=0.01", fc="#EAF2F8", ec=BLUE))
+        for pairs, style in ((arrows, {"color": "k"}), (feedback, {"color": VERMILION, "ls": "--"})):
+            bend = 0.0 if style["color"] == "k" else -0.35
+            for a, b in pairs:
+                arrow = {"arrowstyle": "->", "shrinkA": 26, "shrinkB": 26, "connectionstyle": f"arc3,rad={bend}", **style}
+                ax.annotate("", places[b], places[a], arrowprops=arrow)
+        ax.set(xlim=(-0.12, 1.12), ylim=(-0.1, 1.05), title=title)
+        ax.set_axis_off()
+    fig.text(0.99, 0.01, "dashed: gradients", ha="right", color=VERMILION, fontsize=8)
+    return fig

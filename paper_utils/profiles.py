@@ -1,0 +1,75 @@
+"""Profiles: how much of a study a notebook runs. `smoke` takes seconds, `quick` minutes, `paper` the published sizes.
+
+A profile is a top-level key of notebooks/profiles/NN.yaml; its keys are parameters of notebook NN.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+
+from paper_utils import paths
+from paper_utils.errors import ProfileError, unknown
+
+NAMES = ("smoke", "quick", "paper")
+
+
+def load(study: str, profile: str, folder: Path | None = None) -> dict[str, object]:
+    """Parameter values of one profile of one study.
+
+    Raises ProfileError for an unknown study or profile, a key that the notebook does not have as a parameter, or a
+    value whose type differs from that of the notebook's default.
+    """
+    import yaml
+
+    notebook = paths.notebook(study, folder)
+    file = notebook.parent / "profiles" / f"{study}.yaml"
+    try:
+        profiles = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ProfileError(f"{notebook.name} has no profiles: {file} does not exist.") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not text, or a date that does not exist
+        raise ProfileError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(profiles, dict) or profile not in profiles:
+        names = map(str, profiles) if isinstance(profiles, dict) else ()
+        raise unknown(f"profile in {file.name} is called", profile, names)
+    values = profiles[profile] or {}
+    if not isinstance(values, dict):
+        raise ProfileError(f"{file}, {profile}: expected `parameter: value` lines, found {values!r}")
+    defaults = parameters(notebook)
+    for key, value in values.items():
+        if key not in defaults:
+            raise unknown(f"parameter of {notebook.name} is called", str(key), defaults)
+        if not _fits(value, defaults[key]):
+            raise ProfileError(
+                f"{file}, {profile}: {key} is {value!r}, but the notebook's default is {defaults[key]!r}. "
+                f"Write a {type(defaults[key]).__name__} (YAML needs the point in 1.0e-4)."
+            )
+    return values
+
+
+def parameters(notebook: Path) -> dict[str, object]:
+    """Names and default values in the notebook's cell tagged `parameters`; empty when it has none."""
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        if "parameters" in cell["metadata"].get("tags", ()):
+            break
+    else:
+        return {}
+    found = {}
+    for statement in ast.parse("".join(cell["source"])).body:
+        target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
+        if isinstance(target, ast.Name) and statement.value is not None:
+            try:
+                found[target.id] = ast.literal_eval(statement.value)
+            except ValueError:
+                raise ProfileError(
+                    f"{notebook.name}: parameter {target.id} is not a literal. Derive values in the next cell."
+                ) from None
+    return found
+
+
+def _fits(value: object, default: object) -> bool:
+    if default is None or type(value) is type(default):
+        return True
+    return isinstance(default, float) and type(value) is int

@@ -1,0 +1,1 @@
+"""The mock universe: spectra, photometry and images with known truth."""

@@ -1,0 +1,135 @@
+"""Saved models: weights as safetensors beside a card in JSON, and a cache that never trains the same thing twice.
+
+A card says what the model is, what it was trained on, profile, seed, split, git commit, device, wall time, losses and
+the SHA-256 of the weights, so that a file from a GPU elsewhere can be judged, and refused where it does not fit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from paper_utils import paths, training
+from paper_utils.errors import WeightsError
+from paper_utils.hashes import commit as git_commit
+from paper_utils.hashes import file_hash
+
+Card = dict[str, Any]
+
+
+def trained(
+    name: str,
+    modules: Mapping[str, nn.Module],
+    train: Callable[[Path], dict[str, Any]],
+    *,
+    architecture: dict[str, Any],
+    settings: dict[str, Any],
+    data: dict[str, str],
+    profile: str,
+    device: str,
+    weights: str = "train",
+    cache: Path | None = None,
+) -> Card:
+    """Fill `modules` with trained weights: from `weights`, from the cache, or by training; returns the model's card.
+
+    Parameters
+    ----------
+    name : of the model within its study, as "logglo-50".
+    modules : what is saved, by name; filled in place.
+    train : called with the path of a checkpoint when nothing is cached; trains in place and returns the history of `fit`.
+    architecture : JSON values that decide the shapes; saved weights must have the same.
+    settings : JSON values of the training (epochs, learning rates, seed ...); another value trains again.
+    data : "library" and "split", content hashes of all the data and of the training ids. A model that was trained on the
+        same library but split otherwise has seen test galaxies, and is refused.
+    weights : "train", or a folder with `<name>.safetensors` and `<name>.json`.
+
+    Raises
+    ------
+    WeightsError : files missing, damaged (SHA-256), of another architecture or trained on this run's test data.
+    """
+    if weights != "train":
+        return load(Path(weights) / f"{name}.json", modules, architecture, data)
+    # The code that builds and trains the modules is part of the key: a changed model file trains again.
+    code = {inspect.getsourcefile(type(m)) for m in modules.values()} | {training.__file__}
+    key = {"architecture": architecture, "settings": settings, "data": data, "code": sorted(map(file_hash, map(Path, code)))}
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    folder = cache or paths.CACHE / "models"
+    card_file = folder / f"{name}-{digest}.json"
+    if card_file.exists():
+        return load(card_file, modules, architecture, data)
+    history = train(folder / f"{name}-{digest}.checkpoint")
+    card = {
+        "name": name,
+        "architecture": architecture,
+        "settings": settings,
+        "trained_on": data,
+        "profile": profile,
+        "device": device,
+        "torch": torch.__version__,
+        "commit": git_commit(),
+        "wall_s": round(history["wall_s"], 2),
+        "finished": history["finished"],
+        "history": history,
+    }
+    return save(card_file, modules, card) if history["finished"] else card
+
+
+def save(card_file: Path, modules: Mapping[str, nn.Module], card: Card) -> Card:
+    """Write weights, then the card that vouches for them: a card on disk always has its weights."""
+    tensors = {f"{part}.{k}": v.detach().cpu().contiguous() for part, m in modules.items() for k, v in m.state_dict().items()}
+    with paths.atomic(card_file.with_suffix(".safetensors")) as temporary:
+        save_file(tensors, temporary)
+        card = {**card, "sha256": hashlib.sha256(temporary.read_bytes()).hexdigest()}
+    with paths.atomic(card_file) as temporary:
+        temporary.write_text(json.dumps(card, indent=1))
+    return {**card, "file": str(card_file)}
+
+
+def load(card_file: Path, modules: Mapping[str, nn.Module], architecture: dict[str, Any], data: dict[str, str]) -> Card:
+    """Fill `modules` from a card and its weights, after checking that they fit this run."""
+    file = card_file.with_suffix(".safetensors")
+    try:
+        card = json.loads(card_file.read_text())
+        blob = file.read_bytes()
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise WeightsError(f"{card_file}: no readable card with weights ({error}). Give the folder of a run's weights.") from None
+    if hashlib.sha256(blob).hexdigest() != card.get("sha256"):
+        raise WeightsError(f"{file}: the SHA-256 is not the card's; the file is damaged or another's. Copy it again.")
+    differing = {k: (card["architecture"].get(k), v) for k, v in architecture.items() if card["architecture"].get(k) != v}
+    if differing:
+        words = ", ".join(f"{k} is {saved!r}, here {here!r}" for k, (saved, here) in differing.items())
+        raise WeightsError(f"{file}: another architecture: {words}. Use the profile it was trained with ({card['profile']}).")
+    if card["trained_on"]["library"] == data["library"] and card["trained_on"]["split"] != data["split"]:
+        raise WeightsError(f"{file}: trained on some of this run's test objects. Use the seed of its split, or train anew.")
+    try:
+        tensors = load_file(file)
+        for part, module in modules.items():
+            prefix = f"{part}."
+            module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+    except (SafetensorError, RuntimeError) as error:
+        raise WeightsError(f"{file}: the weights do not fit the model: {error}") from None
+    for module in modules.values():
+        module.eval()
+    return {**card, "file": str(card_file)}
+
+
+def export(card: Card, folder: Path) -> Path | None:
+    """Copy a finished model to `<folder>/<name>.json` and `.safetensors`, where `--weights` finds it."""
+    if "file" not in card:
+        return None
+    source, target = Path(card["file"]), folder / f"{card['name']}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    for suffix in (".safetensors", ".json"):
+        with paths.atomic(target.with_suffix(suffix)) as temporary:
+            shutil.copyfile(source.with_suffix(suffix), temporary)
+    return target
