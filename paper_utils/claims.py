@@ -199,6 +199,10 @@ def scoreboard(results: Path = paths.FIGURES) -> list[dict]:
                 remedy="Remove it, or run the study again with --fresh.",
                 source=file,
             ) from None
+        # results.json is the profile's own run; results.<label>.json is another one, by its label.
+        label = profile if file.name == "results.json" else file.name.split(".")[1].replace("_", " ")
+        if file.name != "results.json":
+            artefacts = {}  # its figures are not kept
         for id in [*entries, *(id for id in artefacts if id not in entries)]:
             entry = entries.get(id, {"value": None, "interval": None, "status": "reported", "note": ""})
             artefact = f"{file.parent.name}/{artefacts[id]}" if id in artefacts else None
@@ -206,7 +210,7 @@ def scoreboard(results: Path = paths.FIGURES) -> list[dict]:
             # Two studies may use the same id of their own.
             key = f"{study} {id}" if id.startswith(OWN) else id
             row = rows.setdefault(key, {**own, "kind": "own", "expectation_on_the_mock_sky": "", "runs": {}})
-            row["runs"][profile] = {**entry, **about, "artefact": artefact}
+            row["runs"][label] = {**entry, **about, "artefact": artefact}
     # Stable: the papers' own order, then ours.
     return sorted(rows.values(), key=lambda row: row["study"])
 
@@ -220,6 +224,7 @@ def markdown(rows: list[dict], link: str = "", figures: bool = True) -> str:
         ]
         ran = {profile: run for row in chosen for profile, run in row["runs"].items()}
         profiles = [name for name in ("smoke", "quick", "paper") if name in ran or name != "smoke"]
+        profiles += sorted(set(ran) - set(profiles))
         stood = [
             f"{name} ran on {ran[name]['device']} in {ran[name]['wall_s']:.0f} s (seed {ran[name]['seed']}, "
             f"commit {ran[name]['commit']})"

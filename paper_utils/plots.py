@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
+from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 # Okabe & Ito (2008). The same thing has the same colour in every notebook.
@@ -53,6 +53,14 @@ def label_micron(ax: Axes, ticks: Sequence[float]) -> None:
     ax.set_xticks([], minor=True)
 
 
+def decade(ax: Axes, low: float, high: float) -> None:
+    """Limits of a logarithmic flux axis, a decade apart at least, with labels at decades only."""
+    room = max(10 * low / high, 1) ** 0.5
+    ax.set_ylim(low / room, high * room)
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.tick_params(labelsize=7)
+
+
 def plot_seds(wave_um: NDArray, groups: Mapping[str, NDArray], bands_um: NDArray | None = None) -> Figure:
     """Some spectra F_nu (n, L) of each group, and where the photometric bands lie."""
     fig, axes = plt.subplots(1, len(groups), figsize=(WIDTH, 2.6), sharey=True)
@@ -61,9 +69,11 @@ def plot_seds(wave_um: NDArray, groups: Mapping[str, NDArray], bands_um: NDArray
         ax.axvspan(5, 35, color=GREY, alpha=0.15, lw=0)
         if bands_um is not None:
             ax.plot(bands_um, np.full(len(bands_um), 0.03), "|", color="k", ms=6, transform=ax.get_xaxis_transform())
-        ax.set(title=name, yscale="log", ylim=(1e-6, 1e2), xlim=(0.03, 3000), xlabel=WAVE_LABEL)
+        ax.set(title=name, yscale="log", ylim=(1e-6, 1e2), xlim=(0.03, 3000))
         label_micron(ax, [0.1, 1, 10, 100, 1000])
+        ax.tick_params(axis="x", labelsize=7)
     np.atleast_1d(axes)[0].set_ylabel(FLUX_LABEL)
+    fig.supxlabel(WAVE_LABEL, fontsize=9)
     return fig
 
 
@@ -100,17 +110,16 @@ def plot_reconstructions(
             label_micron(ax, [5, 10, 20, 35])
             ax.set_xlim(4.7, 37)
             # Limits from the truth: a stray point of a poor model must not flatten all the rest.
-            low, high = truth[i, mid].min(), truth[i, mid].max()
-            ax.set_ylim(low / 2, high * 2)
+            decade(ax, truth[i, mid].min() / 1.8, truth[i, mid].max() * 1.8)
         else:
             label_micron(ax, [0.1, 1, 10, 100])
             ax.set_xlim(0.045, 200)
             low, high = np.nanmin(photometry[i]), truth[i].max()
-            ax.set_ylim(max(low, high * 1e-6) / 3, high * 3)
+            decade(ax, max(low, high * 1e-6) / 3, high * 3)
         ax.tick_params(labelsize=7)
     for ax in axes.flat[len(truth) :]:
         ax.remove()
-    axes[0, 0].legend(loc="upper left", bbox_to_anchor=(0, 1.32), ncols=3)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     fig.supxlabel(WAVE_LABEL, fontsize=9)
     fig.supylabel(FLUX_LABEL, fontsize=9)
     return fig
@@ -163,15 +172,15 @@ def plot_curves(
     x: Sequence, curves: Mapping[str, NDArray], xlabel: str, ylabel: str, intervals: Mapping[str, NDArray] | None = None
 ) -> Figure:
     """Scores against a condition (redshift, noise, bands left out); `intervals` (2, n) as error bars."""
-    fig, ax = plt.subplots(figsize=(0.75 * WIDTH, 2.8))
+    fig, ax = plt.subplots(figsize=(WIDTH, 2.6))
     at = np.arange(len(x)) if isinstance(x[0], str) else np.asarray(x, float)
     for (name, values), marker in zip(curves.items(), "osD^vP", strict=False):
         error = None if intervals is None else np.abs(np.asarray(intervals[name]) - np.asarray(values))
         ax.errorbar(at, values, yerr=error, marker=marker, ms=4, capsize=2, label=name)
     if isinstance(x[0], str):
         ax.set_xticks(at, labels=x)
-    ax.set(xlabel=xlabel, ylabel=ylabel)
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    ax.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, 103))
+    ax.legend(loc="lower left")
     return fig
 
 
@@ -198,8 +207,9 @@ def plot_fork(panels: Mapping[str, tuple[NDArray, NDArray]], colour: NDArray, co
     fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 2.7), sharex=True, sharey=True)
     for ax, (name, (ew, silicate)) in zip(np.atleast_1d(axes), panels.items(), strict=True):
         points = ax.scatter(np.clip(ew, 1e-3, None), silicate, c=colour, s=5, cmap="cividis", vmin=0, vmax=1)
-        ax.set(title=name, xscale="log", xlabel="6.2 µm PAH equivalent width [µm]")
+        ax.set(title=name, xscale="log")
     np.atleast_1d(axes)[0].set_ylabel(r"silicate strength $S_{9.7}$")
+    fig.supxlabel("6.2 µm PAH equivalent width [µm]", fontsize=9)
     fig.colorbar(points, ax=axes, label=colour_label)
     return fig
 
@@ -217,23 +227,23 @@ def plot_coverage(levels: NDArray, curves: Mapping[str, NDArray]) -> Figure:
 
 def plot_band(wave_um: NDArray, truth: NDArray, mean: NDArray, half: NDArray, names: Sequence[str] = ()) -> Figure:
     """Reconstructions with their 68 % bands, log10 F_nu: truth, mean, half (n, L) over 5-35 um."""
-    fig, axes = plt.subplots(1, len(truth), figsize=(WIDTH, 2.2), sharex=True)
+    fig, axes = plt.subplots(1, len(truth), figsize=(WIDTH, 2.5), sharex=True)
     for i, ax in enumerate(np.atleast_1d(axes)):
         ax.fill_between(wave_um, 10 ** (mean - half)[i], 10 ** (mean + half)[i], color=SKY, alpha=0.5, lw=0, label="68 % interval")
         ax.plot(wave_um, 10 ** truth[i], color=TRUTH, label="truth")
         ax.plot(wave_um, 10 ** mean[i], color=MODEL, ls="--", label="mean")
         ax.set(yscale="log", title=names[i] if len(names) else "")
-        ax.tick_params(labelsize=7)
+        decade(ax, 10 ** truth[i].min(), 10 ** truth[i].max())
         label_micron(ax, [5, 10, 20, 35])
     np.atleast_1d(axes)[0].set_ylabel(FLUX_LABEL)
-    np.atleast_1d(axes)[0].legend(fontsize=6.5)
+    fig.legend(*np.atleast_1d(axes)[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     fig.supxlabel(WAVE_LABEL, fontsize=9)
     return fig
 
 
 def plot_schematics() -> Figure:
     """How a GAN (the paper's Fig. 1) and a GLO model (its Fig. 2) are trained."""
-    fig, axes = plt.subplots(2, 1, figsize=(WIDTH, 3.6))
+    fig, axes = plt.subplots(2, 1, figsize=(WIDTH, 4.0))
     gan = {
         "random latent s\n~ N(0, 1)": (0.0, 0.15), "generator G": (0.25, 0.15), "artificial\nspectrum G(s)": (0.5, 0.15),
         "real spectrum x": (0.5, 0.75), "critic D": (0.75, 0.45), "realness score": (1.0, 0.45),
@@ -248,16 +258,17 @@ def plot_schematics() -> Figure:
         (axes[1], "GLO: one network and its latents, by gradient descent", glo,
          [(0, 1), (1, 2), (2, 4), (3, 4)], [(4, 1), (1, 0)]),
     ):  # fmt: skip
-        places = list(boxes.values())
-        for text, (x, y) in boxes.items():
-            ax.text(x, y, text, ha="center", va="center", fontsize=8, zorder=3)
-            ax.add_patch(FancyBboxPatch((x - 0.085, y - 0.16), 0.17, 0.32, boxstyle="round,pad=0.01", fc="#EAF2F8", ec=BLUE))
-        for pairs, style in ((arrows, {"color": "k"}), (feedback, {"color": VERMILION, "ls": "--"})):
-            bend = 0.0 if style["color"] == "k" else -0.35
+        frame = {"boxstyle": "round,pad=0.5", "fc": "#EAF2F8", "ec": BLUE}
+        texts = [ax.text(x, y, text, ha="center", va="center", fontsize=8, bbox=frame) for text, (x, y) in boxes.items()]
+        fig.canvas.draw()  # the boxes take their size from their text only now; arrows end at them
+        for pairs, colour, line, bend in ((arrows, "k", "-", 0.0), (feedback, VERMILION, "--", -0.3)):
             for a, b in pairs:
-                arrow = {"arrowstyle": "->", "shrinkA": 26, "shrinkB": 26, "connectionstyle": f"arc3,rad={bend}", **style}
-                ax.annotate("", places[b], places[a], arrowprops=arrow)
-        ax.set(xlim=(-0.12, 1.12), ylim=(-0.1, 1.05), title=title)
+                (x, y), start = texts[b].get_position(), texts[a].get_position()
+                arrow = {"arrowstyle": "->", "color": colour, "ls": line, "connectionstyle": f"arc3,rad={bend}",
+                         "patchA": texts[a].get_bbox_patch(), "patchB": texts[b].get_bbox_patch()}  # fmt: skip
+                ax.annotate("", (x, y), start, arrowprops=arrow)
+        ax.set(xlim=(-0.12, 1.12), ylim=(-0.2, 1.05))
+        ax.set_title(title, loc="left")
         ax.set_axis_off()
     fig.text(0.99, 0.01, "dashed: gradients", ha="right", color=VERMILION, fontsize=8)
     return fig

@@ -50,7 +50,7 @@ def publish(job: Job, figures: Path | None = None) -> None:
         raise CompanionError(f"{job.notebook.name} is not fit to publish: {'; '.join(problems)}. See {job.executed}")
     target = (figures or paths.FIGURES) / job.notebook.stem
     for old in target.glob("*"):
-        if old.name not in (*names, "results.paper.json"):
+        if old.name not in names and not old.match("results.*.json"):  # other runs stay beside this one
             old.unlink()
     for name in names:
         with paths.atomic(target / name) as temporary:

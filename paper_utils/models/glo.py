@@ -72,15 +72,26 @@ def to_sphere(s: Tensor) -> Tensor:
     return nn.functional.normalize(s, dim=-1)
 
 
+def whitened_components(x: Tensor, n_latent: int) -> Tensor:
+    """Coordinates (N, n_latent) of spectra x (N, n_wave) in their leading principal components, each of unit variance."""
+    left, _, _ = torch.linalg.svd(x - x.mean(0), full_matrices=False)
+    return left[:, :n_latent] * len(x) ** 0.5
+
+
 class Latents(nn.Module):
     """One learned latent vector per training spectrum, kept on the unit sphere: s (N, n_latent).
 
-    They start as normal draws (Sec. 2.4), projected.
+    They start as normal draws (Sec. 2.4), projected; `start_from` takes other first values, such as the whitened principal
+    components of Bojanowski+ 2018.
     """
 
     def __init__(self, n: int, n_latent: int):
         super().__init__()
         self.s = nn.Parameter(to_sphere(torch.randn(n, n_latent)))
+
+    @torch.no_grad()
+    def start_from(self, s: Tensor) -> None:
+        self.s.copy_(to_sphere(s))
 
     def forward(self, index: Tensor) -> Tensor:
         return self.s[index]

@@ -8,10 +8,26 @@ has, for each galaxy, the gradient of its own. A loop over galaxies gives the sa
 
 from __future__ import annotations
 
+import copy
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_linear_bn_eval
 
 from paper_utils.models.glo import Generator, to_sphere
+
+
+def frozen(generator: Generator) -> Generator:
+    """A copy for searching: weights fixed, each batch norm folded into the linear layer before it (fewer, equal steps)."""
+    generator = copy.deepcopy(generator).eval().requires_grad_(False)
+    layers: list[nn.Module] = []
+    for layer in generator.network:
+        if isinstance(layer, nn.BatchNorm1d):
+            layers[-1] = fuse_linear_bn_eval(layers[-1], layer)
+        else:
+            layers.append(layer)
+    generator.network = nn.Sequential(*layers)
+    return generator.requires_grad_(False)
 
 
 @torch.no_grad()
@@ -20,7 +36,7 @@ def nearest_starts(generator: Generator, A: Tensor, y: Tensor, pool: Tensor, wei
 
     The pool is the learned latents of a GLO or draws from the prior of a WGAN. `y` and `weight` are (N, m).
     """
-    generator.eval()
+    generator = frozen(generator)
     photometry = generator.measure(generator(pool), A)  # (P, m)
     # Weighted distance without the (N, P, m) cube: sum_b w (y - p)^2 = w y^2 - 2 (w y) p + w p^2.
     distance = -2 * (weight * y) @ photometry.T + weight @ (photometry**2).T  # (N, P), up to a constant per galaxy
@@ -53,9 +69,7 @@ def reconstruct(
     -------
     spectra (N, n_wave) in the generator's space and the misfit (N,), 1/m || A G(s) - y ||^2 with its weights.
     """
-    generator.eval()
-    network = [(p, p.requires_grad) for p in generator.parameters()]
-    generator.requires_grad_(False)  # only the latents move: skip the gradients of the weights
+    generator = frozen(generator)
     weight = torch.ones_like(y) if weight is None else weight.expand_as(y)
     s = start.clone().requires_grad_()
     optimizer = torch.optim.Adam([s], lr=lr)
@@ -63,17 +77,13 @@ def reconstruct(
     def misfit() -> Tensor:
         return (weight * (generator.measure(generator(s), A) - y) ** 2).mean(1)  # (N,)
 
-    try:
-        for _ in range(n_steps):
-            loss = misfit().sum() if lam is None else (misfit() + lam * (s**2).sum(1)).sum()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            if lam is None:
-                with torch.no_grad():
-                    s.copy_(to_sphere(s))
-        with torch.no_grad():
-            return generator(s), misfit()
-    finally:
-        for parameter, required in network:
-            parameter.requires_grad_(required)
+    for _ in range(n_steps):
+        loss = misfit().sum() if lam is None else (misfit() + lam * (s**2).sum(1)).sum()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        if lam is None:
+            with torch.no_grad():
+                s.copy_(to_sphere(s))
+    with torch.no_grad():
+        return generator(s), misfit()

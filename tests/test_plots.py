@@ -1,0 +1,87 @@
+"""Every figure: axes say what they show, with a unit, and hold what they were given."""
+
+import matplotlib
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from paper_utils import plots
+
+WAVE = np.geomspace(0.03, 12000, 223)
+FLUX = np.random.default_rng(0).uniform(0.5, 2, (9, 223)) * (WAVE / 10) ** 1.5
+MID = (WAVE >= 5) & (WAVE <= 35)
+BANDS = np.geomspace(0.05, 160, 20)
+SEEN = np.array([np.interp(BANDS, WAVE, f) for f in FLUX])
+CHI2 = np.geomspace(0.1, 90, 100)
+LOG = np.log10(FLUX[:, MID])
+HISTORY = {"step": [1, 2, 3], "mse": [1.0, 0.1, 0.05]}
+
+FIGURES = {
+    "seds": lambda: plots.plot_seds(WAVE, {"a": FLUX[:3], "b": FLUX[3:]}, BANDS),
+    "reconstructions": lambda: plots.plot_reconstructions(WAVE, FLUX, 1.1 * FLUX, BANDS, SEEN, CHI2[:9]),
+    "focus": lambda: plots.plot_reconstructions(WAVE, FLUX, -FLUX, BANDS, SEEN, focus=True),
+    "chi2": lambda: plots.plot_chi2_histogram(CHI2),
+    "chi2 below 5": lambda: plots.plot_chi2_histogram(CHI2, below_only=True),
+    "losses": lambda: plots.plot_losses({"GLO": HISTORY, "logGLO": HISTORY}, "mse", "mean squared error"),
+    "scores": lambda: plots.plot_scores({"GLO": (49.0, (44.0, 54.0)), "ridge": (90.0, (89.0, 91.0))}, ["GLO"], 72),
+    "curves": lambda: plots.plot_curves([0.5, 2, 4], {"GLO": np.array([3.0, 2, 1])}, "redshift", "share [%]"),
+    "named curves": lambda: plots.plot_curves(["all", "few"], {"GLO": np.array([3.0, 2])}, "bands", "share [%]"),
+    "true against": lambda: plots.plot_true_against({"q": LOG[:, 0]}, {"ridge": {"q": LOG[:, 1]}}),
+    "fork": lambda: plots.plot_fork({"truth": (FLUX[:, 0], LOG[:, 0])}, CHI2[:9] / 90, "AGN fraction"),
+    "coverage": lambda: plots.plot_coverage(np.array([0.5, 0.9]), {"GP": np.array([0.4, 0.8])}),
+    "band": lambda: plots.plot_band(WAVE[MID], LOG[:3], LOG[:3], 0.1 + 0 * LOG[:3], ["a", "b", "c"]),
+}
+
+
+@pytest.fixture(autouse=True)
+def style():
+    with plt.rc_context():
+        plots.use_style()
+        yield
+    plt.close("all")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_axes_are_labelled_and_finite(name):
+    fig = FIGURES[name]()
+    fig.canvas.draw()
+    axes = [ax for ax in fig.axes if ax.axison]
+    assert axes
+    shared = bool(fig.get_supxlabel())
+    assert shared or all(ax.get_xlabel() for ax in axes if ax.get_label() != "<colorbar>")
+    assert fig.get_supylabel() or any(ax.get_ylabel() for ax in axes) or name == "scores"
+    for ax in axes:
+        assert ax.has_data() or ax.get_label() == "<colorbar>"
+        assert np.isfinite([*ax.get_xlim(), *ax.get_ylim()]).all()
+
+
+def test_every_figure_is_tested():
+    assert {name for name in vars(plots) if name.startswith("plot_")} - {"plot_schematics"} == {
+        name for make in FIGURES.values() for name in make.__code__.co_names if name.startswith("plot_")
+    }
+
+
+def test_histogram_counts_every_galaxy():
+    ax = plots.plot_chi2_histogram(CHI2).axes[0]
+    assert sum(bar.get_height() for bar in ax.patches) == len(CHI2)
+
+
+def test_a_reconstruction_below_zero_leaves_a_gap():
+    fig = plots.plot_reconstructions(WAVE, FLUX, -FLUX, BANDS, SEEN)
+    assert np.isnan(fig.axes[0].lines[1].get_ydata()).all()
+
+
+def test_schematics_name_both_ways_of_training():
+    texts = " ".join(t.get_text() for ax in plots.plot_schematics().axes for t in [*ax.texts, ax.title, ax._left_title])
+    assert "WGAN" in texts
+    assert "GLO" in texts
+
+
+def test_colours_are_told_apart_without_colour_vision():
+    # Brightness alone separates what a figure compares: truth, model and photometry, by more than 5 % of white.
+    linear = {c: matplotlib.colors.to_rgb(c) for c in (plots.TRUTH, plots.MODEL, plots.SKY)}
+    luminance = sorted(np.dot(rgb, [0.2126, 0.7152, 0.0722]) for rgb in linear.values())
+    assert np.diff(luminance).min() > 0.05

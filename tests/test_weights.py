@@ -1,0 +1,121 @@
+"""Saved models: trained once, found again, and refused where they do not fit."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from paper_utils import weights
+from paper_utils.errors import WeightsError
+
+DATA = {"library": "a" * 64, "split": "b" * 64}
+
+
+class Shop:
+    """Trains a tiny network, counting how often."""
+
+    def __init__(self, cache):
+        self.cache, self.trainings = cache, 0
+
+    def __call__(self, *, lr=0.1, width=4, data=DATA, source="train", finished=True):
+        self.modules = {"net": nn.Linear(3, width)}
+
+        def train(checkpoint):
+            self.trainings += 1
+            nn.init.constant_(self.modules["net"].weight, lr)
+            return {"step": [1], "loss": [0.5], "wall_s": 0.1, "finished": finished}
+
+        return weights.trained(
+            "toy", self.modules, train, architecture={"width": width}, settings={"lr": lr}, data=data,
+            profile="smoke", device="cpu", weights=str(source), cache=self.cache,
+        )  # fmt: skip
+
+    @property
+    def value(self):
+        return self.modules["net"].weight[0, 0].item()
+
+
+@pytest.fixture
+def shop(tmp_path):
+    return Shop(tmp_path / "cache")
+
+
+@pytest.fixture
+def folder(shop, tmp_path):
+    """A folder of exported weights, trained with lr = 0.7."""
+    weights.export(shop(lr=0.7), tmp_path / "weights")
+    return tmp_path / "weights"
+
+
+def test_the_same_thing_is_trained_once(shop):
+    first = shop(lr=0.5)
+    again = shop(lr=0.5)
+    assert shop.trainings == 1
+    assert shop.value == pytest.approx(0.5)
+    assert again["sha256"] == first["sha256"]
+
+
+@pytest.mark.parametrize("change", [{"lr": 0.2}, {"width": 5}, {"data": DATA | {"split": "c" * 64}}])
+def test_another_setting_trains_again(shop, change):
+    shop()
+    shop(**change)
+    assert shop.trainings == 2
+
+
+def test_an_unfinished_training_is_not_taken_for_a_finished_one(shop):
+    shop(finished=False)
+    shop()
+    assert shop.trainings == 2
+
+
+def test_card_tells_what_a_reader_must_know(folder):
+    card = json.loads((folder / "toy.json").read_text())
+    assert card["trained_on"] == DATA
+    assert {"architecture", "settings", "profile", "device", "torch", "commit", "wall_s", "history", "sha256"} <= set(card)
+
+
+def test_saved_weights_are_used_instead_of_training(shop, folder):
+    shop.trainings = 0
+    shop(lr=0.1, source=folder)
+    assert shop.trainings == 0
+    assert shop.value == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda f: (f / "toy.json").unlink(), "no readable card"),
+        (lambda f: (f / "toy.json").write_text("{"), "no readable card"),
+        (lambda f: (f / "toy.safetensors").unlink(), "no readable card"),
+        (lambda f: (f / "toy.safetensors").write_bytes((f / "toy.safetensors").read_bytes()[:-1]), "SHA-256"),
+        (lambda f: (f / "toy.safetensors").write_bytes(b""), "SHA-256"),
+    ],
+)
+def test_damaged_weights_are_refused(shop, folder, spoil, told):
+    spoil(folder)
+    with pytest.raises(WeightsError, match=told):
+        shop(source=folder)
+
+
+def test_weights_of_another_architecture_are_refused(shop, folder):
+    with pytest.raises(WeightsError, match="width is 4, here 5"):
+        shop(width=5, source=folder)
+
+
+def test_weights_that_saw_the_test_galaxies_are_refused(shop, folder):
+    with pytest.raises(WeightsError, match="test objects"):
+        shop(data=DATA | {"split": "c" * 64}, source=folder)
+
+
+def test_weights_may_meet_another_library(shop, folder):
+    shop(data={"library": "d" * 64, "split": "e" * 64}, source=folder)
+    assert shop.value == pytest.approx(0.7)
+
+
+def test_weights_are_tensors_only(folder):
+    from safetensors import safe_open
+
+    with safe_open(folder / "toy.safetensors", "pt") as file:
+        assert set(file.keys()) == {"net.weight", "net.bias"}
+        assert file.get_tensor("net.weight").dtype == torch.float32
