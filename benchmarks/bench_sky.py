@@ -17,7 +17,10 @@ def main():
     for i in range(N_LOOP):
         infrared.sed(params[i : i + 1])
     loop_s = (time.perf_counter() - begin) * N / N_LOOP
-    print(f"{N} SEDs: batch {batch_s:.1f} s, one by one {loop_s:.0f} s (scaled from {N_LOOP}): {loop_s / batch_s:.0f} times faster")
+    print(
+        f"{N} SEDs: batch {batch_s:.1f} s, one by one {loop_s:.0f} s (scaled from {N_LOOP}): "
+        f"{loop_s / batch_s:.0f} times faster"
+    )
 
 
 if __name__ == "__main__":

@@ -56,6 +56,9 @@ def reproduce(
     weights: Annotated[
         list[str] | None, typer.Option(metavar="NN=DIR", help="Use trained models, do not train.")
     ] = None,
+    values: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NN.NAME=VALUE", help="Another value for a parameter.")
+    ] = None,
     device: Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU when there is one.")] = Device.auto,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     jobs: Annotated[int, typer.Option(min=1, help="Notebooks to run at the same time.")] = 1,
@@ -65,17 +68,21 @@ def reproduce(
 
     What is finished with the same code, parameters and data is not run again. Exit status 1 when a notebook failed.
     """
-    from paper_utils import notebooks, report
+    from paper_utils import notebooks, profiles, report
 
     chosen = [name.zfill(2) for name in studies] if studies else [path.name[:2] for path in paths.notebooks()]
     if not chosen:
         raise ProfileError(f"no notebooks in {paths.NOTEBOOKS}.")
     data_of, weights_of = _by_study("--data", data, chosen), _by_study("--weights", weights, chosen)
+    assigned = profiles.assignments(values or [])
+    if stray := set(assigned) - set(chosen):
+        raise ProfileError(f"--set: study {stray.pop()} is not among those to run ({', '.join(chosen)}).")
     jobs_to_do = []
     for study in dict.fromkeys(chosen):
         common = {"device": str(device), "seed": seed}
         common |= {"DATA": str(data_of[study])} if study in data_of else {}
         common |= {"weights": str(weights_of[study])} if study in weights_of else {}
+        common |= assigned.get(study, {})
         jobs_to_do.append(notebooks.plan(study, str(profile), output, **common))
     for study, path in data_of.items():
         report.note(f"data for study {study}: {_check(study, path)}")

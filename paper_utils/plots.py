@@ -90,9 +90,9 @@ def plot_reconstructions(
 ) -> Figure:
     """Simulated (red) and reconstructed (blue) spectra with the photometry (green), as the paper's Figs. 5-9.
 
-    truth, reconstructed (n, L) and photometry (n, m) are F_nu. `focus` shows 5-35 um alone (the paper's Fig. 7); else the
-    photometry's whole range with the reconstruction in 5-35 um. Values that are not positive, which a model of linear flux
-    may give, leave gaps.
+    truth, reconstructed (n, L) and photometry (n, m) are F_nu. `focus` shows 5-35 um alone (the paper's Fig. 7); else
+    the photometry's whole range with the reconstruction in 5-35 um. Values that are not positive, which a model of
+    linear flux may give, leave gaps.
     """
     mid = (wave_um >= 5) & (wave_um <= 35)
     n_rows = -(-len(truth) // n_columns)
@@ -154,13 +154,17 @@ def plot_losses(histories: Mapping[str, Mapping[str, list]], key: str, ylabel: s
     return fig
 
 
-def plot_scores(scores: Mapping[str, tuple[float, tuple[float, float]]], highlight: Sequence[str], published: float) -> Figure:
+def plot_scores(
+    scores: Mapping[str, tuple[float, tuple[float, float]]], highlight: Sequence[str], published: float
+) -> Figure:
     """Share of test galaxies with chi2 < 5 [%] by method, with 68 % intervals; `highlight` are the paper's methods."""
     names = sorted(scores, key=lambda name: scores[name][0])
     values = np.array([scores[name][0] for name in names])
     low, high = np.array([scores[name][1] for name in names]).T
     fig, ax = plt.subplots(figsize=(WIDTH, 0.24 * len(names) + 0.8))
-    ax.barh(names, values, xerr=[values - low, high - values], color=[MODEL if n in highlight else BASELINE for n in names])
+    ax.barh(
+        names, values, xerr=[values - low, high - values], color=[MODEL if n in highlight else BASELINE for n in names]
+    )
     ax.axvline(published, color=TRUTH, ls="--", label=f"published logGLO, {published:g} %")
     ax.set(xlabel=r"test galaxies with $\chi^2$ < 5 [%]", xlim=(0, 100))
     ax.grid(axis="y", visible=False)
@@ -229,7 +233,9 @@ def plot_band(wave_um: NDArray, truth: NDArray, mean: NDArray, half: NDArray, na
     """Reconstructions with their 68 % bands, log10 F_nu: truth, mean, half (n, L) over 5-35 um."""
     fig, axes = plt.subplots(1, len(truth), figsize=(WIDTH, 2.5), sharex=True)
     for i, ax in enumerate(np.atleast_1d(axes)):
-        ax.fill_between(wave_um, 10 ** (mean - half)[i], 10 ** (mean + half)[i], color=SKY, alpha=0.5, lw=0, label="68 % interval")
+        ax.fill_between(
+            wave_um, 10 ** (mean - half)[i], 10 ** (mean + half)[i], color=SKY, alpha=0.5, lw=0, label="68 % interval"
+        )
         ax.plot(wave_um, 10 ** truth[i], color=TRUTH, label="truth")
         ax.plot(wave_um, 10 ** mean[i], color=MODEL, ls="--", label="mean")
         ax.set(yscale="log", title=names[i] if len(names) else "")
@@ -245,7 +251,8 @@ def plot_schematics() -> Figure:
     """How a GAN (the paper's Fig. 1) and a GLO model (its Fig. 2) are trained."""
     fig, axes = plt.subplots(2, 1, figsize=(WIDTH, 4.0))
     gan = {
-        "random latent s\n~ N(0, 1)": (0.0, 0.15), "generator G": (0.25, 0.15), "artificial\nspectrum G(s)": (0.5, 0.15),
+        "random latent s\n~ N(0, 1)": (0.0, 0.15), "generator G": (0.25, 0.15),
+        "artificial\nspectrum G(s)": (0.5, 0.15),
         "real spectrum x": (0.5, 0.75), "critic D": (0.75, 0.45), "realness score": (1.0, 0.45),
     }  # fmt: skip
     glo = {
@@ -259,7 +266,9 @@ def plot_schematics() -> Figure:
          [(0, 1), (1, 2), (2, 4), (3, 4)], [(4, 1), (1, 0)]),
     ):  # fmt: skip
         frame = {"boxstyle": "round,pad=0.5", "fc": "#EAF2F8", "ec": BLUE}
-        texts = [ax.text(x, y, text, ha="center", va="center", fontsize=8, bbox=frame) for text, (x, y) in boxes.items()]
+        texts = [
+            ax.text(x, y, text, ha="center", va="center", fontsize=8, bbox=frame) for text, (x, y) in boxes.items()
+        ]
         fig.canvas.draw()  # the boxes take their size from their text only now; arrows end at them
         for pairs, colour, line, bend in ((arrows, "k", "-", 0.0), (feedback, VERMILION, "--", -0.3)):
             for a, b in pairs:

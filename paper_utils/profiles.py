@@ -37,16 +37,40 @@ def load(study: str, profile: str, folder: Path | None = None) -> dict[str, obje
     values = profiles[profile] or {}
     if not isinstance(values, dict):
         raise ProfileError(f"{file}, {profile}: expected `parameter: value` lines, found {values!r}")
+    return checked(values, notebook, f"{file}, {profile}")
+
+
+def checked(values: dict[str, object], notebook: Path, where: str) -> dict[str, object]:
+    """`values`, if each is a parameter of the notebook and of its default's type; else ProfileError, naming `where`."""
     defaults = parameters(notebook)
     for key, value in values.items():
         if key not in defaults:
             raise unknown(f"parameter of {notebook.name} is called", str(key), defaults)
         if not _fits(value, defaults[key]):
             raise ProfileError(
-                f"{file}, {profile}: {key} is {value!r}, but the notebook's default is {defaults[key]!r}. "
+                f"{where}: {key} is {value!r}, but the notebook's default is {defaults[key]!r}. "
                 f"Write a {type(defaults[key]).__name__} (YAML needs the point in 1.0e-4)."
             )
     return values
+
+
+def assignments(texts: list[str], option: str = "--set") -> dict[str, dict[str, object]]:
+    """Values by study and parameter from texts of the form NN.NAME=VALUE, VALUE in YAML. Raises ProfileError."""
+    import yaml
+
+    found: dict[str, dict[str, object]] = {}
+    for text in texts:
+        target, equals, value = text.partition("=")
+        study, dot, name = target.partition(".")
+        if not equals or not dot:
+            raise ProfileError(f"{option} {text!r} is not of the form NN.NAME=VALUE, such as {option} 01.n_epochs=200.")
+        try:
+            found.setdefault(study.zfill(2), {})[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ProfileError(f"{option} {text!r}: {value!r} is not a value in YAML; put text in quotes.") from None
+    for study, values in found.items():
+        checked(values, paths.notebook(study), option)
+    return found
 
 
 def parameters(notebook: Path) -> dict[str, object]:

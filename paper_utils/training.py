@@ -61,8 +61,10 @@ def supervised_step(
     return step
 
 
-def halving(optimizer: torch.optim.Optimizer, n_steps: int, n_halvings: int = 5) -> torch.optim.lr_scheduler.LRScheduler:
-    """Halve the learning rate at equal intervals, as study 1 does: every 2 000 of 10 000 epochs, 3 000 of 15 000 steps."""
+def halving(
+    optimizer: torch.optim.Optimizer, n_steps: int, n_halvings: int = 5
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """Halve the learning rate at equal intervals, as study 1: every 2 000 of 10 000 epochs, 3 000 of 15 000 steps."""
     return torch.optim.lr_scheduler.StepLR(optimizer, max(n_steps // n_halvings, 1), gamma=0.5)
 
 
@@ -88,13 +90,13 @@ def fit(
     step : takes indices (batch_size,) and returns losses by name; it updates the weights itself.
     state : everything that a resumed run needs, by name: modules, optimizers, schedulers (stepped here after each step)
         and torch.Generators.
-    checkpoint : file to resume from where it exists, and to save to every `checkpoint_s` seconds and when stopped early.
+    checkpoint : file to resume from where it exists; saved to every `checkpoint_s` seconds and when stopped early.
     stop_after_s : stop cleanly after so many seconds; call again with the same checkpoint to go on.
 
     Returns
     -------
-    history: {"step": [...], "<loss>": [...], "n_steps", "wall_s", "finished"}. Ctrl-C keeps what has been learned so far:
-    the history then says finished = False, and the checkpoint lets the next call go on from there.
+    history: {"step": [...], "<loss>": [...], "n_steps", "wall_s", "finished"}. Ctrl-C keeps what has been learned so
+    far: the history then says finished = False, and the checkpoint lets the next call go on from there.
     """
     history: dict[str, Any] = {"step": [], "wall_s": 0.0}
     done = 0

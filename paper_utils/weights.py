@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -44,30 +45,36 @@ def trained(
 
     Parameters
     ----------
-    name : of the model within its study, as "logglo-50".
+    name : of the model within its study, as "logGLO-50"; decides the file's name, see `slug`.
     modules : what is saved, by name; filled in place.
-    train : called with the path of a checkpoint when nothing is cached; trains in place and returns the history of `fit`.
+    train : called with the path of a checkpoint when nothing is cached; trains in place, returns the history of `fit`.
     architecture : JSON values that decide the shapes; saved weights must have the same.
     settings : JSON values of the training (epochs, learning rates, seed ...); another value trains again.
-    data : "library" and "split", content hashes of all the data and of the training ids. A model that was trained on the
-        same library but split otherwise has seen test galaxies, and is refused.
-    weights : "train", or a folder with `<name>.safetensors` and `<name>.json`.
+    data : "library" and "split", content hashes of all the data and of the part to train on. A model that was trained
+        on the same library but split otherwise has seen test galaxies, and is refused.
+    weights : "train", or a folder that `export` wrote.
 
     Raises
     ------
     WeightsError : files missing, damaged (SHA-256), of another architecture or trained on this run's test data.
     """
+    stem = slug(name)
     if weights != "train":
-        return load(Path(weights) / f"{name}.json", modules, architecture, data)
+        return load(Path(weights) / f"{stem}.json", modules, architecture, data)
     # The code that builds and trains the modules is part of the key: a changed model file trains again.
     code = {inspect.getsourcefile(type(m)) for m in modules.values()} | {training.__file__}
-    key = {"architecture": architecture, "settings": settings, "data": data, "code": sorted(map(file_hash, map(Path, code)))}
+    key = {
+        "architecture": architecture,
+        "settings": settings,
+        "data": data,
+        "code": sorted(map(file_hash, map(Path, code))),
+    }
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     folder = cache or paths.CACHE / "models"
-    card_file = folder / f"{name}-{digest}.json"
+    card_file = folder / f"{stem}-{digest}.json"
     if card_file.exists():
         return load(card_file, modules, architecture, data)
-    history = train(folder / f"{name}-{digest}.checkpoint")
+    history = train(folder / f"{stem}-{digest}.checkpoint")
     card = {
         "name": name,
         "architecture": architecture,
@@ -86,7 +93,9 @@ def trained(
 
 def save(card_file: Path, modules: Mapping[str, nn.Module], card: Card) -> Card:
     """Write weights, then the card that vouches for them: a card on disk always has its weights."""
-    tensors = {f"{part}.{k}": v.detach().cpu().contiguous() for part, m in modules.items() for k, v in m.state_dict().items()}
+    tensors = {
+        f"{part}.{k}": v.detach().cpu().contiguous() for part, m in modules.items() for k, v in m.state_dict().items()
+    }
     with paths.atomic(card_file.with_suffix(".safetensors")) as temporary:
         save_file(tensors, temporary)
         card = {**card, "sha256": hashlib.sha256(temporary.read_bytes()).hexdigest()}
@@ -102,15 +111,23 @@ def load(card_file: Path, modules: Mapping[str, nn.Module], architecture: dict[s
         card = json.loads(card_file.read_text())
         blob = file.read_bytes()
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise WeightsError(f"{card_file}: no readable card with weights ({error}). Give the folder of a run's weights.") from None
+        raise WeightsError(
+            f"{card_file}: no readable card with weights ({error}). Give the folder of a run's weights."
+        ) from None
     if hashlib.sha256(blob).hexdigest() != card.get("sha256"):
         raise WeightsError(f"{file}: the SHA-256 is not the card's; the file is damaged or another's. Copy it again.")
-    differing = {k: (card["architecture"].get(k), v) for k, v in architecture.items() if card["architecture"].get(k) != v}
+    differing = {
+        k: (card["architecture"].get(k), v) for k, v in architecture.items() if card["architecture"].get(k) != v
+    }
     if differing:
         words = ", ".join(f"{k} is {saved!r}, here {here!r}" for k, (saved, here) in differing.items())
-        raise WeightsError(f"{file}: another architecture: {words}. Use the profile it was trained with ({card['profile']}).")
+        raise WeightsError(
+            f"{file}: another architecture: {words}. Use the profile it was trained with ({card['profile']})."
+        )
     if card["trained_on"]["library"] == data["library"] and card["trained_on"]["split"] != data["split"]:
-        raise WeightsError(f"{file}: trained on some of this run's test objects. Use the seed of its split, or train anew.")
+        raise WeightsError(
+            f"{file}: trained on some of this run's test objects. Use the seed of its split, or train anew."
+        )
     try:
         tensors = load_file(file)
         for part, module in modules.items():
@@ -123,13 +140,18 @@ def load(card_file: Path, modules: Mapping[str, nn.Module], architecture: dict[s
     return {**card, "file": str(card_file)}
 
 
-def export(card: Card, folder: Path) -> Path | None:
-    """Copy a finished model to `<folder>/<name>.json` and `.safetensors`, where `--weights` finds it."""
+def export(card: Card, folder: Path, metrics: dict[str, Any]) -> Path | None:
+    """Copy a finished model with its card, and what it achieved, to where `--weights` finds it; None if unfinished."""
     if "file" not in card:
         return None
-    source, target = Path(card["file"]), folder / f"{card['name']}.json"
-    folder.mkdir(parents=True, exist_ok=True)
-    for suffix in (".safetensors", ".json"):
-        with paths.atomic(target.with_suffix(suffix)) as temporary:
-            shutil.copyfile(source.with_suffix(suffix), temporary)
+    target = folder / f"{slug(card['name'])}.json"
+    with paths.atomic(target.with_suffix(".safetensors")) as temporary:
+        shutil.copyfile(Path(card["file"]).with_suffix(".safetensors"), temporary)
+    with paths.atomic(target) as temporary:
+        temporary.write_text(json.dumps({**card, "metrics": metrics} | {"file": target.name}, indent=1))
     return target
+
+
+def slug(name: str) -> str:
+    """A file name from a model's name: "logGLO, mended" is logGLO-mended."""
+    return re.sub(r"[^\w]+", "-", name).strip("-")

@@ -188,3 +188,26 @@ def test_publish_renews_what_is_committed(studies, companion, tmp_path, monkeypa
     assert "m.fig7" in (tmp_path / "figures" / "scoreboard.md").read_text()
     assert json.loads((studies / "01_toy.ipynb").read_text())["cells"][1]["execution_count"] == 2
     assert "1 of 1 notebooks were up to date" in companion("publish", "01")[1]
+
+
+def test_set_gives_a_parameter_another_value(companion, studies, tmp_path):
+    status, _, _ = companion("reproduce", "01", "--profile", "smoke", "--set", "01.n=17", "--output", tmp_path / "out")
+    assert status == 0
+    results = json.loads((tmp_path / "out" / "01_toy" / "results.json").read_text())
+    assert results["claims"][0]["value"] == 17
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("n=17", "NN.NAME=VALUE"),
+        ("01.n", "NN.NAME=VALUE"),
+        ("01.m=17", "m"),
+        ("01.n=many", "int"),
+        ("01.n=[", "YAML"),
+        ("02.n=3", "not among those"),
+    ],
+)
+def test_set_refuses_what_does_not_fit(companion, studies, tmp_path, text, told):
+    assert refused(companion("reproduce", "01", "--set", text, "--output", tmp_path / "out"), told)
+    assert not (tmp_path / "out").exists()

@@ -83,7 +83,10 @@ def test_glo_learns_a_planted_family_and_keeps_its_latents_on_the_sphere():
 
 def one_wgan_iteration(**constraint):
     with training.seeded(0):
-        generator, critic = Generator(4, 30, width=16, n_hidden=2), Critic(30, 16, 2, batch_norm="penalty" not in constraint)
+        generator, critic = (
+            Generator(4, 30, width=16, n_hidden=2),
+            Critic(30, 16, 2, batch_norm="penalty" not in constraint),
+        )
     before = copy.deepcopy(generator.state_dict())
     optimizers = tuple(torch.optim.RMSprop(m.parameters(), 1e-3) for m in (generator, critic))
     counts = {"generator": 0, "critic": 0}

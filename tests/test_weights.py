@@ -44,7 +44,7 @@ def shop(tmp_path):
 @pytest.fixture
 def folder(shop, tmp_path):
     """A folder of exported weights, trained with lr = 0.7."""
-    weights.export(shop(lr=0.7), tmp_path / "weights")
+    weights.export(shop(lr=0.7), tmp_path / "weights", metrics={"share": 72})
     return tmp_path / "weights"
 
 
@@ -72,7 +72,11 @@ def test_an_unfinished_training_is_not_taken_for_a_finished_one(shop):
 def test_card_tells_what_a_reader_must_know(folder):
     card = json.loads((folder / "toy.json").read_text())
     assert card["trained_on"] == DATA
-    assert {"architecture", "settings", "profile", "device", "torch", "commit", "wall_s", "history", "sha256"} <= set(card)
+    assert card["metrics"] == {"share": 72}
+    assert card["file"] == "toy.json"  # no path of the machine that trained it
+    assert {"architecture", "settings", "profile", "device", "torch", "commit", "wall_s", "history", "sha256"} <= set(
+        card
+    )
 
 
 def test_saved_weights_are_used_instead_of_training(shop, folder):
@@ -111,6 +115,10 @@ def test_weights_that_saw_the_test_galaxies_are_refused(shop, folder):
 def test_weights_may_meet_another_library(shop, folder):
     shop(data={"library": "d" * 64, "split": "e" * 64}, source=folder)
     assert shop.value == pytest.approx(0.7)
+
+
+def test_names_become_file_names():
+    assert weights.slug("logGLO, printed rates") == "logGLO-printed-rates"
 
 
 def test_weights_are_tensors_only(folder):

@@ -1,4 +1,4 @@
-"""Plain methods that any network has to beat: each learns y (N, m) -> x (N, L) on a training set and predicts for another.
+"""Plain methods that any network has to beat: each learns y (N, m) -> x (N, L) from a training set.
 
 All work on logarithms of flux as they come (photometry and spectra standardised inside), and all but the Gaussian
 process give a point, not an uncertainty. The networks of this project are not known here; the notebook adds them.

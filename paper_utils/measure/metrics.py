@@ -25,7 +25,10 @@ def chi2_of_factor(alpha: ArrayLike, uncertainty: float = 0.1) -> NDArray:
 
 
 def factor_interval(limit: float = 5.0, uncertainty: float = 0.1) -> tuple[float, float]:
-    """The factors alpha for which `chi2_of_factor` is below `limit`: roots of (1 - c) a^2 - 2 a + (1 - c), c = limit sigma^2."""
+    """The factors a for which `chi2_of_factor` is below `limit`.
+
+    They lie between the roots of (1 - c) a^2 - 2 a + (1 - c) = 0 with c = limit * uncertainty^2.
+    """
     a = 1 - limit * uncertainty**2
     root = np.sqrt(1 - a**2)
     return float((1 - root) / a), float((1 + root) / a)
@@ -50,7 +53,7 @@ def bootstrap(
 
 
 def coverage(truth: ArrayLike, mean: ArrayLike, std: ArrayLike, levels: ArrayLike) -> NDArray:
-    """Share of truths inside the central Gaussian interval of each level (K,) -> (K,). Calibrated: equal to the level."""
+    """Share of truths inside the central Gaussian interval of each level (K,): (K,), equal to it if calibrated."""
     from scipy.stats import norm
 
     sigma = np.abs(np.asarray(truth) - np.asarray(mean)) / np.asarray(std)

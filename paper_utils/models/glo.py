@@ -8,9 +8,10 @@ latent vector per training spectrum together, eq. 5:
 The same generator, trained on F_nu or on log10 F_nu, is "GLO" or "logGLO"; trained by a critic instead, it is
 "WGAN" or "logWGAN" (see wgan.py). Latents are `s` here, since `z` is redshift everywhere in this project.
 
-What the paper leaves open, and what stands here: the hidden widths (constant, default 256), the slope of LeakyReLU (0.2)
-and the scaling of the data: one mean and one standard deviation for all bins, inside the generator, so that the loss is
-the paper's "simple MSE" up to a factor and the caller sees physical values. `per_bin` scales every bin by itself instead.
+What the paper leaves open, and what stands here: the hidden widths (constant, default 256), the slope of LeakyReLU
+(0.2) and the scaling of the data: one mean and one standard deviation for all bins, inside the generator, so that the
+loss is the paper's "simple MSE" up to a factor and the caller sees physical values. `per_bin` scales every bin by
+itself instead.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Generator(nn.Module):
         return self.mean + self.scale * self.network(s)
 
     def measure(self, x: Tensor, A: Tensor) -> Tensor:
-        """Photometry (N, m) of spectra x in the generator's space, by a measurement matrix A (m, n_wave) on F_nu (eq. 1)."""
+        """Photometry (N, m), in the same space, of spectra x by a measurement matrix A (m, n_wave) on F_nu (eq. 1)."""
         return torch.log10(10**x @ A.T) if self.log else x @ A.T
 
 
@@ -73,7 +74,7 @@ def to_sphere(s: Tensor) -> Tensor:
 
 
 def whitened_components(x: Tensor, n_latent: int) -> Tensor:
-    """Coordinates (N, n_latent) of spectra x (N, n_wave) in their leading principal components, each of unit variance."""
+    """Leading principal components (N, n_latent) of spectra x (N, n_wave), each scaled to unit variance."""
     left, _, _ = torch.linalg.svd(x - x.mean(0), full_matrices=False)
     return left[:, :n_latent] * len(x) ** 0.5
 
@@ -81,8 +82,8 @@ def whitened_components(x: Tensor, n_latent: int) -> Tensor:
 class Latents(nn.Module):
     """One learned latent vector per training spectrum, kept on the unit sphere: s (N, n_latent).
 
-    They start as normal draws (Sec. 2.4), projected; `start_from` takes other first values, such as the whitened principal
-    components of Bojanowski+ 2018.
+    They start as normal draws (Sec. 2.4), projected; `start_from` takes other first values, such as the whitened
+    principal components of Bojanowski+ 2018.
     """
 
     def __init__(self, n: int, n_latent: int):

@@ -18,7 +18,7 @@ from paper_utils.models.glo import Generator, to_sphere
 
 
 def frozen(generator: Generator) -> Generator:
-    """A copy for searching: weights fixed, each batch norm folded into the linear layer before it (fewer, equal steps)."""
+    """A copy for searching: weights fixed, each batch norm folded into the linear layer before it."""
     generator = copy.deepcopy(generator).eval().requires_grad_(False)
     layers: list[nn.Module] = []
     for layer in generator.network:
@@ -32,7 +32,7 @@ def frozen(generator: Generator) -> Generator:
 
 @torch.no_grad()
 def nearest_starts(generator: Generator, A: Tensor, y: Tensor, pool: Tensor, weight: Tensor, k: int = 1) -> Tensor:
-    """For each galaxy the k latents of a pool (P, n_latent) whose generated photometry is nearest to y: (k, N, n_latent).
+    """For each galaxy the k latents of a pool (P, n_latent) that explain y best: (k, N, n_latent).
 
     The pool is the learned latents of a GLO or draws from the prior of a WGAN. `y` and `weight` are (N, m).
     """
@@ -63,7 +63,7 @@ def reconstruct(
     start : first latents (N, n_latent).
     lam : None projects onto the unit sphere after each step ("projection"); a number adds lam ||s||^2 instead
         ("regularization", eq. 3).
-    weight : (N, m) or (m,) weights of the squared residuals: 0 for a missing band, 1/sigma^2 (scaled to mean 1) for noise.
+    weight : (N, m) or (m,) weights of the squared residuals: 0 for a missing band, 1/sigma^2 for noise.
 
     Returns
     -------

@@ -19,7 +19,7 @@ from paper_utils.models.glo import block
 
 
 class Critic(nn.Module):
-    """Spectrum (N, n_wave) -> realness score (N,), "symmetric to the generator" (Sec. 3.2): six hidden layers mirrored."""
+    """Spectrum (N, n_wave) -> realness score (N,), "symmetric to the generator" (Sec. 3.2): mirrored."""
 
     def __init__(self, n_wave: int = 223, width: int = 256, n_hidden: int = 6, batch_norm: bool = True):
         super().__init__()
@@ -82,7 +82,7 @@ def wgan_step(
 
 
 def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, noise: torch.Generator) -> Tensor:
-    """Mean (|grad D| - 1)^2 at random points between real and artificial spectra (B, n_wave): Gulrajani+ 2017, eq. 3."""
+    """Mean (|grad D| - 1)^2 at random points between real and artificial spectra (B, n_wave); Gulrajani+ 2017."""
     share = torch.rand(len(real), 1, generator=noise, device=real.device)
     between = (share * real + (1 - share) * fake).requires_grad_()
     (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
