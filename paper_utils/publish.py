@@ -13,6 +13,7 @@ from paper_utils.hashes import code_hash
 from paper_utils.notebooks import MARK, Job, products, read, write
 
 MAX_BYTES = 1_500_000
+WIDGET = "application/vnd.jupyter.widget-view+json"
 # Folders that tell of the machine a notebook ran on.
 MACHINE_PATHS = re.compile(
     rf"(?<![\w.])(?:/(?:home|Users|root|private/var)/\w|/tmp/ipykernel_|{re.escape(str(paths.ROOT))}\b"
@@ -66,6 +67,8 @@ def clean(book: dict) -> dict:
     for cell in book["cells"]:
         for key in ("papermill", "execution"):
             cell["metadata"].pop(key, None)
+        if "outputs" in cell:  # a progress bar without its kernel shows as an error
+            cell["outputs"] = [output for output in cell["outputs"] if WIDGET not in output.get("data", {})]
         if not cell["metadata"].get("tags", True):
             del cell["metadata"]["tags"]
     return book

@@ -5,10 +5,13 @@ import subprocess
 import sys
 import time
 
+import h5py
+import numpy as np
 import pytest
 from conftest import write_notebook
 
 from paper_utils import cli, paths
+from paper_utils.data import WAVE_UM, SedLibrary
 
 HEAVY = ("torch", "lightning", "papermill", "matplotlib", "astropy", "sklearn", "scipy", "numpy", "jupyter_client")
 RECORD = """
@@ -114,6 +117,53 @@ def test_a_file_that_cannot_be_used_is_refused_before_anything_runs(studies, com
     assert refused(companion("data", "check", "01", file), name)
     assert refused(companion("reproduce", "01", "--data", f"01={file}", "--output", tmp_path / "mine"), name)
     assert not (tmp_path / "mine").exists()
+
+
+def spoil(wave_um, flux, how):
+    """A library of two SEDs, spoilt in one way."""
+    if how == "bins":
+        return wave_um[:-1], flux[:, :-1]
+    if how == "nm":
+        return wave_um * 1e3, flux
+    if how == "unsorted":
+        wave_um[[40, 41]] = wave_um[[41, 40]]
+    elif how == "duplicated":
+        wave_um[41] = wave_um[40]
+    else:
+        flux[1, 99] = {"nan": np.nan, "infinite": np.inf, "negative": -1.0}[how]
+    return wave_um, flux
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("bins", ("222 wavelength bins", "resample")),
+        ("nm", ("nm",)),
+        ("unsorted", ("wave_um",)),
+        ("duplicated", ("wave_um",)),
+        ("nan", ("b",)),
+        ("infinite", ("b",)),
+        ("negative", ("b", "-1")),
+    ],
+)
+def test_a_spoilt_library_is_refused_with_what_is_wrong(companion, tmp_path, how, told):
+    wave_um, flux = spoil(WAVE_UM.copy(), np.ones((2, WAVE_UM.size)), how)
+    with h5py.File(tmp_path / "bad.h5", "w") as file:
+        file.update({"wave_um": wave_um, "flux": flux, "ids": ["a", "b"]})
+    before = set(tmp_path.rglob("*"))
+    assert refused(companion("data", "check", "01", tmp_path / "bad.h5"), "bad.h5", *told)
+    given = f"01={tmp_path / 'bad.h5'}"
+    assert refused(companion("reproduce", "01", "--data", given, "--output", tmp_path / "out"), "bad.h5", *told)
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_a_library_cut_short_is_refused(companion, tmp_path):
+    whole = SedLibrary(WAVE_UM, np.ones((50, WAVE_UM.size)), [f"s{i}" for i in range(50)]).save(tmp_path / "whole.h5")
+    (tmp_path / "cut.h5").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    assert refused(companion("data", "check", "01", tmp_path / "cut.h5"), "cut.h5")
+    status, told, _ = companion("data", "check", "01", whole)
+    assert status == 0
+    assert "50 SEDs" in told
 
 
 def test_a_profile_that_does_not_fit_is_refused(studies, companion, tmp_path):

@@ -233,6 +233,12 @@ def test_published_notebook_is_the_executed_one_without_traces(published, tmp_pa
     assert "has changed" in publish.stale(notebook, tmp_path / "figures")
 
 
+def test_progress_bars_are_not_published(published):
+    notebook, _ = published("from tqdm.auto import tqdm\nfor _ in tqdm(range(3)):\n    pass\nprint('kept')")
+    (output,) = notebooks.read(notebook)["cells"][1]["outputs"]
+    assert output["text"] == ["kept\n"]
+
+
 @pytest.mark.parametrize(
     ("cell", "told"),
     [

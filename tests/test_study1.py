@@ -52,6 +52,9 @@ def test_notebook_shows_the_templates_beside_their_reconstruction(tmp_path):
     assert found["x.swire.factor"]["value"] > 1
     assert len((output / "swire.csv").read_text().splitlines()) == 1 + len(list(SWIRE.glob("*.sed")))
     assert (output / "swire.png").stat().st_size > 20_000
+    # The run's own weights give its numbers again, without training.
+    again, _ = smoke_run(tmp_path / "again", swire=str(SWIRE), weights=str(output / "weights"))
+    assert {id: claim["value"] for id, claim in again.items()} == {id: claim["value"] for id, claim in found.items()}
 
 
 @pytest.mark.skipif(not SWIRE.exists(), reason=f"the SWIRE templates are not at {SWIRE}")
