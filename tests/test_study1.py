@@ -49,7 +49,7 @@ def test_study_runs_on_a_published_library(tmp_path):
 @pytest.mark.skipif(not SWIRE.exists(), reason=f"the SWIRE templates are not at {SWIRE}")
 def test_notebook_shows_the_templates_beside_their_reconstruction(tmp_path):
     found, output = smoke_run(tmp_path, swire=str(SWIRE))
-    assert found["x.swire.factor"]["value"] > 1
+    assert min(found["x.swire.factor"]["value"].values()) > 1
     assert len((output / "swire.csv").read_text().splitlines()) == 1 + len(list(SWIRE.glob("*.sed")))
     assert (output / "swire.png").stat().st_size > 20_000
     # The run's own weights give its numbers again, without training.
