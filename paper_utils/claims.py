@@ -235,6 +235,8 @@ def markdown(rows: list[dict], link: str = "", figures: bool = True) -> str:
         text += [f"**Study {study}** · {'; '.join(stood)}", ""]
         text += [f"| id | where | quantity | published | {' | '.join(profiles)} |", "|---" * (4 + len(profiles)) + "|"]
         for row in chosen:
+            if row["kind"] == "own" and all(run["value"] is None for run in row["runs"].values()):
+                continue  # a figure or table of our own: the notebook shows it
             ours = [outcome(row["runs"].get(profile), link) for profile in profiles]
             cells = [row["id"], row["where"], row["quantity"], row["published"], *ours]
             text.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")

@@ -136,11 +136,11 @@ class SedLibrary(_Container):
             )
         checks.wavelengths(self.wave_um, "wave_um", error)
         low, high = self.wave_um[[0, -1]]
-        if low < 1e-3 or high > 1e5 or low > 0.05 or high < 170:
+        if low < 1e-3 or high > 1e5 or low > 0.0306 or high < 350:  # the 20 bands at redshifts 0.5 to 4
             raise error(
-                f"the wavelengths run over {low:g}-{high:g}, where um from 0.05 or below to 170 or above are needed"
+                f"the wavelengths run over {low:g}-{high:g}, where um from 0.03 or below to 350 or above are needed"
                 + _unit_guess(low, high),
-                remedy="Give rest-frame wavelengths in um that cover 0.05-170 um (the paper's grid: 0.03-12 000 um).",
+                remedy="Give rest-frame wavelengths in um that cover 0.03-350 um (the paper's grid: 0.03-12 000 um).",
                 row="wave_um",
             )
         if (bad := np.argwhere(self.flux <= 0)).size:
@@ -273,6 +273,7 @@ class Catalogue(_Container):
 
 
 CONTAINER_OF = {"01": SedLibrary}
+MIN_OBJECTS = 100  # fewer cannot be split into parts to train, validate and test on
 
 
 def check_file(study: str, path: Path | str) -> _Container:
@@ -286,7 +287,14 @@ def check_file(study: str, path: Path | str) -> _Container:
             remedy=f"Studies that do: {', '.join(CONTAINER_OF)}.",
             source=path,
         )
-    return CONTAINER_OF[study].load(path)
+    container = CONTAINER_OF[study].load(path)
+    if len(container) < MIN_OBJECTS:
+        raise DataError(
+            f"{len(container)} objects are too few to train a network on",
+            remedy=f"Give {MIN_OBJECTS} at least; the paper has 10 000.",
+            source=path,
+        )
+    return container
 
 
 def _values(container: _Container) -> dict:

@@ -124,10 +124,10 @@ def run(job: Job, fresh: bool = False, on_cell: OnCell = silent) -> Outcome:
 
 
 def inputs_hash(job: Job) -> str:
-    """SHA-256 of all that decides a run: code, parameters, and the content of the data and weights they point to."""
+    """SHA-256 of all that decides a run: code, parameters, and the content of the files that they point to."""
     parameters = {key: value for key, value in job.parameters.items() if key != "output"}
-    pointed = (Path(str(parameters[key])) for key in ("DATA", "weights") if key in parameters)
-    files = [file_hash(path) for path in pointed if path.exists()]
+    pointed = (Path(value) for _, value in sorted(parameters.items()) if isinstance(value, str))
+    files = [file_hash(path) for path in pointed if path.is_absolute() and path.exists()]
     text = json.dumps([code_hash(job.notebook), parameters, files], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

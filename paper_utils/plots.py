@@ -20,8 +20,9 @@ BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, GREY = (
 )  # fmt: skip
 TRUTH, MODEL, PHOTOMETRY, BASELINE = VERMILION, BLUE, GREEN, GREY
 WIDTH = 7.2  # inches: a page's width
+PAPER = {"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1}  # keeps text readable over curves
 WAVE_LABEL = "Rest-frame wavelength [µm]"
-FLUX_LABEL = r"$F_\nu$ [per unit $L_{\rm bol}$]"
+FLUX_LABEL = r"$c\,F_\nu\,/\,F_{\rm bol}$ [µm]"  # its integral over dlambda / lambda^2 is 1
 
 
 def use_style() -> None:
@@ -62,9 +63,13 @@ def decade(ax: Axes, low: float, high: float) -> None:
 
 
 def plot_seds(wave_um: NDArray, groups: Mapping[str, NDArray], bands_um: NDArray | None = None) -> Figure:
-    """Some spectra F_nu (n, L) of each group, and where the photometric bands lie."""
-    fig, axes = plt.subplots(1, len(groups), figsize=(WIDTH, 2.6), sharey=True)
-    for ax, (name, flux) in zip(np.atleast_1d(axes), groups.items(), strict=True):
+    """Some spectra F_nu (n, L) of each group, whole and close up in 5-35 um, and where the photometric bands lie."""
+    fig, axes = plt.subplots(2, len(groups), figsize=(WIDTH, 4.4), sharey="row", squeeze=False)
+    mid = (wave_um > 4.5) & (wave_um < 40)
+    for ax, close, (name, flux) in zip(*axes, groups.items(), strict=True):
+        close.plot(wave_um[mid], flux[:, mid].T, lw=0.8, alpha=0.8)
+        close.set(yscale="log")
+        label_micron(close, [5, 10, 20, 35])
         ax.plot(wave_um, flux.T, lw=0.8, alpha=0.8)
         ax.axvspan(5, 35, color=GREY, alpha=0.15, lw=0)
         if bands_um is not None:
@@ -72,7 +77,7 @@ def plot_seds(wave_um: NDArray, groups: Mapping[str, NDArray], bands_um: NDArray
         ax.set(title=name, yscale="log", ylim=(1e-6, 1e2), xlim=(0.03, 3000))
         label_micron(ax, [0.1, 1, 10, 100, 1000])
         ax.tick_params(axis="x", labelsize=7)
-    np.atleast_1d(axes)[0].set_ylabel(FLUX_LABEL)
+    fig.supylabel(FLUX_LABEL, fontsize=9)
     fig.supxlabel(WAVE_LABEL, fontsize=9)
     return fig
 
@@ -87,6 +92,7 @@ def plot_reconstructions(
     *,
     n_columns: int = 4,
     focus: bool = False,
+    truth_label: str = "simulated",
 ) -> Figure:
     """Simulated (red) and reconstructed (blue) spectra with the photometry (green), as the paper's Figs. 5-9.
 
@@ -99,13 +105,15 @@ def plot_reconstructions(
     fig, axes = plt.subplots(n_rows, n_columns, figsize=(WIDTH, 1.5 * n_rows + 0.5), sharex=True, squeeze=False)
     for i, ax in enumerate(axes.flat[: len(truth)]):
         shown = mid if focus else wave_um > 0
-        ax.plot(wave_um[shown], truth[i, shown], color=TRUTH, label="simulated")
+        ax.plot(wave_um[shown], truth[i, shown], color=TRUTH, label=truth_label)
         positive = np.where(reconstructed[i] > 0, reconstructed[i], np.nan)
         ax.plot(wave_um[mid], positive[mid], color=MODEL, ls="--", label="reconstructed")
         ax.plot(bands_um, photometry[i], "o", ms=2.5, color=PHOTOMETRY, label="photometry", zorder=3)
         ax.set_yscale("log")
         if chi2 is not None:
-            ax.text(0.97, 0.04, rf"$\chi^2$ = {chi2[i]:.1f}", transform=ax.transAxes, ha="right", fontsize=7)
+            ax.text(
+                0.97, 0.04, rf"$\chi^2$ = {chi2[i]:.1f}", transform=ax.transAxes, ha="right", fontsize=7, bbox=PAPER
+            )
         if focus:
             label_micron(ax, [5, 10, 20, 35])
             ax.set_xlim(4.7, 37)
@@ -165,7 +173,7 @@ def plot_scores(
     ax.barh(
         names, values, xerr=[values - low, high - values], color=[MODEL if n in highlight else BASELINE for n in names]
     )
-    ax.axvline(published, color=TRUTH, ls="--", label=f"published logGLO, {published:g} %")
+    ax.axvline(published, color=TRUTH, ls="--", label=f"logGLO on the paper's own library, {published:g} %")
     ax.set(xlabel=r"test galaxies with $\chi^2$ < 5 [%]", xlim=(0, 100))
     ax.grid(axis="y", visible=False)
     ax.legend(loc="lower right")
@@ -183,7 +191,8 @@ def plot_curves(
         ax.errorbar(at, values, yerr=error, marker=marker, ms=4, capsize=2, label=name)
     if isinstance(x[0], str):
         ax.set_xticks(at, labels=x)
-    ax.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, 103))
+    lowest = min(np.min(values) for values in curves.values())
+    ax.set(xlabel=xlabel, ylabel=ylabel, ylim=(max(lowest - 12, 0), 102))
     ax.legend(loc="lower left")
     return fig
 
@@ -207,10 +216,16 @@ def plot_true_against(truth: Mapping[str, NDArray], methods: Mapping[str, Mappin
 
 
 def plot_fork(panels: Mapping[str, tuple[NDArray, NDArray]], colour: NDArray, colour_label: str) -> Figure:
-    """The fork diagram of Spoon+ 2007: 6.2 um PAH equivalent width [um] against silicate strength S_9.7."""
+    """The fork diagram of Spoon+ 2007: 6.2 um PAH equivalent width [um] against silicate strength S_9.7.
+
+    Widths below 0.002 um, or negative, stand at the left edge as limits.
+    """
     fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 2.7), sharex=True, sharey=True)
     for ax, (name, (ew, silicate)) in zip(np.atleast_1d(axes), panels.items(), strict=True):
-        points = ax.scatter(np.clip(ew, 1e-3, None), silicate, c=colour, s=5, cmap="cividis", vmin=0, vmax=1)
+        seen = ew > 2e-3
+        points = ax.scatter(ew[seen], silicate[seen], c=colour[seen], s=5, cmap="cividis", vmin=0, vmax=1)
+        limits = np.full((~seen).sum(), 2e-3)
+        ax.scatter(limits, silicate[~seen], c=colour[~seen], s=12, marker="<", cmap="cividis", vmin=0, vmax=1)
         ax.set(title=name, xscale="log")
     np.atleast_1d(axes)[0].set_ylabel(r"silicate strength $S_{9.7}$")
     fig.supxlabel("6.2 µm PAH equivalent width [µm]", fontsize=9)
@@ -230,18 +245,17 @@ def plot_coverage(levels: NDArray, curves: Mapping[str, NDArray]) -> Figure:
 
 
 def plot_band(wave_um: NDArray, truth: NDArray, mean: NDArray, half: NDArray, names: Sequence[str] = ()) -> Figure:
-    """Reconstructions with their 68 % bands, log10 F_nu: truth, mean, half (n, L) over 5-35 um."""
-    fig, axes = plt.subplots(1, len(truth), figsize=(WIDTH, 2.5), sharex=True)
+    """Residuals of reconstructions with their 68 % bands [dex]: all in log10 F_nu, (n, L) over 5-35 um."""
+    fig, axes = plt.subplots(1, len(truth), figsize=(WIDTH, 2.4), sharex=True, sharey=True)
     for i, ax in enumerate(np.atleast_1d(axes)):
-        ax.fill_between(
-            wave_um, 10 ** (mean - half)[i], 10 ** (mean + half)[i], color=SKY, alpha=0.5, lw=0, label="68 % interval"
-        )
-        ax.plot(wave_um, 10 ** truth[i], color=TRUTH, label="truth")
-        ax.plot(wave_um, 10 ** mean[i], color=MODEL, ls="--", label="mean")
-        ax.set(yscale="log", title=names[i] if len(names) else "")
-        decade(ax, 10 ** truth[i].min(), 10 ** truth[i].max())
+        off = mean[i] - truth[i]
+        ax.fill_between(wave_um, off - half[i], off + half[i], color=SKY, alpha=0.5, lw=0, label="68 % interval")
+        ax.plot(wave_um, off, color=MODEL, ls="--", label="mean")
+        ax.axhline(0, color=TRUTH, label="truth")
+        ax.set(title=names[i] if len(names) else "")
+        ax.tick_params(labelsize=7)
         label_micron(ax, [5, 10, 20, 35])
-    np.atleast_1d(axes)[0].set_ylabel(FLUX_LABEL)
+    np.atleast_1d(axes)[0].set_ylabel("log (reconstructed / true) [dex]")
     fig.legend(*np.atleast_1d(axes)[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     fig.supxlabel(WAVE_LABEL, fontsize=9)
     return fig

@@ -55,7 +55,10 @@ def checked(values: dict[str, object], notebook: Path, where: str) -> dict[str, 
 
 
 def assignments(texts: list[str], option: str = "--set") -> dict[str, dict[str, object]]:
-    """Values by study and parameter from texts of the form NN.NAME=VALUE, VALUE in YAML. Raises ProfileError."""
+    """Values by study and parameter from texts of the form NN.NAME=VALUE, VALUE in YAML. Raises ProfileError.
+
+    Paths are made absolute, since notebooks run in another folder.
+    """
     import yaml
 
     found: dict[str, dict[str, object]] = {}
@@ -69,6 +72,9 @@ def assignments(texts: list[str], option: str = "--set") -> dict[str, dict[str, 
         except yaml.YAMLError:
             raise ProfileError(f"{option} {text!r}: {value!r} is not a value in YAML; put text in quotes.") from None
     for study, values in found.items():
+        for name, value in values.items():
+            if isinstance(value, str) and "/" in value and Path(value).expanduser().exists():
+                values[name] = str(Path(value).expanduser().absolute())
         checked(values, paths.notebook(study), option)
     return found
 

@@ -27,10 +27,11 @@ N_RECORDS = 200  # points of a recorded loss history: enough for a curve, few en
 
 
 def fabric(device: str = "auto", precision: str = "32-true"):
-    """Lightning Fabric on one device: "auto" takes a GPU where there is one."""
+    """Lightning Fabric on one device: "auto" takes a CUDA GPU or else the CPU; Apple's GPUs lack float64."""
     from lightning_fabric import Fabric
 
-    return Fabric(accelerator="auto" if device == "auto" else device, devices=1, precision=precision)
+    accelerator = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    return Fabric(accelerator=accelerator, devices=1, precision=precision)
 
 
 @contextmanager

@@ -61,13 +61,13 @@ def trained(
     stem = slug(name)
     if weights != "train":
         return load(Path(weights) / f"{stem}.json", modules, architecture, data)
-    # The code that builds and trains the modules is part of the key: a changed model file trains again.
+    # The code that builds and trains the modules is part of the key: a change of it trains again.
     code = {inspect.getsourcefile(type(m)) for m in modules.values()} | {training.__file__}
     key = {
         "architecture": architecture,
         "settings": settings,
         "data": data,
-        "code": sorted(map(file_hash, map(Path, code))),
+        "code": [*sorted(map(file_hash, map(Path, code))), inspect.getsource(train)],
     }
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     folder = cache or paths.CACHE / "models"
@@ -122,7 +122,8 @@ def load(card_file: Path, modules: Mapping[str, nn.Module], architecture: dict[s
     if differing:
         words = ", ".join(f"{k} is {saved!r}, here {here!r}" for k, (saved, here) in differing.items())
         raise WeightsError(
-            f"{file}: another architecture: {words}. Use the profile it was trained with ({card['profile']})."
+            f"{file}: another architecture: {words}. "
+            f"Use its profile ({card['profile']}), and as many objects to train on."
         )
     if card["trained_on"]["library"] == data["library"] and card["trained_on"]["split"] != data["split"]:
         raise WeightsError(
@@ -140,16 +141,21 @@ def load(card_file: Path, modules: Mapping[str, nn.Module], architecture: dict[s
     return {**card, "file": str(card_file)}
 
 
-def export(card: Card, folder: Path, metrics: dict[str, Any]) -> Path | None:
-    """Copy a finished model with its card, and what it achieved, to where `--weights` finds it; None if unfinished."""
-    if "file" not in card:
-        return None
-    target = folder / f"{slug(card['name'])}.json"
-    with paths.atomic(target.with_suffix(".safetensors")) as temporary:
-        shutil.copyfile(Path(card["file"]).with_suffix(".safetensors"), temporary)
-    with paths.atomic(target) as temporary:
-        temporary.write_text(json.dumps({**card, "metrics": metrics} | {"file": target.name}, indent=1))
-    return target
+def export(cards: Mapping[str, Card], folder: Path, metrics: Mapping[str, Any]) -> None:
+    """Copy finished models with their cards, and by name what each achieved, to a folder where `--weights` finds them.
+
+    Models of an earlier run in the folder are removed: a folder holds the models of one run.
+    """
+    for old in [*folder.glob("*.json"), *folder.glob("*.safetensors")]:
+        old.unlink()
+    for name, card in cards.items():
+        if "file" not in card:  # stopped early: nothing was saved but a checkpoint
+            continue
+        target = folder / f"{slug(name)}.json"
+        with paths.atomic(target.with_suffix(".safetensors")) as temporary:
+            shutil.copyfile(Path(card["file"]).with_suffix(".safetensors"), temporary)
+        with paths.atomic(target) as temporary:
+            temporary.write_text(json.dumps({**card, "metrics": metrics.get(name, {}), "file": target.name}, indent=1))
 
 
 def slug(name: str) -> str:

@@ -210,7 +210,7 @@ BAD = [
     (sed_library, with_(wave_um=lambda m: m.wave_um * 1e3), ["looks like nm"]),
     (sed_library, with_(wave_um=lambda m: m.wave_um * 1e4), ["looks like Angstrom"]),
     (sed_library, with_(wave_um=lambda m: m.wave_um * 1e-6), ["looks like m"]),
-    (sed_library, with_(wave_um=lambda m: np.geomspace(1, 1000, 223)), ["1-1000", "0.05"]),
+    (sed_library, with_(wave_um=lambda m: np.geomspace(1, 1000, 223)), ["1-1000", "0.03"]),
     (sed_library, with_(wave_um=lambda m: m.wave_um - 0.1), ["-0.07", "positive"]),
     (sed_library, with_(flux=lambda m: m.flux.astype(str)), ["flux", "not numbers"]),
     (sed_library, with_(flux=lambda m: m.flux.astype(complex)), ["flux", "complex"]),
@@ -340,10 +340,10 @@ def by_hand(path, **changes):
 
 
 def test_file_written_by_hand_is_read(tmp_path):
-    loaded = check_file("01", by_hand(tmp_path / "a.h5"))
+    loaded = SedLibrary.load(by_hand(tmp_path / "a.h5"))
     assert loaded.ids.tolist() == ["a", "b"]
     assert loaded.params["tau_v"].tolist() == [1.0, 2.0]
-    assert check_file("01", by_hand(tmp_path / "b.h5", ids=np.array([7, 12]))).ids.tolist() == ["7", "12"]
+    assert SedLibrary.load(by_hand(tmp_path / "b.h5", ids=np.array([7, 12]))).ids.tolist() == ["7", "12"]
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,7 @@ def test_file_written_by_hand_is_read(tmp_path):
 )
 def test_file_written_wrongly_by_hand_is_refused(changes, words, tmp_path):
     with pytest.raises(DataError) as caught:
-        check_file("01", by_hand(tmp_path / "file.h5", **changes))
+        SedLibrary.load(by_hand(tmp_path / "file.h5", **changes))
     for word in ["file.h5", *words]:
         assert word in str(caught.value)
 
@@ -373,7 +373,7 @@ def test_readme_snippet_makes_a_library(tmp_path, monkeypatch):
     wave_um = np.geomspace(5000, 0.02, 400)
     monkeypatch.chdir(tmp_path)
     exec(snippet, {"wave_um": wave_um, "flux": np.outer([1, 7], wave_um**0.5), "tau_v": [50.0, 250.0]})
-    library = check_file("01", tmp_path / "my_seds.h5")
+    library = SedLibrary.load(tmp_path / "my_seds.h5")
     np.testing.assert_allclose(library.flux[0], library.flux[1])
     np.testing.assert_allclose(library.flux[0] / library.flux[0, 0], (WAVE_UM / WAVE_UM[0]) ** 0.5)
     assert library.params["tau_v"].tolist() == [50.0, 250.0]
@@ -402,3 +402,9 @@ def test_wrong_container_format_or_study_is_refused(tmp_path):
         with pytest.raises(DataError, match=r"\.h5"):
             spectra().save(tmp_path / name)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_library_too_small_to_train_on_is_refused(tmp_path):
+    few = SedLibrary(WAVE_UM, np.ones((99, N_WAVE)), [f"s{i}" for i in range(99)]).save(tmp_path / "few.h5")
+    with pytest.raises(DataError, match="99 objects are too few"):
+        check_file("01", few)

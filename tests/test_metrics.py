@@ -43,6 +43,17 @@ def test_bootstrap_interval_of_a_share_is_binomial():
     assert low < 72 < high
 
 
+def test_interval_of_a_share_is_binomial_and_stays_wide_at_the_ends():
+    value, (low, high) = metrics.share(np.repeat([True, False], [720, 280]))
+    assert value == pytest.approx(72)
+    assert (high - low) / 2 == pytest.approx(100 * np.sqrt(0.72 * 0.28 / 1000), rel=0.02)
+    value, (low, high) = metrics.share(np.ones(100, bool))
+    # Wilson: n / (n + 1) at one sigma (0.994 sigma for 68 %).
+    assert low == pytest.approx(100 * 100 / (100 + 0.9945**2), abs=0.01)
+    assert value == pytest.approx(100)
+    assert high == pytest.approx(100)
+
+
 def test_coverage_of_gaussian_errors_is_the_level():
     rng = np.random.default_rng(1)
     std = rng.uniform(0.1, 3, 40_000)

@@ -44,7 +44,7 @@ def shop(tmp_path):
 @pytest.fixture
 def folder(shop, tmp_path):
     """A folder of exported weights, trained with lr = 0.7."""
-    weights.export(shop(lr=0.7), tmp_path / "weights", metrics={"share": 72})
+    weights.export({"toy": shop(lr=0.7)}, tmp_path / "weights", metrics={"toy": {"share": 72}})
     return tmp_path / "weights"
 
 
@@ -115,6 +115,11 @@ def test_weights_that_saw_the_test_galaxies_are_refused(shop, folder):
 def test_weights_may_meet_another_library(shop, folder):
     shop(data={"library": "d" * 64, "split": "e" * 64}, source=folder)
     assert shop.value == pytest.approx(0.7)
+
+
+def test_a_folder_holds_the_models_of_one_run(shop, folder):
+    weights.export({"other": shop() | {"name": "other"}, "early": {"name": "early"}}, folder, {})
+    assert {file.name for file in folder.iterdir()} == {"other.json", "other.safetensors"}
 
 
 def test_names_become_file_names():

@@ -52,6 +52,16 @@ def bootstrap(
     return tuple(np.quantile(statistic(values[index], axis=-1), [(1 - level) / 2, (1 + level) / 2]).tolist())
 
 
+def share(successes: ArrayLike, level: float = 0.68) -> tuple[float, tuple[float, float]]:
+    """Share of true values (N,) in % and its Wilson interval, which keeps its width at 0 and 100 %."""
+    from scipy.stats import binomtest
+
+    successes = np.asarray(successes, bool)
+    test = binomtest(int(successes.sum()), successes.size)
+    interval = test.proportion_ci(level, method="wilson")
+    return 100 * test.statistic, (100 * interval.low, 100 * interval.high)
+
+
 def coverage(truth: ArrayLike, mean: ArrayLike, std: ArrayLike, levels: ArrayLike) -> NDArray:
     """Share of truths inside the central Gaussian interval of each level (K,): (K,), equal to it if calibrated."""
     from scipy.stats import norm

@@ -3,9 +3,9 @@
 The generator is the one of glo.py. A critic scores how real a spectrum looks; it is trained five times for each
 update of the generator, with RMSprop, and its weights are clamped to [-0.01, 0.01].
 
-With seven layers clamped that tightly hardly any signal passes the critic: its score differs by ~1e-6 between real and
-artificial spectra. The mended training beside it constrains the critic's gradient instead (WGAN-GP, Gulrajani+ 2017),
-which forbids batch norm in the critic.
+Clamped like the weights, the scale of each batch norm is 0.01 at most, and hardly any signal passes six of them: the
+critic's score differs between real and artificial spectra by float32 rounding. The mended training beside it constrains
+the critic's gradient instead (WGAN-GP, Gulrajani+ 2017), which forbids batch norm in the critic.
 """
 
 from __future__ import annotations

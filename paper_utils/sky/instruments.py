@@ -97,6 +97,19 @@ def measurement_matrix(
     raise ValueError(f'method is "interpolate" or "filters", not {method!r}')
 
 
+def bands_within(wave_um: np.ndarray, z: float, method: Literal["interpolate", "filters"]) -> tuple[Band, ...]:
+    """Those of HELP_BANDS that the grid covers at a redshift (all of them at z = 2)."""
+
+    def covered(band: Band) -> bool:
+        try:
+            measurement_matrix(wave_um, [band], z, method)
+        except DataError:
+            return False
+        return True
+
+    return tuple(band for band in HELP_BANDS if covered(band))
+
+
 def _filter_row(wave_um: np.ndarray, band: Band, z: float) -> np.ndarray:
     observed, weight = _quadrature(band.curve)
     return weight @ _hats(wave_um, observed / (1 + z), band, z)
