@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 N_WAVE = 223
 # Rissaki+ 2023, Sec. 3.1: 223 bins "roughly equally spaced logarithmically" in 0.03-12 000 um, rest frame.
 WAVE_UM = np.geomspace(0.03, 12000.0, N_WAVE)
+# Melchior+ 2022, Sec. 3: L = 3892 elements covering 3784...9270 A. SDSS bins are 1e-4 wide in log10(wavelength / A) and
+# begin at multiples of 1e-4; of all such grids only the one that begins at 3.578 has this length and these ends.
+WAVE_OBS = 10 ** (3.578 + 1e-4 * np.arange(3892))
 MICRONS_PER = {"nm": 1e-3, "Angstrom": 1e-4, "m": 1e6, "mm": 1e3, "cm": 1e4}
 
 
@@ -272,7 +275,7 @@ class Catalogue(_Container):
         return f"Catalogue: {len(self)} objects, bands {' '.join(self.bands)}" + _columns("table", self.table)
 
 
-CONTAINER_OF = {"01": SedLibrary}
+CONTAINER_OF = {"01": SedLibrary, "02": Spectra}
 MIN_OBJECTS = 100  # fewer cannot be split into parts to train, validate and test on
 
 
@@ -291,7 +294,7 @@ def check_file(study: str, path: Path | str) -> _Container:
     if len(container) < MIN_OBJECTS:
         raise DataError(
             f"{len(container)} objects are too few to train a network on",
-            remedy=f"Give {MIN_OBJECTS} at least; the paper has 10 000.",
+            remedy=f"Give {MIN_OBJECTS} at least; the papers have many thousands.",
             source=path,
         )
     return container

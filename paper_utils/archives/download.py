@@ -1,0 +1,97 @@
+"""Fetch many files from an archive: a few at a time, patiently, resumable; no file is ever half there."""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from paper_utils import paths
+from paper_utils.errors import DataError
+
+MAX_PARALLEL = 8  # requests at a time that an archive may be asked to bear
+MAX_WAIT_S = 120.0
+
+
+def download(
+    addresses: Mapping[Path, Sequence[str]],
+    is_whole: Callable[[Path], bool],
+    *,
+    n_parallel: int = 4,
+    n_tries: int = 4,
+    wait_s: float = 1.0,
+    timeout_s: float = 60.0,
+    progress: bool = True,
+):
+    """Fetch each file from the first of its `addresses` that has it.
+
+    A file that is there and `is_whole` is not fetched again, so that a second call resumes. At most `n_parallel`
+    (8) requests run at once. A busy, failing or dropping server is asked `n_tries` times, after `wait_s`, twice that
+    and so on, or when it says (Retry-After). A file appears under its name only when it has the announced length and
+    `is_whole`.
+
+    Raises DataError, after all others were fetched, if some could not be; it names the first.
+    """
+    from tqdm import tqdm
+
+    stop = threading.Event()
+
+    def fetch(path: Path) -> DataError | None:
+        if path.is_file() and is_whole(path):
+            return None
+        try:
+            _first_of(addresses[path], path, is_whole, n_tries, wait_s, timeout_s, stop)
+        except DataError as problem:
+            return problem
+
+    with ThreadPoolExecutor(max(1, min(n_parallel, MAX_PARALLEL))) as pool:
+        try:
+            results = list(tqdm(pool.map(fetch, addresses), total=len(addresses), unit="file", disable=not progress))
+        except BaseException:  # an interrupt must not wait for what is still queued
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+    if failed := [result for result in results if result is not None]:
+        raise DataError(
+            f"{len(failed)} of {len(results)} files could not be fetched; the first: {failed[0]}",
+            remedy="The others are in place: call again to try these again, or leave them out.",
+        )
+
+
+def _first_of(addresses, path, is_whole, n_tries, wait_s, timeout_s, stop):
+    for address in addresses:
+        for attempt in range(n_tries):
+            pause = wait_s * 2**attempt
+            try:
+                with paths.atomic(path) as temporary:
+                    _fetch(address, temporary, timeout_s)
+                    if not is_whole(temporary):
+                        raise OSError("what came is not a whole file of its kind")
+                return
+            except urllib.error.HTTPError as error:
+                problem = f"the server says {error.code} {error.reason}"
+                if error.code == 404:
+                    break  # perhaps at the next address
+                if error.code < 500 and error.code not in (408, 429):
+                    raise DataError(problem, remedy="Look at the address.", source=address) from None
+                wanted = error.headers.get("Retry-After") or ""
+                pause = float(wanted) if wanted.isdigit() else pause
+            except (OSError, http.client.HTTPException) as error:
+                problem = str(getattr(error, "reason", error)) or type(error).__name__
+            if attempt + 1 == n_tries or stop.wait(min(pause, MAX_WAIT_S)):
+                raise DataError(problem, remedy="Check the connection; try again later.", source=address)
+    raise DataError("the archive does not have this file", remedy="Check its name.", source=path.name)
+
+
+def _fetch(address: str, path: Path, timeout_s: float):
+    request = urllib.request.Request(address, headers={"User-Agent": "galaxy-spectra-companion"})
+    with urllib.request.urlopen(request, timeout=timeout_s) as answer, path.open("wb") as file:
+        shutil.copyfileobj(answer, file)
+        length = answer.headers.get("Content-Length")
+    if length is not None and path.stat().st_size != int(length):
+        raise OSError(f"{path.stat().st_size} of {length} bytes came")

@@ -1,0 +1,293 @@
+"""The population of the mock sky: one row of physical truth per galaxy, with the correlations that real galaxies have.
+
+The relations are the published ones of `sky.relations`; numbers without a source were set by hand to look like SDSS
+and are called so. Masses and star-formation rates are those of a Chabrier IMF, like the relations; `sky.populations`
+converts them for its templates. Distances and ages: Planck 2018, as everywhere in `sky`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from scipy.special import expit, ndtr, ndtri
+
+from paper_utils.errors import DataError
+from paper_utils.sky import nebular, relations, starlight, stellar
+from paper_utils.sky.populations import SALPETER_PER_CHABRIER
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+R_LIMIT = 17.77  # Main Galaxy Sample: Petrosian r, Galactic extinction removed (Strauss+ 2002, 2002AJ....124.1810S)
+LOG_MSTAR = (8.0, 12.0)
+# Share of the mass formed that stars have returned: Madau & Dickinson 2014 (2014ARA&A..52..415M) for Salpeter. The
+# templates are Salpeter's; with it the history that gives their mass and light also gives their star-formation rate.
+RETURNED = 0.27
+UNITS = {
+    "log_mstar": "dex(Msun)", "log_sfr": "dex(Msun/yr)", "age_gyr": "Gyr", "tau_gyr": "Gyr", "burst_age_gyr": "Gyr",
+    "a_v": "mag", "inclination": "deg", "sigma_star": "km/s", "r_e": "kpc",
+}  # fmt: skip
+COLUMNS = (
+    "id", "z", "log_mstar", "quiescent", "log_sfr", "age_gyr", "tau_gyr", "burst_fraction", "burst_age_gyr",
+    "metallicity", "a_v", "inclination", "sigma_star", "r_e", "n_sersic", "b_t", "oh", "log_u", "agn_class",
+    "agn_strength",
+)  # fmt: skip
+
+
+def draw(
+    n: int,
+    seed: int,
+    z_range: tuple[float, float] = (0.01, 0.5),
+    survey: Literal["sdss_main", "volume"] = "sdss_main",
+) -> Table:
+    """`n` galaxies as a truth table; the same arguments give the same table.
+
+    Columns: id (text), z, log_mstar [dex M_sun, living stars and remnants, 8-12], quiescent (bool), log_sfr [dex
+    M_sun/yr], age_gyr (since star formation began), tau_gyr (star formation goes as t exp(-t/tau)), burst_fraction (of
+    the mass formed, in one instant) and burst_age_gyr, metallicity ([M/H] of the stars), a_v [mag, of the starlight],
+    inclination [deg], sigma_star [km/s], r_e [kpc, half-light radius], n_sersic, b_t (bulge / total light), oh
+    (12 + log O/H of the gas, on the scale of Tremonti+ 2004), log_u, agn_class ("none", "seyfert", "liner"; galaxies
+    between the curves of Kauffmann and Kewley are active ones of small strength), agn_strength (share of H beta).
+
+    survey : "sdss_main" keeps what is brighter than r = 17.77 (`r_magnitude`); "volume" keeps all, spread evenly in
+        comoving volume. The mass function does not evolve and there is no large-scale structure.
+    Raises DataError if n < 1, or if z_range is not 0 < low < high <= 1.
+    """
+    from astropy.table import Table
+
+    if survey not in ("sdss_main", "volume"):
+        raise ValueError(f'survey is "sdss_main" or "volume", not {survey!r}')
+    if n < 1:
+        raise DataError(f"{n} galaxies cannot be drawn", remedy="Ask for one or more.")
+    low, high = z_range
+    if not 0 < low < high <= 1:
+        raise DataError(f"z_range is {z_range}", remedy="Give 0 < low < high <= 1.", row="z_range")
+    rng = np.random.default_rng(seed)
+    parts, found, tried, kept = [], 0, 0, 0.2 if survey == "sdss_main" else 1.0
+    while found < n:
+        if tried > 3_000_000 + 100 * n:
+            raise DataError(
+                f"of {tried} galaxies at redshift {low:g}-{high:g} only {found} are brighter than r = {R_LIMIT}",
+                remedy='Begin at a lower redshift, or draw survey="volume".',
+                row="z_range",
+            )
+        z, log_mstar = _redshift_and_mass(rng, min(int(1.05 * (n - found) / kept) + 100, 500_000), z_range, survey)
+        part = _history(rng, z, log_mstar)
+        tried += len(z)
+        if survey == "sdss_main":
+            keep = r_magnitude(part) < R_LIMIT
+            part = {name: values[keep] for name, values in part.items()}
+        parts.append(part)
+        found += len(part["z"])
+        kept = (found + 1) / (tried + 1)
+    truth = {name: np.concatenate([part[name] for part in parts])[:n] for name in parts[0]}
+    truth |= _structure(rng, truth)
+    truth |= _metals(rng, truth)
+    truth |= _nucleus(rng, truth)
+    truth["id"] = np.char.add(f"{survey}-{seed}-", np.char.zfill(np.arange(n).astype(str), 7))
+    meta = {"survey": survey, "seed": seed, "z_range": [low, high], "imf": "Chabrier", "cosmology": "Planck18"}
+    return Table({name: truth[name] for name in COLUMNS}, units=UNITS, meta=meta)
+
+
+def formed_mass(log_mstar: np.ndarray) -> np.ndarray:
+    """Mass formed [M_sun] of galaxies of `log_mstar` in living stars and remnants."""
+    return 10 ** np.asarray(log_mstar) / (1 - RETURNED)
+
+
+def r_magnitude(truth) -> np.ndarray:
+    """Apparent AB magnitude (N,) in r from `sky.starlight`, dust and redshift included; sets the survey's limit.
+
+    `truth` has z, log_mstar, age_gyr, tau_gyr, burst_fraction, burst_age_gyr and a_v. Solar metallicity and no lines.
+    """
+    smooth, burst = _r_light()
+    z, age = np.asarray(truth["z"]), np.asarray(truth["age_gyr"])
+    at = np.log1p(z)
+    x = np.clip(np.log(age / truth["tau_gyr"]), *smooth.grid[1][[0, -1]])
+    age = np.clip(np.log(age), *smooth.grid[0][[0, -1]])
+    share = np.asarray(truth["burst_fraction"])
+    young = np.clip(np.log(truth["burst_age_gyr"]), *burst.grid[0][[0, -1]])
+    light = (1 - share) * np.exp(smooth((age, x, at))) + share * np.exp(burst((young, at)))
+    light *= formed_mass(truth["log_mstar"]) * SALPETER_PER_CHABRIER * stellar.L_SUN  # erg / s / Hz
+    flux = (1 + z) * light / (4 * np.pi * stellar.luminosity_distance(z) ** 2)
+    dust = np.asarray(truth["a_v"]) * stellar.attenuation(_R_BAND * 1e4 / (1 + z))
+    return -2.5 * np.log10(flux) - 48.6 + dust + _EMILES_FAINTER
+
+
+_R_BAND = 0.6166  # um, where SDSS r looks
+_EMILES_FAINTER = 0.24  # mag: the median by which E-MILES, the sky's templates, are fainter in r than `sky.starlight`
+
+
+@lru_cache(maxsize=1)
+def _r_light():
+    """log L_nu in r per solar mass formed, over (log age, log age/tau, log 1+z) and over (log age, log 1+z)."""
+    from scipy.interpolate import RegularGridInterpolator
+
+    age, x, z = np.geomspace(0.1, 14, 30), np.geomspace(0.1, 40, 30), np.linspace(0, 1, 11)
+    wave = np.sort(_R_BAND / (1 + z))
+    grid = [a.ravel() for a in np.meshgrid(age, x, indexing="ij")]
+    smooth = starlight.starlight(grid[0], grid[0] / grid[1], wave, delayed=True)[:, ::-1].reshape(30, 30, 11)
+    single = starlight.ssp(age_burst := np.geomspace(0.02, 4, 40), wave)[:, ::-1]
+    log_z = np.log1p(z)
+    return (
+        RegularGridInterpolator((np.log(age), np.log(x), log_z), np.log(smooth)),
+        RegularGridInterpolator((np.log(age_burst), log_z), np.log(single)),
+    )
+
+
+@lru_cache(maxsize=1)
+def _cosmos() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Redshifts, age of the universe [Gyr] and comoving volume per unit redshift there."""
+    from astropy.cosmology import Planck18
+
+    z = np.linspace(1e-3, 1.0, 400)
+    return z, Planck18.age(z).to_value("Gyr"), Planck18.differential_comoving_volume(z).to_value("Mpc3/sr")
+
+
+def age_of_universe(z: np.ndarray) -> np.ndarray:
+    """Gyr, Planck 2018, for z up to 1."""
+    grid, age, _ = _cosmos()
+    return np.interp(z, grid, age)
+
+
+def _redshift_and_mass(rng, n: int, z_range, survey: str) -> tuple[np.ndarray, np.ndarray]:
+    """Redshifts and masses in proportion to volume and mass function, where a galaxy might be bright enough."""
+    z = np.linspace(*z_range, 301)
+    mass = np.linspace(*LOG_MSTAR, 401)
+    zc, mc = 0.5 * (z[1:] + z[:-1]), 0.5 * (mass[1:] + mass[:-1])
+    density = np.interp(zc, _cosmos()[0], _cosmos()[2])[:, None] * relations.mass_function(mc)
+    if survey == "sdss_main":
+        # The brightest galaxies have L_r = 4 L_sun per M_sun (M_sun = 4.65 in r), and redshift does not brighten them.
+        modulus = 5 * np.log10(stellar.luminosity_distance(z[:-1]) / 3.0857e19)
+        brightest = 4.65 - 2.5 * (mass[1:] + 0.6) + modulus[:, None]
+        density *= brightest < R_LIMIT
+        if not density.any():
+            raise DataError(
+                f"no galaxy at redshift {z_range[0]:g}-{z_range[1]:g} is brighter than r = {R_LIMIT}",
+                remedy='Begin at a lower redshift, or draw survey="volume".',
+                row="z_range",
+            )
+    cell = np.searchsorted(np.cumsum(density.ravel()) / density.sum(), rng.random(n)).clip(max=density.size - 1)
+    i, j = np.divmod(cell, mc.size)
+    return z[i] + rng.random(n) * (z[1] - z[0]), mass[j] + rng.random(n) * (mass[1] - mass[0])
+
+
+def _history(rng, z: np.ndarray, log_mstar: np.ndarray) -> dict[str, np.ndarray]:
+    """Star formation, its history and the dust, whatever decides how bright a galaxy is."""
+    n = len(z)
+    log_density = rng.normal(0.3, 0.6, n)  # by hand: the spread of SDSS overdensities
+    quiet_share = relations.quiescent_fraction(log_mstar, log_density)
+    quiescent = rng.random(n) < quiet_share
+    offset = 0.3 * rng.standard_normal(n)
+    sequence = relations.main_sequence(log_mstar, z)
+    # Quiescent galaxies: specific rates around 10^-11.9 / yr, the second peak in SDSS (Brinchmann+ 2004,
+    # 2004MNRAS.351.1151B), most of them upper limits there.
+    log_sfr = np.where(quiescent, log_mstar - 11.9 + 1.3 * offset, sequence + offset)
+
+    universe = age_of_universe(z)
+    burst = rng.random(n) < np.where(quiescent, 0.03, np.interp(log_mstar, [8.5, 11], [0.15, 0.05]))
+    burst_fraction = np.where(burst, 10 ** rng.uniform(-2.5, -1, n), 0.0)
+    burst_age = np.where(burst, 10 ** rng.uniform(-1.3, 0.3, n), 1.0)  # at least 50 Myr: no light in the lines
+    # Specific rate of the smooth part [1/Gyr]; bursts are over and add nothing to it.
+    rate = 1e9 * 10**log_sfr / (formed_mass(log_mstar) * (1 - burst_fraction))
+    # Quiescent: between the ages of ellipticals in the field and in clusters (Thomas+ 2005, 2005ApJ...621..673T,
+    # sec. 4: log t = 0.32 + 0.29 log sigma), as a share of the age of the universe, and begun a quarter earlier than
+    # the mean star. Star-forming: begun early, massive ones first (downsizing; by hand).
+    old = 1.25 * 10 ** (0.32 + 0.29 * relations.velocity_dispersion(log_mstar)) / 13.79
+    share = np.where(quiescent, old, 0.72 + 0.06 * (log_mstar - 10))
+    age = universe * _truncated(rng, share, np.where(quiescent, 0.12, 0.10), 0.15, 0.97)
+    # A delayed history of age t forms at most 2/t of its mass per unit time: keep clear of that, smoothly.
+    age = (age**-4 + (1.7 / rate) ** -4) ** -0.25
+    return {
+        "z": z, "log_mstar": log_mstar, "quiescent": quiescent, "log_sfr": log_sfr, "age_gyr": age,
+        "tau_gyr": age / _age_over_tau(rate * age), "burst_fraction": burst_fraction,
+        "burst_age_gyr": np.minimum(burst_age, 0.8 * age), "quiet_share": quiet_share, "offset": offset,
+    } | _dust(rng, log_mstar, quiescent, offset)  # fmt: skip
+
+
+def _age_over_tau(y: np.ndarray) -> np.ndarray:
+    """x = age / tau of the delayed history whose specific rate times age is y: x^2 / (e^x - 1 - x) = y, 0 < y < 1.9."""
+    x = np.geomspace(0.1, 60, 20000)
+    return np.exp(np.interp(np.log(y), np.log(x**2 / (np.expm1(x) - x))[::-1], np.log(x)[::-1]))
+
+
+def _dust(rng, log_mstar: np.ndarray, quiescent: np.ndarray, offset: np.ndarray) -> dict[str, np.ndarray]:
+    """A_V of the starlight from A(H alpha) with mass (Garn & Best 2010, 2010MNRAS.409..421G), inclination and SFR."""
+    n = len(log_mstar)
+    cos_i = rng.random(n)
+    axis_ratio = np.sqrt(cos_i**2 + 0.2**2 * (1 - cos_i**2))
+    # Discs dim with log(b/a)^2 (Unterborn & Ryden 2008, 2008ApJ...687..976U); its mean over all angles is 0.14.
+    tilt = 1.27 * (np.log10(axis_ratio) ** 2 - 0.14)
+    x = np.clip(log_mstar - 10, -1.33, 1.5)
+    a_halpha = 0.91 + 0.77 * x + 0.11 * x**2 - 0.09 * x**3 + 0.2 * rng.standard_normal(n) + tilt
+    # More gas, more stars and more dust at high mass, the reverse at low mass (Zahid+ 2013, 2013ApJ...763...92Z).
+    a_halpha += 0.5 * offset * np.clip(log_mstar - 10, -0.5, 0.5)
+    per_a_v = nebular.line_attenuation([nebular.LINES["Halpha"]])[0]
+    a_v = np.where(quiescent, rng.exponential(0.12, n), np.clip(a_halpha, 0.02, None) / per_a_v)
+    return {"a_v": a_v, "inclination": np.degrees(np.arccos(cos_i))}
+
+
+def _structure(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Size, profile and velocity dispersion. At given mass the compact galaxies are hotter, as the virial theorem asks.
+
+    Bulge shares were set by hand to follow Simard+ 2011 (2011ApJS..196...11S) in type and mass.
+    """
+    mass, quiescent = truth["log_mstar"], truth["quiescent"]
+    n = len(mass)
+    log_r, scatter = relations.half_light_radius(mass, quiescent)
+    size = scatter * rng.standard_normal(n)
+    # Slower star formation goes with a larger bulge (offset / 0.3 is a standard normal).
+    logit = np.where(quiescent, 0.4 + 0.8 * (mass - 10.5), -2.2 + 1.1 * (mass - 10) - 0.5 * truth["offset"])
+    b_t = expit(logit + 0.8 * rng.standard_normal(n))
+    n_sersic = np.clip(10 ** (0.02 + 0.65 * b_t**0.7 + 0.07 * rng.standard_normal(n)), 0.5, 8)
+    log_sigma = relations.velocity_dispersion(mass) - 0.25 * size
+    # Discs: 0.12 dex colder (by hand), and less alike.
+    log_sigma += np.where(quiescent, 0.08, 0.10) * rng.standard_normal(n) - np.where(quiescent, 0, 0.12)
+    return {
+        "r_e": 10 ** (log_r + size),
+        "b_t": b_t,
+        "n_sersic": n_sersic,
+        "sigma_star": np.clip(10**log_sigma, 15, 500),
+    }
+
+
+def _metals(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Metals in stars and gas, whose residuals share a part, and the ionisation parameter.
+
+    At given mass the quiescent are richer, most at low mass (Peng, Maiolino & Cochrane 2015, 2015Natur.521..192P);
+    the mean over types stays Gallazzi's. Its range holds measurement errors: 0.6 of it is taken as real (by hand).
+    """
+    mass, n = truth["log_mstar"], len(truth["log_mstar"])
+    common, own = rng.standard_normal((2, n))
+    # 0.07 dex beyond the SFR dependence makes Tremonti's 0.1 dex; dwarfs scatter more.
+    enrichment = np.clip(0.07 + 0.05 * (10 - mass), 0.07, 0.15) * common
+    oh = relations.gas_metallicity(mass, np.where(truth["quiescent"], 0, truth["offset"])) + enrichment
+    median, half = relations.stellar_metallicity(mass)
+    by_type = 0.3 * np.clip((11.3 - mass) / 1.5, 0, 1) * (truth["quiescent"] - truth["quiet_share"])
+    mean = median + by_type + 0.3 * half * common
+    # Within what the templates cover.
+    metallicity = _truncated(rng, mean, 0.52 * half, -1.7, 0.22)
+    log_u = nebular.log_u_sequence(oh) + 0.15 * own + 0.2 * truth["offset"]  # Kaasinen+ 2018, 2018MNRAS.477.5568K
+    return {"oh": oh, "metallicity": metallicity, "log_u": log_u}
+
+
+def _nucleus(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Active nuclei: commoner with mass; Seyferts in galaxies that form stars, LINERs in quiescent ones.
+
+    (Kauffmann+ 2003; Kewley+ 2006, 2006MNRAS.372..961K.) Strengths by hand: a wide range in star-forming galaxies,
+    which fills the composite region, and dominance in quiescent ones, which have little else that shines.
+    """
+    mass, quiescent = truth["log_mstar"], truth["quiescent"]
+    n = len(mass)
+    active = rng.random(n) < relations.active_fraction(mass)
+    seyfert = rng.random(n) < np.where(quiescent, 0.08, 0.5)
+    strength = np.where(quiescent, 0.30 + 0.5 * rng.beta(2, 2, n), 0.06 + 0.8 * rng.beta(1, 3, n))
+    kind = np.where(active, np.where(seyfert, "seyfert", "liner"), "none")
+    return {"agn_class": kind, "agn_strength": np.where(active, strength, 0.0)}
+
+
+def _truncated(rng, mean, sigma, low: float, high: float) -> np.ndarray:
+    """Normal deviates between `low` and `high`."""
+    below, above = ndtr((low - mean) / sigma), ndtr((high - mean) / sigma)
+    return mean + sigma * ndtri(below + (above - below) * rng.random(len(mean)))

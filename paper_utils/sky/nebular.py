@@ -1,0 +1,210 @@
+"""The light of ionised gas: emission-line luminosities of galaxies, and lines drawn on pixels.
+
+H alpha follows the star-formation rate, the Balmer lines case B, the metal lines the gas metallicity and the ionisation
+parameter; gas lit by an active nucleus is added in proportion to its share of H beta, which makes the two wings of the
+BPT diagram. Names are the customary ones (air, rounded); wavelengths are vacuum Angstrom.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from paper_utils.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
+    from astropy.table import Table
+
+LINES = {
+    "OII_3726": 3727.092, "OII_3729": 3729.875, "NeIII_3869": 3869.86, "NeIII_3967": 3968.59, "Hepsilon": 3971.195,
+    "Hdelta": 4102.892, "Hgamma": 4341.684, "Hbeta": 4862.683, "OIII_4959": 4960.295, "OIII_5007": 5008.240,
+    "HeI_5876": 5877.25, "OI_6300": 6302.046, "OI_6364": 6365.535, "NII_6548": 6549.85, "Halpha": 6564.61,
+    "NII_6584": 6585.27, "SII_6716": 6718.29, "SII_6731": 6732.67,
+}  # fmt: skip
+LIGHT_KMS = 299792.458
+# log L(H alpha) [erg/s] of 1 M_sun/yr (Kennicutt & Evans 2012, 2012ARA&A..50..531K, table 1: Kroupa IMF, which a
+# Chabrier IMF follows within a few per cent).
+LOG_HALPHA_PER_SFR = 41.27
+# Case B at 1e4 K and low density, relative to H beta (Osterbrock & Ferland 2006, table 4.4).
+BALMER = {"Halpha": 2.86, "Hbeta": 1.0, "Hgamma": 0.468, "Hdelta": 0.259, "Hepsilon": 0.159}
+# Weak partner / strong partner of doublets fixed by atomic physics (Storey & Zeippen 2000, 2000MNRAS.312..813S, for
+# O III and N II), and [S II], [O II] at the low density of galaxy-wide gas (n_e of some tens per cm3).
+DOUBLETS = {
+    "OIII_4959": ("OIII_5007", 1 / 2.98), "NII_6548": ("NII_6584", 1 / 3.05), "OI_6364": ("OI_6300", 1 / 3.0),
+    "NeIII_3967": ("NeIII_3869", 0.30),
+}  # fmt: skip
+SII_6716_SHARE, OII_3729_SHARE = 1.35 / 2.35, 1.35 / 2.35
+
+# Maiolino+ 2008 (2008A&A...488..463M), table 4: log ratio as a polynomial in x = 12 + log(O/H) - 8.69.
+_MAIOLINO = {
+    "NII_6584/Ha": (-0.7732, 1.2357, -0.2811, -0.7201, -0.3330),
+    "OIII_5007/Hb": (0.1549, -1.5031, -0.9790, -0.0297),
+    "OII/Hb": (0.5603, 0.0450, -1.8017, -1.8434, -0.6549),
+    "NeIII_3869/OII": (-1.2608, -1.0861, -0.1470),
+}
+# Curti+ 2020 (2020MNRAS.491..944C), table 2, in their x. Their metallicities are on another scale, so the two serve
+# only as the relation between [S II] and [N II].
+_CURTI_N2 = (-0.489, 1.513, -2.554, -5.293, -2.867)
+_CURTI_S2 = (-0.442, -0.360, -6.271, -8.339, -3.559)
+# d log(ratio) / d log U at fixed O/H, rounded from photoionisation grids such as Kewley & Dopita 2002
+# (2002ApJS..142...35K); together they give [O III]/[O II] the slope 1.25 of Diaz+ 2000 (2000MNRAS.318..462D).
+_U_SLOPE = {"NII_6584/Ha": -0.35, "OIII_5007/Hb": 0.85, "OII/Hb": -0.40, "NeIII_3869/OII": 1.25, "SII/Ha": -0.5}
+# [O I] of star-forming galaxies lies this far below [S II] (dex); read off SDSS diagrams (Kewley+ 2006).
+_OI_OVER_SII = -1.05
+
+# Gas lit by an active nucleus alone: log ratios where the two wings of the SDSS diagrams end (read off Kewley+ 2006,
+# 2006MNRAS.372..961K, figs. 1-5), at 12 + log(O/H) = 9.0.
+_ACTIVE = {
+    "seyfert": {"NII_6584/Ha": 0.0, "OIII_5007/Hb": 1.02, "OII/Hb": 0.45, "NeIII_3869/OII": -0.5, "SII/Ha": -0.30,
+                "OI/Ha": -0.85},
+    "liner": {"NII_6584/Ha": 0.12, "OIII_5007/Hb": 0.38, "OII/Hb": 0.75, "NeIII_3869/OII": -0.9, "SII/Ha": 0.08,
+              "OI/Ha": -0.55},
+}  # fmt: skip
+_ACTIVE_DECREMENT = 3.1  # H alpha / H beta of active nuclei (Gaskell & Ferland 1984, 1984PASP...96..393G)
+
+# Dust: Calzetti+ 2000 (2000ApJ...533..682C). The stars' A_V is 4.05 E(B-V)_stars, E(B-V)_stars = 0.44 E(B-V)_gas, and
+# the gas lies behind a Milky Way screen.
+STARS_PER_GAS = 0.44
+_R_V_STARS, _R_V_GAS = 4.05, 3.1
+
+
+def log_u_sequence(oh: np.ndarray) -> np.ndarray:
+    """Mean ionisation parameter log U at 12 + log(O/H) `oh`: U falls as Z^-0.8 (Dopita+ 2006, 2006ApJ...647..244D).
+
+    The level, -3.0 at 12 + log(O/H) = 8.69, is that of Orsi+ 2014 (2014MNRAS.443..799O).
+    """
+    return -3.0 - 0.8 * (np.asarray(oh, float) - 8.69)
+
+
+def line_attenuation(wave_rest: np.ndarray) -> np.ndarray:
+    """Attenuation of line light at `wave_rest` [vacuum Angstrom] in units of the stars' A_V, (L,).
+
+    Fitzpatrick 1999 (1999PASP..111...63F) with R_V = 3.1 for the gas, whose E(B-V) is 1/0.44 of the stars'.
+    """
+    import astropy.units as u
+    from dust_extinction.parameter_averages import F99
+
+    k = _R_V_GAS * F99(_R_V_GAS)(np.asarray(wave_rest, float) * u.Angstrom)
+    return k / (_R_V_STARS * STARS_PER_GAS)
+
+
+def luminosities(params: Table, *, attenuated: bool = True) -> np.ndarray:
+    """Line luminosities of the galaxies of a truth table, (N, n_lines) float64 [erg/s], in the order of `LINES`.
+
+    Uses the columns log_sfr, oh, log_u, a_v, agn_class and agn_strength of `galaxies.draw`. The star-forming part has
+    log L(H alpha) = log_sfr + 41.27; an active nucleus adds H beta until its share is `agn_strength`. As emitted if
+    not `attenuated`, otherwise behind the dust that `a_v` [mag, of the stars] implies for the gas.
+    Raises DataError if a column is missing, a class unknown or a strength outside 0 <= s < 1.
+    """
+    columns = ("log_sfr", "oh", "log_u", "a_v", "agn_class", "agn_strength")
+    if missing := [name for name in columns if name not in params.colnames]:
+        raise DataError(
+            f"the table lacks {', '.join(missing)}", remedy="Take one from galaxies.draw.", row=f"column {missing[0]}"
+        )
+    log_sfr, oh, log_u, a_v = (np.asarray(params[name], float) for name in columns[:4])
+    kind, strength = np.asarray(params["agn_class"]).astype(str), np.asarray(params["agn_strength"], float)
+    if (bad := np.flatnonzero(~((strength >= 0) & (strength < 1)))).size:
+        raise DataError(
+            f"agn_strength is {strength[bad[0]]}", remedy="A share of H beta lies in 0 <= s < 1.", row=f"row {bad[0]}"
+        )
+    if unknown := set(kind) - {"none", *_ACTIVE}:
+        raise DataError(
+            f"agn_class {sorted(unknown)[0]!r} is unknown", remedy='Use "none", "seyfert" or "liner".', row="agn_class"
+        )
+    hbeta = 10 ** (log_sfr + LOG_HALPHA_PER_SFR) / BALMER["Halpha"]
+    lines = hbeta[:, None] * _star_forming(oh, log_u)
+    for name, ratios in _ACTIVE.items():
+        rows = (kind == name) & (strength > 0)
+        active = hbeta[rows] * strength[rows] / (1 - strength[rows])
+        lines[rows] += active[:, None] * _active(ratios, oh[rows], log_u[rows])
+    if attenuated:
+        lines *= 10 ** (-0.4 * a_v[:, None] * line_attenuation(np.array(list(LINES.values()))))
+    return lines
+
+
+def _star_forming(oh: np.ndarray, log_u: np.ndarray) -> np.ndarray:
+    """Line ratios to H beta of gas around young stars, (N, n_lines)."""
+    # Within what Maiolino+ 2008 calibrated, 7.5-9.2; bent towards the upper end, where a cut would pile galaxies up.
+    x = np.maximum(oh - 8.69, -1.2)
+    x = x - 0.08 * np.logaddexp(0, (x - 0.5) / 0.08)
+    log = {name: np.polynomial.polynomial.polyval(x, c) for name, c in _MAIOLINO.items()}
+    curti = np.linspace(-1.1, 0.15, 200)  # [N II] rises with O/H over this range
+    n2, s2 = (np.polynomial.polynomial.polyval(curti, c) for c in (_CURTI_N2, _CURTI_S2))
+    log["SII/Ha"] = np.interp(log["NII_6584/Ha"], n2, s2)
+    excess = log_u - log_u_sequence(oh)
+    log = {name: value + _U_SLOPE[name] * excess for name, value in log.items()}
+    log["OI/Ha"] = log["SII/Ha"] + _OI_OVER_SII
+    return _lines(log, BALMER["Halpha"])
+
+
+def _active(ratios: dict[str, float], oh: np.ndarray, log_u: np.ndarray) -> np.ndarray:
+    """Line ratios to H beta of gas lit by an active nucleus, (N, n_lines).
+
+    Nitrogen, a secondary element, follows O/H, the low-ionisation metals half as steeply (by hand); the galaxy's
+    residual in U stands in for that of the nuclear gas. Both spread the wings, whose ends would otherwise be points.
+    """
+    excess = log_u - log_u_sequence(oh)
+    log = {name: value + _U_SLOPE.get(name, -0.5) * excess for name, value in ratios.items()}
+    for name, slope in (("NII_6584/Ha", 1.0), ("SII/Ha", 0.5), ("OI/Ha", 0.5)):
+        log[name] = log[name] + slope * np.clip(oh - 9.0, -0.6, 0.3)
+    return _lines(log, _ACTIVE_DECREMENT)
+
+
+def _lines(log: dict[str, np.ndarray], decrement: float) -> np.ndarray:
+    """Ratios to H beta of all `LINES`, (N, n_lines), from the logarithmic ratios of the strong ones."""
+    ratio = {name: 10**value for name, value in log.items()}
+    n = len(ratio["OII/Hb"])
+    line = {name: np.full(n, value) for name, value in BALMER.items()} | {"Halpha": np.full(n, decrement)}
+    line["NII_6584"], line["OI_6300"] = (ratio[name] * decrement for name in ("NII_6584/Ha", "OI/Ha"))
+    line["OIII_5007"], line["NeIII_3869"] = ratio["OIII_5007/Hb"], ratio["NeIII_3869/OII"] * ratio["OII/Hb"]
+    line["SII_6716"] = ratio["SII/Ha"] * decrement * SII_6716_SHARE
+    line["SII_6731"] = ratio["SII/Ha"] * decrement * (1 - SII_6716_SHARE)
+    line["OII_3729"], line["OII_3726"] = ratio["OII/Hb"] * OII_3729_SHARE, ratio["OII/Hb"] * (1 - OII_3729_SHARE)
+    line["HeI_5876"] = np.full(n, 0.12)  # case B at He/H = 0.09
+    for weak, (strong, share) in DOUBLETS.items():
+        line[weak] = line[strong] * share
+    return np.stack([line[name] for name in LINES], axis=1)
+
+
+def profiles(
+    luminosities: torch.Tensor | np.ndarray, wave_rest: np.ndarray, sigma_kms: torch.Tensor | np.ndarray
+) -> torch.Tensor:
+    """Gaussian lines averaged over pixels, (N, L): the unit of `luminosities` per Angstrom.
+
+    luminosities : (N, n_lines), in the order of `LINES`; a tensor keeps its device and dtype. erg/s overflow float32:
+    give float64, solar luminosities or fluxes.
+    wave_rest : (L,) pixel centres, vacuum Angstrom, increasing. Pixels meet half-way in log wavelength.
+    sigma_kms : (N,) or (N, n_lines) dispersion in log wavelength, instrument included where one observes [km/s].
+    Each pixel holds the integral of the line over it, so that flux is conserved however narrow a line is; what falls
+    off the grid is lost. Raises DataError for shapes and wavelengths that cannot be.
+    """
+    import torch
+
+    light = torch.as_tensor(luminosities)
+    sigma = torch.as_tensor(sigma_kms, dtype=light.dtype, device=light.device)
+    sigma = (sigma[:, None] if sigma.ndim == 1 else sigma).expand(light.shape).clamp_min(1e-2) / LIGHT_KMS
+    wave = np.asarray(wave_rest, float)
+    if light.ndim != 2 or light.shape[1] != len(LINES):
+        raise DataError(
+            f"the luminosities have shape {tuple(light.shape)}", remedy=f"Give (N, {len(LINES)}), one column per line."
+        )
+    if wave.ndim != 1 or wave.size < 2 or not (wave[0] > 0 and (np.diff(wave) > 0).all()):
+        raise DataError("the wavelengths do not increase", remedy="Sort them and drop repeated ones.", row="wave_rest")
+    log_wave = np.log(wave)
+    middle = 0.5 * (log_wave[1:] + log_wave[:-1])
+    edges = np.concatenate([[2 * log_wave[0] - middle[0]], middle, [2 * log_wave[-1] - middle[-1]]])
+    width = torch.as_tensor(np.diff(np.exp(edges)), dtype=light.dtype, device=light.device)
+    out = torch.zeros(len(light), wave.size, dtype=light.dtype, device=light.device)
+    reach = [6 * s for s in sigma.amax(dim=0).tolist()]
+    for line, centre in enumerate(np.log(list(LINES.values()))):
+        first = max(np.searchsorted(edges, centre - reach[line], side="right") - 1, 0)
+        last = min(np.searchsorted(edges, centre + reach[line], side="left"), wave.size)
+        if first >= last:
+            continue
+        # The small difference is taken in float64: float32 cannot tell neighbouring edges in log wavelength.
+        offset = torch.as_tensor(edges[first : last + 1] - centre, dtype=light.dtype, device=light.device)
+        below = 0.5 * torch.erf(offset / (2**0.5 * sigma[:, line, None]))  # (N, pixels + 1)
+        out[:, first:last] += light[:, line, None] * below.diff(dim=1) / width[first:last]
+    return out
