@@ -224,7 +224,8 @@ def markdown(rows: list[dict], link: str = "", figures: bool = True) -> str:
         ]
         ran = {profile: run for row in chosen for profile, run in row["runs"].items()}
         profiles = [name for name in ("smoke", "quick", "paper") if name in ran or name != "smoke"]
-        profiles += sorted(set(ran) - set(profiles))
+        # Other runs, unless they only repeat the quick one: in numbers alone a run on more data may show nothing new.
+        profiles += [name for name in sorted(set(ran) - set(profiles)) if _differs(chosen, name, "quick")]
         stood = [
             f"{name} ran on {ran[name]['device']} in {ran[name]['wall_s']:.0f} s (seed {ran[name]['seed']}, "
             f"commit {ran[name]['commit']})"
@@ -242,6 +243,12 @@ def markdown(rows: list[dict], link: str = "", figures: bool = True) -> str:
             text.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
         text.append("")
     return "\n".join(text)
+
+
+def _differs(rows: list[dict], one: str, other: str) -> bool:
+    """Whether two runs give different values to any of the rows."""
+    values = ([row["runs"].get(name, {}).get("value") for row in rows] for name in (one, other))
+    return next(values) != next(values)
 
 
 def outcome(run: dict | None, link: str | None = None) -> str:

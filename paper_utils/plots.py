@@ -93,6 +93,7 @@ def plot_reconstructions(
     n_columns: int = 4,
     focus: bool = False,
     truth_label: str = "simulated",
+    titles: Sequence[str] = (),
 ) -> Figure:
     """Simulated (red) and reconstructed (blue) spectra with the photometry (green), as the paper's Figs. 5-9.
 
@@ -110,6 +111,8 @@ def plot_reconstructions(
         ax.plot(wave_um[mid], positive[mid], color=MODEL, ls="--", label="reconstructed")
         ax.plot(bands_um, photometry[i], "o", ms=2.5, color=PHOTOMETRY, label="photometry", zorder=3)
         ax.set_yscale("log")
+        if len(titles):
+            ax.set_title(titles[i], fontsize=8)
         if chi2 is not None:
             ax.text(
                 0.97, 0.04, rf"$\chi^2$ = {chi2[i]:.1f}", transform=ax.transAxes, ha="right", fontsize=7, bbox=PAPER

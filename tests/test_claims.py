@@ -161,6 +161,20 @@ def test_scoreboard_reads_each_profile_back(tmp_path):
     assert "m.fig7" not in claims.markdown(list(rows.values()), figures=False)
 
 
+def test_another_run_has_a_column_where_it_says_something_else(tmp_path):
+    # The quick run's own results.json last: each run writes that name first.
+    runs = {"results.my_library.json": 90, "results.same.json": 99, "results.json": 99}
+    for name, ridge in runs.items():
+        book = record_all(study(tmp_path / "01_midir"))
+        book.claim("m.t3.logglo.proj", 80)
+        book.claim("x.ridge", ridge, note="ridge regression")
+        book.write().rename(tmp_path / "01_midir" / name)
+    header = claims.markdown(claims.scoreboard(tmp_path)).splitlines()[2]
+    assert header == "| id | where | quantity | published | quick | paper | my library |"
+    header = claims.markdown(claims.scoreboard(tmp_path), figures=False).splitlines()[2]
+    assert header == "| id | where | quantity | published | quick | paper |"
+
+
 def test_scoreboard_of_nothing_shows_what_is_published(tmp_path):
     rows = claims.scoreboard(tmp_path)
     assert all(row["runs"] == {} for row in rows)
