@@ -45,7 +45,7 @@ def linear_inverse(y_train: NDArray, x_train: NDArray, y: NDArray, n_components:
 
 def gradient_boosting(n_components: int = 6):
     """Boosted trees, one set for each leading principal component of the spectra."""
-    trees = MultiOutputRegressor(HistGradientBoostingRegressor(max_iter=120, max_leaf_nodes=16, random_state=0))
+    trees = MultiOutputRegressor(HistGradientBoostingRegressor(max_iter=80, max_leaf_nodes=16, random_state=0))
     to_components = make_pipeline(StandardScaler(), PCA(n_components, whiten=True, random_state=0))
     return TransformedTargetRegressor(trees, transformer=to_components, check_inverse=False)
 
@@ -79,7 +79,7 @@ class GaussianProcess:
 
     LENGTHS, NOISES = (3.0, 6.0, 12.0, 24.0), (1e-4, 1e-3, 1e-2)
 
-    def __init__(self, n_tune: int = 1500, n_max: int = 9000, seed: int = 0):
+    def __init__(self, n_tune: int = 1000, n_max: int = 9000, seed: int = 0):
         self.n_tune, self.n_max, self.seed = n_tune, n_max, seed
 
     def fit(self, y: NDArray, x: NDArray) -> GaussianProcess:
