@@ -144,10 +144,9 @@ def load(card_file: Path, modules: Mapping[str, nn.Module], architecture: dict[s
 def export(cards: Mapping[str, Card], folder: Path, metrics: Mapping[str, Any]) -> None:
     """Copy finished models with their cards, and by name what each achieved, to a folder where `--weights` finds them.
 
-    Models of an earlier run in the folder are removed: a folder holds the models of one run.
+    Models of an earlier run in the folder are removed, after all is copied: the folder may be the one they came from.
     """
-    for old in [*folder.glob("*.json"), *folder.glob("*.safetensors")]:
-        old.unlink()
+    kept = set()
     for name, card in cards.items():
         if "file" not in card:  # stopped early: nothing was saved but a checkpoint
             continue
@@ -156,6 +155,9 @@ def export(cards: Mapping[str, Card], folder: Path, metrics: Mapping[str, Any]) 
             shutil.copyfile(Path(card["file"]).with_suffix(".safetensors"), temporary)
         with paths.atomic(target) as temporary:
             temporary.write_text(json.dumps({**card, "metrics": metrics.get(name, {}), "file": target.name}, indent=1))
+        kept |= {target, target.with_suffix(".safetensors")}
+    for old in {*folder.glob("*.json"), *folder.glob("*.safetensors")} - kept:
+        old.unlink()
 
 
 def slug(name: str) -> str:

@@ -41,3 +41,15 @@ def shelf(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "NOTEBOOKS", folder)
     monkeypatch.setattr(paths, "OUTPUT", tmp_path / "output")
     return folder
+
+
+@pytest.fixture(scope="session")
+def emiles():
+    """The E-MILES templates, got once; tests that need them are skipped where they cannot be had."""
+    from paper_utils.archives import templates
+    from paper_utils.errors import DataError
+
+    try:
+        return templates.emiles()
+    except DataError as problem:
+        pytest.skip(f"the E-MILES templates cannot be had: {problem.problem}")

@@ -12,21 +12,12 @@ from ppxf.ppxf import attenuation, ppxf
 from sedpy.observate import getSED, load_filters
 
 from paper_utils import paths
-from paper_utils.archives import templates
 from paper_utils.errors import DataError
 from paper_utils.sky import populations, starlight, stellar
 
 GST = paths.ROOT.parent / "shared" / "real_data" / "gst_photometry" / "gst_tests_small.fits"
 C_KMS = 299792.458
 SOLAR = 4  # place of [M/H] = 0
-
-
-@pytest.fixture(scope="module")
-def emiles():
-    try:
-        return templates.emiles()
-    except DataError as problem:
-        pytest.skip(f"the E-MILES templates cannot be had: {problem.problem}")
 
 
 @pytest.fixture(scope="module")

@@ -16,14 +16,6 @@ from paper_utils.archives import templates
 from paper_utils.errors import DataError
 
 
-@pytest.fixture(scope="module")
-def emiles():
-    try:
-        return templates.emiles()
-    except DataError as problem:
-        pytest.skip(f"the E-MILES templates cannot be had: {problem.problem}")
-
-
 @pytest.fixture
 def empty(tmp_path, monkeypatch):
     """An empty cache, and a folder of temporary files to look into."""

@@ -122,6 +122,14 @@ def test_a_folder_holds_the_models_of_one_run(shop, folder):
     assert {file.name for file in folder.iterdir()} == {"other.json", "other.safetensors"}
 
 
+def test_weights_survive_an_export_to_where_they_came_from(shop, folder):
+    before = (folder / "toy.safetensors").read_bytes()
+    weights.export({"toy": shop(source=folder)}, folder, {})
+    assert (folder / "toy.safetensors").read_bytes() == before
+    shop(source=folder)
+    assert shop.value == pytest.approx(0.7)
+
+
 def test_names_become_file_names():
     assert weights.slug("logGLO, printed rates") == "logGLO-printed-rates"
 
