@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from paper_utils import plots
+from paper_utils.plots import midir as midir_plots
 
 WAVE = np.geomspace(0.03, 12000, 223)
 FLUX = np.random.default_rng(0).uniform(0.5, 2, (9, 223)) * (WAVE / 10) ** 1.5
@@ -20,19 +21,21 @@ LOG = np.log10(FLUX[:, MID])
 HISTORY = {"step": [1, 2, 3], "mse": [1.0, 0.1, 0.05]}
 
 FIGURES = {
-    "seds": lambda: plots.plot_seds(WAVE, {"a": FLUX[:3], "b": FLUX[3:]}, BANDS),
-    "reconstructions": lambda: plots.plot_reconstructions(WAVE, FLUX, 1.1 * FLUX, BANDS, SEEN, CHI2[:9]),
-    "focus": lambda: plots.plot_reconstructions(WAVE, FLUX, -FLUX, BANDS, SEEN, focus=True),
-    "chi2": lambda: plots.plot_chi2_histogram(CHI2),
-    "chi2 below 5": lambda: plots.plot_chi2_histogram(CHI2, below_only=True),
+    "seds": lambda: midir_plots.plot_seds(WAVE, {"a": FLUX[:3], "b": FLUX[3:]}, BANDS),
+    "reconstructions": lambda: midir_plots.plot_reconstructions(WAVE, FLUX, 1.1 * FLUX, BANDS, SEEN, CHI2[:9]),
+    "focus": lambda: midir_plots.plot_reconstructions(WAVE, FLUX, -FLUX, BANDS, SEEN, focus=True),
+    "chi2": lambda: midir_plots.plot_chi2_histogram(CHI2),
+    "chi2 below 5": lambda: midir_plots.plot_chi2_histogram(CHI2, below_only=True),
     "losses": lambda: plots.plot_losses({"GLO": HISTORY, "logGLO": HISTORY}, "mse", "mean squared error"),
-    "scores": lambda: plots.plot_scores({"GLO": (49.0, (44.0, 54.0)), "ridge": (90.0, (89.0, 91.0))}, ["GLO"], 72),
+    "scores": lambda: midir_plots.plot_scores(
+        {"GLO": (49.0, (44.0, 54.0)), "ridge": (90.0, (89.0, 91.0))}, ["GLO"], 72
+    ),
     "curves": lambda: plots.plot_curves([0.5, 2, 4], {"GLO": np.array([3.0, 2, 1])}, "redshift", "share [%]"),
     "named curves": lambda: plots.plot_curves(["all", "few"], {"GLO": np.array([3.0, 2])}, "bands", "share [%]"),
     "true against": lambda: plots.plot_true_against({"q": LOG[:, 0]}, {"ridge": {"q": LOG[:, 1]}}),
-    "fork": lambda: plots.plot_fork({"truth": (FLUX[:, 0], LOG[:, 0])}, CHI2[:9] / 90, "AGN fraction"),
+    "fork": lambda: midir_plots.plot_fork({"truth": (FLUX[:, 0], LOG[:, 0])}, CHI2[:9] / 90, "AGN fraction"),
     "coverage": lambda: plots.plot_coverage(np.array([0.5, 0.9]), {"GP": np.array([0.4, 0.8])}),
-    "band": lambda: plots.plot_band(WAVE[MID], LOG[:3], LOG[:3], 0.1 + 0 * LOG[:3], ["a", "b", "c"]),
+    "band": lambda: midir_plots.plot_band(WAVE[MID], LOG[:3], LOG[:3], 0.1 + 0 * LOG[:3], ["a", "b", "c"]),
 }
 
 
@@ -65,17 +68,19 @@ def test_every_figure_is_tested():
 
 
 def test_histogram_counts_every_galaxy():
-    ax = plots.plot_chi2_histogram(CHI2).axes[0]
+    ax = midir_plots.plot_chi2_histogram(CHI2).axes[0]
     assert sum(bar.get_height() for bar in ax.patches) == len(CHI2)
 
 
 def test_a_reconstruction_below_zero_leaves_a_gap():
-    fig = plots.plot_reconstructions(WAVE, FLUX, -FLUX, BANDS, SEEN)
+    fig = midir_plots.plot_reconstructions(WAVE, FLUX, -FLUX, BANDS, SEEN)
     assert np.isnan(fig.axes[0].lines[1].get_ydata()).all()
 
 
 def test_schematics_name_both_ways_of_training():
-    texts = " ".join(t.get_text() for ax in plots.plot_schematics().axes for t in [*ax.texts, ax.title, ax._left_title])
+    texts = " ".join(
+        t.get_text() for ax in midir_plots.plot_schematics().axes for t in [*ax.texts, ax.title, ax._left_title]
+    )
     assert "WGAN" in texts
     assert "GLO" in texts
 

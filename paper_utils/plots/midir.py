@@ -1,7 +1,4 @@
-"""Figures. Each `plot_*` draws what it is given and returns the figure; computing and saving happen elsewhere.
-
-One look for all notebooks: `use_style()` once, Okabe & Ito's colour-blind safe colours by role.
-"""
+"""The figures of study 1: spectral energy distributions and what was reconstructed of them."""
 
 from __future__ import annotations
 
@@ -14,44 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
-# Okabe & Ito (2008). The same thing has the same colour in every notebook.
-BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, GREY = (
-    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#7F7F7F",
+from paper_utils.plots import (
+    BASELINE, BLUE, GREY, MODEL, PAPER, PHOTOMETRY, SKY, TRUTH, VERMILION, WIDTH, label_micron,
 )  # fmt: skip
-TRUTH, MODEL, PHOTOMETRY, BASELINE = VERMILION, BLUE, GREEN, GREY
-WIDTH = 7.2  # inches: a page's width
-PAPER = {"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1}  # keeps text readable over curves
+
 WAVE_LABEL = "Rest-frame wavelength [µm]"
 FLUX_LABEL = r"$c\,F_\nu\,/\,F_{\rm bol}$ [µm]"  # its integral over dlambda / lambda^2 is 1
-
-
-def use_style() -> None:
-    """Set matplotlib's defaults for the session."""
-    plt.rcParams.update(
-        {
-            "figure.figsize": (WIDTH, 3.4),
-            "figure.constrained_layout.use": True,
-            "figure.dpi": 90,
-            "font.size": 9,
-            "axes.titlesize": 9,
-            "axes.grid": True,
-            "grid.alpha": 0.25,
-            "grid.linewidth": 0.5,
-            "legend.frameon": False,
-            "legend.fontsize": 8,
-            "lines.linewidth": 1.3,
-            "xtick.direction": "in",
-            "ytick.direction": "in",
-            "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, GREY]),
-        }
-    )
-
-
-def label_micron(ax: Axes, ticks: Sequence[float]) -> None:
-    """Plain numbers on a logarithmic wavelength axis."""
-    ax.set_xscale("log")
-    ax.set_xticks(list(ticks), labels=[f"{tick:g}" for tick in ticks])
-    ax.set_xticks([], minor=True)
 
 
 def decade(ax: Axes, low: float, high: float) -> None:
@@ -153,18 +118,6 @@ def plot_chi2_histogram(chi2: NDArray, limit: float = 5.0, below_only: bool = Fa
     return fig
 
 
-def plot_losses(histories: Mapping[str, Mapping[str, list]], key: str, ylabel: str, log: bool = True) -> Figure:
-    """Loss against step of several trainings."""
-    fig, ax = plt.subplots(figsize=(WIDTH, 2.6))
-    for (name, history), style in zip(histories.items(), ["-", "--", ":", "-."] * 3, strict=False):
-        ax.plot(history["step"], history[key], ls=style, label=name)
-    ax.set(xlabel="training step", ylabel=ylabel)
-    if log:
-        ax.set_yscale("log")
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    return fig
-
-
 def plot_scores(
     scores: Mapping[str, tuple[float, tuple[float, float]]], highlight: Sequence[str], published: float
 ) -> Figure:
@@ -183,41 +136,6 @@ def plot_scores(
     return fig
 
 
-def plot_curves(
-    x: Sequence, curves: Mapping[str, NDArray], xlabel: str, ylabel: str, intervals: Mapping[str, NDArray] | None = None
-) -> Figure:
-    """Scores against a condition (redshift, noise, bands left out); `intervals` (2, n) as error bars."""
-    fig, ax = plt.subplots(figsize=(WIDTH, 2.6))
-    at = np.arange(len(x)) if isinstance(x[0], str) else np.asarray(x, float)
-    for (name, values), marker in zip(curves.items(), "osD^vP", strict=False):
-        error = None if intervals is None else np.abs(np.asarray(intervals[name]) - np.asarray(values))
-        ax.errorbar(at, values, yerr=error, marker=marker, ms=4, capsize=2, label=name)
-    if isinstance(x[0], str):
-        ax.set_xticks(at, labels=x)
-    lowest = min(np.min(values) for values in curves.values())
-    ax.set(xlabel=xlabel, ylabel=ylabel, ylim=(max(lowest - 12, 0), 102))
-    ax.legend(loc="lower left")
-    return fig
-
-
-def plot_true_against(truth: Mapping[str, NDArray], methods: Mapping[str, Mapping[str, NDArray]]) -> Figure:
-    """One panel per quantity and method: measured on the true spectrum (x) and on the reconstructed one (y)."""
-    fig, axes = plt.subplots(len(methods), len(truth), figsize=(WIDTH, 2.2 * len(methods)), squeeze=False)
-    for row, (name, values) in zip(axes, methods.items(), strict=True):
-        for ax, (quantity, x) in zip(row, truth.items(), strict=True):
-            y = values[quantity]
-            both = np.isfinite(x) & np.isfinite(y)
-            low, high = np.percentile(x[both], [0.5, 99.5])
-            ax.plot([low, high], [low, high], color="k", lw=0.8)
-            ax.plot(x, y, ".", ms=2.5, color=MODEL, alpha=0.6)
-            scatter = 1.4826 * np.median(np.abs((y - x)[both]))
-            ax.text(0.04, 0.96, f"{name}\nσ = {scatter:.2g}", transform=ax.transAxes, va="top", fontsize=7)
-            margin = 0.1 * (high - low)
-            ax.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))
-            ax.set(xlabel=f"{quantity}, true", ylabel="reconstructed")
-    return fig
-
-
 def plot_fork(panels: Mapping[str, tuple[NDArray, NDArray]], colour: NDArray, colour_label: str) -> Figure:
     """The fork diagram of Spoon+ 2007: 6.2 um PAH equivalent width [um] against silicate strength S_9.7.
 
@@ -233,17 +151,6 @@ def plot_fork(panels: Mapping[str, tuple[NDArray, NDArray]], colour: NDArray, co
     np.atleast_1d(axes)[0].set_ylabel(r"silicate strength $S_{9.7}$")
     fig.supxlabel("6.2 µm PAH equivalent width [µm]", fontsize=9)
     fig.colorbar(points, ax=axes, label=colour_label)
-    return fig
-
-
-def plot_coverage(levels: NDArray, curves: Mapping[str, NDArray]) -> Figure:
-    """Share of truths inside the interval of each nominal level; a calibrated method follows the diagonal."""
-    fig, ax = plt.subplots(figsize=(0.5 * WIDTH, 3.0))
-    ax.plot([0, 1], [0, 1], color="k", lw=0.8)
-    for (name, values), marker in zip(curves.items(), "osD^", strict=False):
-        ax.plot(levels, values, marker=marker, ms=4, label=name)
-    ax.set(xlabel="nominal level of the interval", ylabel="share of truths inside", xlim=(0, 1), ylim=(0, 1))
-    ax.legend(loc="upper left")
     return fig
 
 
