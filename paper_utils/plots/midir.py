@@ -12,7 +12,17 @@ from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from paper_utils.plots import (
-    BASELINE, BLUE, GREY, MODEL, PAPER, PHOTOMETRY, SKY, TRUTH, VERMILION, WIDTH, label_micron,
+    BASELINE,
+    BLUE,
+    GREY,
+    MODEL,
+    PAPER,
+    PHOTOMETRY,
+    SKY,
+    TRUTH,
+    VERMILION,
+    WIDTH,
+    label_micron,
 )  # fmt: skip
 
 WAVE_LABEL = "Rest-frame wavelength [µm]"
