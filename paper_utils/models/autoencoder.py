@@ -1,0 +1,234 @@
+"""Study 2: an autoencoder of galaxy spectra whose decoder knows what a redshift does (Melchior, Hahn & Liang 2022).
+
+The encoder looks for features anywhere in the observed spectrum and compresses them to S latents; the decoder makes a
+spectrum at z = 0 of them, which is then redshifted and resampled explicitly, so that latents need not describe z.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from paper_utils.data import WAVE_OBS
+
+Z_MAX = 0.5
+KERNELS, POOLS = (5, 11, 21), (5, 11)
+N_REST = 5875  # "R = L (1 + z_max)" is 5838; the printed number of elements is kept
+
+
+class Encoder(nn.Module):
+    """y (N, L), z (N,) -> latents (N, S): convolutions, attention over wavelength, and a perceptron that is told z.
+
+    Three convolutions with kernels 5, 11, 21, each followed by instance norm and PReLU, the first two by max-pooling of
+    5 and 11, turn L = 3892 into 71 segments. Half of the channels, h, are averaged over the segments with the softmax
+    of the other half, k, as weights: e = h . softmax(k) (Sec. 2; Serra+ 2018). Norms, activations and the perceptron's
+    (128, 64, 32) are those of the authors' code.
+    """
+
+    def __init__(self, n_latent: int = 10, channels: tuple[int, ...] = (128, 256, 512), hidden=(128, 64, 32)):
+        super().__init__()
+        widths = zip((1, *channels), channels, KERNELS, strict=False)
+        self.convolutions = nn.ModuleList(nn.Conv1d(a, b, k, padding=k // 2) for a, b, k in widths)
+        self.activations = nn.ModuleList(nn.PReLU(c) for c in channels)
+        self.n_features = channels[-1] // 2
+        layers, width = [], self.n_features + 1
+        for n in hidden:
+            layers += [nn.Linear(width, n), nn.PReLU(n)]
+            width = n
+        self.mlp = nn.Sequential(*layers, nn.Linear(width, n_latent))
+
+    def segments(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Features h and attention softmax(k), both (N, C, 71)."""
+        x = y.unsqueeze(1) - 1  # the median flux becomes 0, which is also what the convolutions see beyond the ends
+        for convolution, activation, pool in zip(self.convolutions, self.activations, (*POOLS, None), strict=True):
+            x = convolution(x)
+            x = PooledNorm.apply(x, pool) if pool else F.instance_norm(x)
+            # A slope below zero would not commute with the maximum.
+            x = F.prelu(x, activation.weight.clamp(min=0))
+        h, k = x.chunk(2, dim=1)
+        return h, k.softmax(dim=-1)
+
+    def forward(self, y: Tensor, z: Tensor) -> Tensor:
+        h, attention = self.segments(y)
+        e = (h * attention).sum(dim=-1).float()
+        return self.mlp(torch.cat([e, z[:, None]], dim=1))
+
+
+class Decoder(nn.Sequential):
+    """Latents (N, S) -> spectrum at z = 0 (N, R): a perceptron of (64, 256, 1024) with leaky ReLU (Sec. 2)."""
+
+    def __init__(self, n_latent: int = 10, hidden: tuple[int, ...] = (64, 256, 1024), n_rest: int = N_REST):
+        layers, width = [], n_latent
+        for n in hidden:
+            layers += [nn.Linear(width, n), nn.LeakyReLU()]
+            width = n
+        super().__init__(*layers, nn.Linear(width, n_rest))
+
+
+class Autoencoder(nn.Module):
+    """Observed spectra and their redshifts -> latents -> spectra at z = 0 -> observed spectra.
+
+    wave_rest (R,): 5875 elements, linear from 3784 / (1 + z_max) to 9270 Angstrom. Spectra are in units of the median
+    flux (`normalised`).
+    """
+
+    def __init__(self, n_latent: int = 10, channels=(128, 256, 512), n_rest: int = N_REST, wave_obs=WAVE_OBS):
+        super().__init__()
+        self.n_latent = n_latent
+        self.encoder = Encoder(n_latent, tuple(channels))
+        self.decoder = Decoder(n_latent, n_rest=n_rest)
+        self.register_buffer("wave_obs", torch.as_tensor(wave_obs, dtype=torch.float64), persistent=False)
+        rest = torch.linspace(wave_obs[0] / (1 + Z_MAX), wave_obs[-1], n_rest, dtype=torch.float64)
+        self.register_buffer("wave_rest", rest, persistent=False)
+
+    def start_from(self, rest: Tensor) -> None:
+        """Begin with a decoder that gives `rest` (R,), the mean spectrum, for any latents."""
+        with torch.no_grad():
+            self.decoder[-1].bias.copy_(rest)
+            self.decoder[-1].weight.mul_(0.1)
+
+    def encode(self, y: Tensor, z: Tensor) -> Tensor:
+        return self.encoder(y, z)
+
+    def decode(self, s: Tensor) -> Tensor:
+        """Spectra at z = 0 (N, R) on `wave_rest`."""
+        return self.decoder(s)
+
+    def forward(self, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents (N, S) and the model of the observed spectra (N, L)."""
+        s = self.encode(y, z)
+        return s, self.observe(self.decode(s), z)
+
+    def observe(self, rest: Tensor, z: Tensor) -> Tensor:
+        """Spectra at z = 0 (N, R) as seen at `z` (N,) on `wave_obs`: (N, L), linear interpolation.
+
+        Differentiable in both. Flux is not rescaled by 1 / (1 + z): spectra are in units of their median.
+        """
+        step = (self.wave_rest[-1] - self.wave_rest[0]) / (len(self.wave_rest) - 1)
+        # float64, because a position among thousands keeps too few decimals otherwise.
+        position = (self.wave_obs / (1 + z.double()[:, None]) - self.wave_rest[0]) / step
+        low = position.detach().long().clamp(0, len(self.wave_rest) - 2)
+        share = (position - low).clamp(0, 1).to(rest.dtype)
+        return torch.lerp(rest.gather(1, low), rest.gather(1, low + 1), share)
+
+
+class PooledNorm(torch.autograd.Function):
+    """Instance norm followed by max-pooling (kernel = stride, padded by half), without ever making the normed tensor.
+
+    Both are monotonic in each channel, so that pooling may come first, on raw values; the norm is then applied to the
+    few values that are left. Of (N, C, L) values this reads each a few times, where layer after layer would write and
+    read it again.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, pool: int) -> Tensor:
+        x = x.float()
+        mean = x.mean(dim=-1, keepdim=True)
+        square = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square() / x.shape[-1]
+        scale = torch.rsqrt((square - mean.square()).clamp_min(0) + 1e-5)
+        top = F.max_pool1d(x, pool, padding=pool // 2)
+        out = (top - mean) * scale
+        ctx.save_for_backward(x, top, mean, scale, out)
+        ctx.pool = pool
+        return out
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        x, top, mean, scale, out = ctx.saved_tensors
+        n, lead = x.shape[-1], ctx.pool // 2
+        # Through the mean and the variance every value has a part ...
+        slope = -(grad * out).sum(dim=-1, keepdim=True) * scale.square() / n
+        level = -grad.sum(dim=-1, keepdim=True) * scale / n - slope * mean
+        dx = torch.addcmul(level, x, slope)
+        # ... and the largest of each window, the first of equals, what came through the maximum.
+        left = grad * scale
+        for j in range(ctx.pool):
+            first = int(j < lead)  # the first window begins in the padding
+            at = j - lead + first * ctx.pool
+            part = x[..., at :: ctx.pool][..., : top.shape[-1] - first]
+            window = slice(first, first + part.shape[-1])
+            hit = torch.where(part == top[..., window], left[..., window], 0)
+            dx[..., at :: ctx.pool][..., : part.shape[-1]].add_(hit)
+            left[..., window].sub_(hit)
+        return dx, None
+
+
+def normalised(flux: Tensor, ivar: Tensor) -> tuple[Tensor, Tensor]:
+    """Spectra y (N, L) in units of their median flux, and weights w = 1 / sigma^2 in that unit (Sec. 3).
+
+    The median is over usable pixels (ivar > 0); the others hold y = 1 and w = 0.
+    """
+    good = ivar > 0
+    median = torch.where(good, flux, torch.nan).nanmedian(dim=1, keepdim=True).values
+    return torch.where(good, flux / median, 1.0), ivar * median.square()
+
+
+def shifted(y: Tensor, w: Tensor, z: Tensor, z_new: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The same spectra as if at about `z_new` (N,): (y, w, z), what leaves the observed range removed (w = 0).
+
+    On bins even in log wavelength a redshift is a shift. By whole bins (a step of 2.3e-4 in 1 + z) it keeps the noise
+    as it is; the redshifts returned are the exact ones of the shifts. Spectra must be on `WAVE_OBS`.
+    """
+    n = y.shape[1]
+    bins = torch.round(1e4 * torch.log10((1 + z_new.double()) / (1 + z.double()))).long()
+    source = torch.arange(n, device=y.device) - bins[:, None]
+    inside = (source >= 0) & (source < n)
+    source = source.clamp(0, n - 1)
+    w = torch.where(inside, w.gather(1, source), 0)
+    y = torch.where(w > 0, y.gather(1, source), 1)
+    return y, w, ((1 + z.double()) * 10 ** (1e-4 * bins) - 1).to(z.dtype)
+
+
+def weighted_mse(y: Tensor, model: Tensor, w: Tensor) -> Tensor:
+    """Eq. 1: the squared residuals of a batch, averaged with the weights w."""
+    return (w * (y - model).square()).sum() / w.sum()
+
+
+def chi2(y: Tensor, model: Tensor, w: Tensor) -> Tensor:
+    """Reduced chi^2 (N,) of each spectrum: mean squared residual in units of sigma over usable pixels."""
+    return (w * (y - model).square()).sum(dim=1) / (w > 0).sum(dim=1)
+
+
+def autoencoder_step(
+    model: Autoencoder,
+    optimizer: torch.optim.Optimizer,
+    data: Mapping[str, Tensor],
+    backward: Callable[[Tensor], None],
+    *,
+    augment: float = 0.0,
+    consistency: float = 0.0,
+    seed: int = 0,
+) -> Callable[[Tensor], dict[str, Tensor]]:
+    """One step on the spectra at the indices (B,) of data = {"y", "w", "z"}.
+
+    augment : share of each batch whose redshifts are altered to a uniform draw of 0 - 0.5 (Sec. 4).
+    consistency : weight of the mean squared distance between the latents of each spectrum and of its altered copy, in
+        units of the batch's variance, without which shrinking all latents would satisfy it (after Sinha & Dieng 2021).
+    """
+    generator = torch.Generator(data["y"].device).manual_seed(seed)
+
+    def step(index: Tensor) -> dict[str, Tensor]:
+        y, w, z = (data[name][index] for name in ("y", "w", "z"))
+        if augment or consistency:
+            z_new = Z_MAX * torch.rand(len(z), generator=generator, device=z.device)
+            y_new, w_new, z_new = shifted(y, w, z, z_new.to(z.dtype))
+        if augment:
+            n = round(augment * len(z))
+            y, w, z = (torch.cat([new[:n], old[n:]]) for new, old in ((y_new, y), (w_new, w), (z_new, z)))
+        s, seen = model(y, z)
+        mse = weighted_mse(y, seen, w)
+        losses = {"mse": mse.detach(), "chi2": chi2(y, seen.detach(), w).mean()}
+        if consistency:
+            spread = s.var(dim=0).mean()
+            distance = (model.encode(y_new, z_new) - s).square().mean() / spread
+            losses["distance"] = distance.detach()
+            mse = mse * (1 + 0 * distance) + consistency * distance * mse.detach()
+        optimizer.zero_grad(set_to_none=True)
+        backward(mse)
+        optimizer.step()
+        return losses
+
+    return step
