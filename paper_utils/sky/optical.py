@@ -144,13 +144,14 @@ def magnitudes(
     light = rest_spectra(truth, wave_rest, ssps, device, lsf=False)
     columns = {}
     for name, (wave, response) in curves.items():
-        inside = (wave_obs >= wave[0]) & (wave_obs <= wave[-1])
-        at = wave_obs[inside]
-        flux = stellar.observe(light, wave_rest, z, at) * 1e-17
-        # Even steps of log wavelength: dlambda = lambda dln(lambda), and the common step cancels.
-        photons = torch.as_tensor(np.interp(at, wave, response) * at**2, dtype=flux.dtype, device=flux.device)
-        reference = (np.interp(at, wave, response)).sum() * C_KMS * 1e13 * 10 ** (-0.4 * 48.6)
-        columns[name] = -2.5 * np.log10((flux @ photons).double().cpu().numpy() / reference)
+        at = wave_obs[(wave_obs >= wave[0]) & (wave_obs <= wave[-1])]
+        per_photon = np.interp(at, wave, response)
+        # AB: F_lambda lambda dlambda over that of F_nu = 10^(-0.4 48.6), whose F_lambda is F_nu c / lambda^2. In even
+        # steps of log wavelength dlambda goes as lambda, and the common step cancels.
+        flux = stellar.observe(light, wave_rest, z, at)
+        photons = (flux @ torch.as_tensor(per_photon * at**2, dtype=flux.dtype, device=flux.device)).double()
+        reference = per_photon.sum() * C_KMS * 1e13 * 10 ** (-0.4 * 48.6)
+        columns[name] = -2.5 * np.log10(photons.cpu().numpy() * 1e-17 / reference)
     return Table(columns, units=dict.fromkeys(columns, "mag"))
 
 
