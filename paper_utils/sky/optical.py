@@ -176,7 +176,17 @@ def magnitudes(
 @lru_cache(maxsize=1)
 def sdss_curves() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The SDSS bands u g r i z for `magnitudes`: wavelength [Angstrom] and response per photon."""
+    return _curves({band: f"sdss_{band}0" for band in "ugriz"})
+
+
+@lru_cache(maxsize=1)
+def two_mass_curves() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The 2MASS bands J H Ks, as `sdss_curves`."""
+    return _curves({band: f"twomass_{band}" for band in ("J", "H", "Ks")})
+
+
+def _curves(names: Mapping[str, str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     from paper_utils.sky.instruments import transmission_curve
 
-    curves = {band: transmission_curve(f"sdss_{band}0") for band in "ugriz"}
+    curves = {band: transmission_curve(name) for band, name in names.items()}
     return {band: (wave * 1e4, response) for band, (wave, response) in curves.items()}
