@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from paper_utils import plots
+from paper_utils.measure import colours
 from paper_utils.plots import midir as midir_plots
+from paper_utils.plots import sky as sky_plots
 
 WAVE = np.geomspace(0.03, 12000, 223)
 FLUX = np.random.default_rng(0).uniform(0.5, 2, (9, 223)) * (WAVE / 10) ** 1.5
@@ -22,6 +24,16 @@ SEEN = np.array([np.interp(BANDS, WAVE, f) for f in FLUX])
 CHI2 = np.geomspace(0.1, 90, 100)
 LOG = np.log10(FLUX[:, MID])
 HISTORY = {"step": [1, 2, 3], "mse": [1.0, 0.1, 0.05]}
+
+OPTICAL = np.geomspace(3800, 9200, 300)
+SPECTRA = np.random.default_rng(1).uniform(5, 6, (3, 300))
+SOME = np.random.default_rng(2).normal(size=(4, 300))
+MOCK = colours.of(
+    dict(
+        zip(("u", "g", "r", "i", "Ks"), np.array([17.9, 16.2, 15.4, 15.0, 14.5])[:, None] + 0.1 * SOME[0], strict=True)
+    ),
+    np.abs(0.05 + 0.01 * SOME[1]),
+)
 
 FIGURES = {
     "seds": lambda: midir_plots.plot_seds(WAVE, {"a": FLUX[:3], "b": FLUX[3:]}, BANDS),
@@ -38,6 +50,27 @@ FIGURES = {
     "true against": lambda: plots.plot_true_against({"q": LOG[:, 0]}, {"ridge": {"q": LOG[:, 1]}}),
     "fork": lambda: midir_plots.plot_fork({"truth": (FLUX[:, 0], LOG[:, 0])}, CHI2[:9] / 90, "AGN fraction"),
     "coverage": lambda: plots.plot_coverage(np.array([0.5, 0.9]), {"GP": np.array([0.4, 0.8])}),
+    "steps": lambda: sky_plots.plot_steps(
+        [
+            sky_plots.Step("1 stars", OPTICAL, {"stars": SPECTRA[0]}, "wavelength [A]", "flux [cgs]"),
+            sky_plots.Step(
+                "2 gas",
+                OPTICAL,
+                {"a": SPECTRA[0], "b": np.where(SOME[0] > 2, np.nan, SPECTRA[1])},
+                "wavelength [A]",
+                "flux [cgs]",
+            ),
+        ]
+    ),
+    "page": lambda: sky_plots.plot_page(OPTICAL, SPECTRA, 0 * SPECTRA, SPECTRA, np.full(3, 0.1), ["a", "b", "c"]),
+    "relations": lambda: sky_plots.plot_relations(
+        [sky_plots.Relation(SOME[0], SOME[i], "x", "y", (SOME[0], SOME[0], "published")) for i in (1, 2)], SOME[3] > 0
+    ),
+    "BPT": lambda: sky_plots.plot_bpt(SOME[0] / 3, SOME[1] / 3, np.where(SOME[2] > 0, "none", "liner")),
+    "histograms": lambda: sky_plots.plot_histograms({"x": {"many": SOME[0], "few": SOME[1][:9]}}, {"x": {"b": [0, 1]}}),
+    "colours": lambda: sky_plots.plot_colours(MOCK, colours.published(), MOCK),
+    "colours alone": lambda: sky_plots.plot_colours(MOCK, colours.published()),
+    "trends": lambda: sky_plots.plot_trends(MOCK, colours.published(), "r"),
     "band": lambda: midir_plots.plot_band(WAVE[MID], LOG[:3], LOG[:3], 0.1 + 0 * LOG[:3], ["a", "b", "c"]),
 }
 

@@ -28,7 +28,7 @@ from paper_utils.data import WAVE_OBS
 from paper_utils.errors import DataError
 
 L = WAVE_OBS.size
-# Share of a galaxy's light inside the 3 arcsec fibre; a third is typical of the survey (Brinchmann+ 2004,
+# Share of a galaxy's light inside the 3 arcsec fibre that is typical of the survey: a third (Brinchmann+ 2004,
 # 2004MNRAS.351.1151B). Flux given to `sigma` and `snr_r` is what the fibre sees.
 FIBRE_FRACTION = 0.33
 MEDIAN_SNR, SNR_SCATTER_DEX = 15.0, 0.20  # per bin in r, of main-sample galaxies (r < 17.77): log-normal
