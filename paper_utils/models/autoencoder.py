@@ -53,7 +53,7 @@ class Encoder(nn.Module):
 
     def forward(self, y: Tensor, z: Tensor) -> Tensor:
         h, attention = self.segments(y)
-        e = (h * attention).sum(dim=-1).float()
+        e = (h * attention).sum(dim=-1)
         return self.mlp(torch.cat([e, z[:, None]], dim=1))
 
 
@@ -84,11 +84,17 @@ class Autoencoder(nn.Module):
         rest = torch.linspace(wave_obs[0] / (1 + Z_MAX), wave_obs[-1], n_rest, dtype=torch.float64)
         self.register_buffer("wave_rest", rest, persistent=False)
 
-    def start_from(self, rest: Tensor) -> None:
-        """Begin with a decoder that gives `rest` (R,), the mean spectrum, for any latents."""
+    def start_from(self, mean: Tensor, components: Tensor) -> None:
+        """Begin with a decoder whose spectra are mean (R,) plus mixtures of components (K, R), such as principal ones.
+
+        The last layer's weights are random mixtures of the components, so that what it cannot express at first it
+        learns. Scale each component by the standard deviation of its coefficients: latents are of order one.
+        """
         with torch.no_grad():
-            self.decoder[-1].bias.copy_(rest)
-            self.decoder[-1].weight.mul_(0.1)
+            last = self.decoder[-1]
+            mixture = torch.randn(last.in_features, len(components), device=mean.device) / last.in_features**0.5
+            last.weight.copy_((mixture @ components).T)
+            last.bias.copy_(mean)
 
     def encode(self, y: Tensor, z: Tensor) -> Tensor:
         return self.encoder(y, z)
@@ -101,6 +107,19 @@ class Autoencoder(nn.Module):
         """Latents (N, S) and the model of the observed spectra (N, L)."""
         s = self.encode(y, z)
         return s, self.observe(self.decode(s), z)
+
+    def deredshift(self, y: Tensor, w: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Observed spectra y (N, L) and weights w on `wave_rest` (N, R), w = 0 where they were not observed.
+
+        Linear interpolation, with the smaller of two neighbours' weights. `wave_obs` must be even in log wavelength.
+        """
+        start, step = self.wave_obs[0].log10(), self.wave_obs.log10().diff().mean()
+        position = ((self.wave_rest * (1 + z.double()[:, None])).log10() - start) / step
+        inside = (position >= 0) & (position <= len(self.wave_obs) - 1)
+        low = position.long().clamp(0, len(self.wave_obs) - 2)
+        share = (position - low).clamp(0, 1).to(y.dtype)
+        x = torch.lerp(y.gather(1, low), y.gather(1, low + 1), share)
+        return x, torch.where(inside, torch.minimum(w.gather(1, low), w.gather(1, low + 1)), 0)
 
     def observe(self, rest: Tensor, z: Tensor) -> Tensor:
         """Spectra at z = 0 (N, R) as seen at `z` (N,) on `wave_obs`: (N, L), linear interpolation.
@@ -125,7 +144,6 @@ class PooledNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, pool: int) -> Tensor:
-        x = x.float()
         mean = x.mean(dim=-1, keepdim=True)
         square = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square() / x.shape[-1]
         scale = torch.rsqrt((square - mean.square()).clamp_min(0) + 1e-5)
@@ -182,6 +200,15 @@ def shifted(y: Tensor, w: Tensor, z: Tensor, z_new: Tensor) -> tuple[Tensor, Ten
     return y, w, ((1 + z.double()) * 10 ** (1e-4 * bins) - 1).to(z.dtype)
 
 
+def matched(model: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    """The model spectra (N, L) times the factor each that fits y best.
+
+    Instance norm hides the amplitude of a spectrum from the encoder, and the median over the observed range depends on
+    the redshift: one known factor per spectrum is better fitted than guessed (as the authors' later code does too).
+    """
+    return model * ((w * y * model).sum(dim=1) / (w * model.square()).sum(dim=1))[:, None]
+
+
 def weighted_mse(y: Tensor, model: Tensor, w: Tensor) -> Tensor:
     """Eq. 1: the squared residuals of a batch, averaged with the weights w."""
     return (w * (y - model).square()).sum() / w.sum()
@@ -219,15 +246,16 @@ def autoencoder_step(
             n = round(augment * len(z))
             y, w, z = (torch.cat([new[:n], old[n:]]) for new, old in ((y_new, y), (w_new, w), (z_new, z)))
         s, seen = model(y, z)
-        mse = weighted_mse(y, seen, w)
+        seen = matched(seen, y, w)
+        loss = mse = weighted_mse(y, seen, w)
         losses = {"mse": mse.detach(), "chi2": chi2(y, seen.detach(), w).mean()}
         if consistency:
             spread = s.var(dim=0).mean()
             distance = (model.encode(y_new, z_new) - s).square().mean() / spread
             losses["distance"] = distance.detach()
-            mse = mse * (1 + 0 * distance) + consistency * distance * mse.detach()
+            loss = mse + consistency * distance * mse.detach()  # relative, like the distance itself
         optimizer.zero_grad(set_to_none=True)
-        backward(mse)
+        backward(loss)
         optimizer.step()
         return losses
 

@@ -1,0 +1,64 @@
+"""Principal components of spectra with gaps: the linear twin of an autoencoder, and its start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Components:
+    """mean (R,) and components (K, R), orthonormal, on one rest-frame grid."""
+
+    mean: Tensor
+    components: Tensor
+
+    def encode(self, x: Tensor, w: Tensor, ridge: float = 1e-6) -> Tensor:
+        """Coefficients (N, K) of spectra x (N, R) by least squares with weights w (N, R), 0 where x is unknown."""
+        k = len(self.components)
+        pairs = (self.components[:, None] * self.components).flatten(0, 1)  # (K K, R)
+        normal = (w @ pairs.T).unflatten(1, (k, k))
+        trace = normal.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None]
+        normal = normal + ridge * trace * torch.eye(k, device=x.device)
+        return torch.linalg.solve(normal, (w * (x - self.mean)) @ self.components.T)
+
+    def decode(self, s: Tensor) -> Tensor:
+        """Spectra (N, R)."""
+        return self.mean + s @ self.components
+
+
+def weighted_pca(x: Tensor, w: Tensor, n_components: int, n_iterations: int = 8, seed: int = 0) -> Components:
+    """The components that describe x (N, R) best in the sense of weights w (N, R), 0 where x is unknown.
+
+    Alternating least squares: coefficients given components, components given coefficients (Bailey 2012,
+    2012PASP..124.1015B, without its smoothing). Where no spectrum reaches, components are 0 and the mean is held at
+    its value nearest by.
+    """
+    total = w.sum(dim=0)
+    known = total > 0
+    mean = (w * x).sum(dim=0) / total.clamp_min(1e-30)
+    generator = torch.Generator(x.device).manual_seed(seed)
+    start = torch.randn(n_components, x.shape[1], generator=generator, device=x.device)
+    found = Components(mean, _orthonormal(start * known))
+    for _ in range(n_iterations):
+        # The mean is the component whose coefficient is always 1: objects with gaps have no plain mean.
+        s = torch.nn.functional.pad(found.encode(x, w), (0, 1), value=1.0)  # (N, K + 1)
+        normal = (w.T @ (s[:, :, None] * s[:, None]).flatten(1)).unflatten(1, (n_components + 1, n_components + 1))
+        level = 1e-6 * normal.diagonal(dim1=1, dim2=2).mean() + 1e-30
+        normal = normal + level * torch.eye(n_components + 1, device=x.device)
+        solved = torch.linalg.solve(normal, (w * x).T @ s).T
+        mean = torch.where(known, solved[-1], mean)
+        found = Components(mean, _orthonormal(solved[:-1] * known))
+    # In the order of how much of the spectra's variance each describes.
+    s = found.encode(x, w)
+    axes = torch.linalg.svd(s - s.mean(dim=0), full_matrices=False).Vh
+    mean = mean + s.mean(dim=0) @ found.components
+    first, last = known.nonzero()[[0, -1], 0].tolist()
+    mean[:first], mean[last + 1 :] = mean[first], mean[last]
+    return Components(mean, axes @ found.components)
+
+
+def _orthonormal(rows: Tensor) -> Tensor:
+    return torch.linalg.qr(rows.T).Q.T
