@@ -240,10 +240,10 @@ def autoencoder_step(
     def step(index: Tensor) -> dict[str, Tensor]:
         y, w, z = (data[name][index] for name in ("y", "w", "z"))
         if augment or consistency:
-            z_new = Z_MAX * torch.rand(len(z), generator=generator, device=z.device)
-            y_new, w_new, z_new = shifted(y, w, z, z_new.to(z.dtype))
-        if augment:
             n = round(augment * len(z))
+            copied = slice(None) if consistency else slice(n)
+            z_new = Z_MAX * torch.rand(len(z[copied]), generator=generator, device=z.device)
+            y_new, w_new, z_new = shifted(y[copied], w[copied], z[copied], z_new.to(z.dtype))
             y, w, z = (torch.cat([new[:n], old[n:]]) for new, old in ((y_new, y), (w_new, w), (z_new, z)))
         s, seen = model(y, z)
         seen = matched(seen, y, w)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from paper_utils.errors import DataError
+from paper_utils.sky.populations import C_KMS
+from paper_utils.sky.stellar import STARS_PER_GAS, pixel_edges
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +25,6 @@ LINES = {
     "HeI_5876": 5877.25, "OI_6300": 6302.046, "OI_6364": 6365.535, "NII_6548": 6549.85, "Halpha": 6564.61,
     "NII_6584": 6585.27, "SII_6716": 6718.29, "SII_6731": 6732.67,
 }  # fmt: skip
-LIGHT_KMS = 299792.458
 # log L(H alpha) [erg/s] of 1 M_sun/yr (Kennicutt & Evans 2012, 2012ARA&A..50..531K, table 1: Kroupa IMF, which a
 # Chabrier IMF follows within a few per cent).
 LOG_HALPHA_PER_SFR = 41.27
@@ -66,7 +67,6 @@ _ACTIVE_DECREMENT = 3.1  # H alpha / H beta of active nuclei (Gaskell & Ferland 
 
 # Dust: Calzetti+ 2000 (2000ApJ...533..682C). The stars' A_V is 4.05 E(B-V)_stars, E(B-V)_stars = 0.44 E(B-V)_gas, and
 # the gas lies behind a Milky Way screen.
-STARS_PER_GAS = 0.44
 _R_V_STARS, _R_V_GAS = 4.05, 3.1
 
 
@@ -184,7 +184,7 @@ def profiles(
 
     light = torch.as_tensor(luminosities)
     sigma = torch.as_tensor(sigma_kms, dtype=light.dtype, device=light.device)
-    sigma = (sigma[:, None] if sigma.ndim == 1 else sigma).expand(light.shape).clamp_min(1e-2) / LIGHT_KMS
+    sigma = (sigma[:, None] if sigma.ndim == 1 else sigma).expand(light.shape).clamp_min(1e-2) / C_KMS
     wave = np.asarray(wave_rest, float)
     if light.ndim != 2 or light.shape[1] != len(LINES):
         raise DataError(
@@ -192,9 +192,7 @@ def profiles(
         )
     if wave.ndim != 1 or wave.size < 2 or not (wave[0] > 0 and (np.diff(wave) > 0).all()):
         raise DataError("the wavelengths do not increase", remedy="Sort them and drop repeated ones.", row="wave_rest")
-    log_wave = np.log(wave)
-    middle = 0.5 * (log_wave[1:] + log_wave[:-1])
-    edges = np.concatenate([[2 * log_wave[0] - middle[0]], middle, [2 * log_wave[-1] - middle[-1]]])
+    edges = pixel_edges(np.log(wave))
     width = torch.as_tensor(np.diff(np.exp(edges)), dtype=light.dtype, device=light.device)
     out = torch.zeros(len(light), wave.size, dtype=light.dtype, device=light.device)
     reach = [6 * s for s in sigma.amax(dim=0).tolist()]

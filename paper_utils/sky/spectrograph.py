@@ -26,6 +26,7 @@ import torch
 
 from paper_utils.data import WAVE_OBS
 from paper_utils.errors import DataError
+from paper_utils.sky.populations import C_KMS
 
 L = WAVE_OBS.size
 # Share of a galaxy's light inside the 3 arcsec fibre that is typical of the survey: a third (Brinchmann+ 2004,
@@ -34,7 +35,7 @@ FIBRE_FRACTION = 0.33
 MEDIAN_SNR, SNR_SCATTER_DEX = 15.0, 0.20  # per bin in r, of main-sample galaxies (r < 17.77): log-normal
 READ_NOISE = (14.0, 17.4)  # electrons per bin of the co-added blue (< 6000 A) and red spectrum
 OBJECT_ERROR, SKY_ERROR = 0.030 / 3**0.5, 0.022 / 3**0.5  # relative, after three exposures
-KM_S_PER_BIN = 299792.458 * np.log(10) * 1e-4
+KM_S_PER_BIN = C_KMS * np.log(10) * 1e-4
 
 # Wavelength [A], S [electrons per unit flux density and bin], sky continuum [1e-17 erg/s/cm2/A per fibre]. Near 6000 A
 # the blue and the red arm overlap; 7594-7670 A is the A band of the atmosphere's oxygen.

@@ -88,7 +88,7 @@ def observe(rest, wave_rest: np.ndarray, z, wave_obs: np.ndarray):
     z = np.atleast_1d(np.asarray(z, float))
     if bad := np.flatnonzero(~(np.isfinite(z) & (z > 0) & (z < 10))).tolist():
         raise DataError(f"the redshift is {z[bad[0]]:g}", remedy="Give redshifts above 0 and below 10.", row=bad[0])
-    edges = _edges(np.log(np.asarray(wave_obs, float)))
+    edges = pixel_edges(np.log(np.asarray(wave_obs, float)))
     lowest, highest = edges[0] - np.log1p(z), edges[-1] - np.log1p(z)
     end = start + step * (len(wave_rest) - 0.5)
     if (bad := np.flatnonzero((lowest < start - 0.5 * step - 1e-9) | (highest > end + 1e-9))).size:
@@ -99,7 +99,7 @@ def observe(rest, wave_rest: np.ndarray, z, wave_obs: np.ndarray):
             remedy="Extend wave_rest, or leave such galaxies out.",
             row=f"object {i}",
         )
-    width = torch.as_tensor(np.diff(np.exp(_edges(np.log(wave_rest)))), device=device)
+    width = torch.as_tensor(np.diff(np.exp(pixel_edges(np.log(wave_rest)))), device=device)
     inverse = torch.as_tensor(1 / np.diff(np.exp(edges)), device=device)
     # (1 + z) of pixel width and 1 / (1 + z) of flux density cancel in the integral over a pixel.
     scale = torch.as_tensor(L_SUN / (4 * np.pi * luminosity_distance(z) ** 2) * 1e17, device=device)
@@ -224,7 +224,7 @@ def _chunk(device) -> int:
     return 64 if str(device) == "cpu" else 4096
 
 
-def _edges(x: np.ndarray) -> np.ndarray:
+def pixel_edges(x: np.ndarray) -> np.ndarray:
     """Pixel edges (L + 1,) midway between centres `x` (L,)."""
     middle = (x[1:] + x[:-1]) / 2
     return np.concatenate([[2 * x[0] - middle[0]], middle, [2 * x[-1] - middle[-1]]])
