@@ -151,6 +151,37 @@ def test_losses_are_those_of_the_paper():
     assert ae.chi2(y, model, w).tolist() == pytest.approx(expected, rel=1e-5)
 
 
+def test_the_start_draws_mixtures_of_the_components_exactly():
+    generator = torch.Generator().manual_seed(0)
+    model = ae.Autoencoder(4, NARROW)
+    mean, components = torch.randn(len(model.wave_rest)), torch.randn(3, len(model.wave_rest))
+    model.start_from(mean, components)
+    s = 3 * torch.randn(20, 4, generator=generator)  # the fourth latent has no component yet
+    with torch.no_grad():
+        assert torch.allclose(model.decode(s), mean + s[:, :3] @ components, atol=1e-4)
+        others = model.decoder[-1].weight[:, 8:]  # units beyond the pairs of the four latents
+    assert not others.any()
+    model.decode(s).square().sum().backward()
+    assert model.decoder[-1].weight.grad[:, 8:].any()  # but they can learn
+
+
+def test_the_encoder_alone_learns_the_strength_of_a_line():
+    generator = torch.Generator().manual_seed(0)
+    n = 256
+    z = 0.05 + 0.2 * torch.rand(n, generator=generator)
+    s = torch.randn(n, 1, generator=generator)
+    y = 1 + (3 + s) * (lines(torch.full((n,), 5000.0), z, 30.0) - 1) + 0.05 * torch.randn(n, L, generator=generator)
+    # A second line of fixed strength gives the scale that instance norm takes away.
+    y = y + 3 * (lines(torch.full((n,), 4000.0), z, 30.0) - 1)
+    with training.seeded(0):
+        encoder = ae.Encoder(1, NARROW)
+    step = ae.encoder_step(
+        encoder, torch.optim.Adam(encoder.parameters(), 5e-3), {"y": y, "z": z, "s": s}, torch.Tensor.backward
+    )
+    history = training.fit(step, {"encoder": encoder}, n_items=n, batch_size=32, n_steps=200, progress=False)
+    assert history["distance"][-1] < 0.1 * s.var()
+
+
 @pytest.mark.parametrize("options", [{}, {"augment": 0.5}, {"consistency": 1.0}], ids=["plain", "augment", "consist"])
 def test_it_learns_where_a_line_is(options):
     """Galaxies differ in the strength of one line; a perfect model has chi2 = 1, the mean spectrum far more."""

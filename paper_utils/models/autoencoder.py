@@ -16,6 +16,7 @@ from paper_utils.data import WAVE_OBS
 
 Z_MAX = 0.5
 KERNELS, POOLS = (5, 11, 21), (5, 11)
+LEAK = 0.01  # slope of the decoder's leaky ReLU below zero
 N_REST = 5875  # "R = L (1 + z_max)" is 5838; the printed number of elements is kept
 
 
@@ -63,7 +64,7 @@ class Decoder(nn.Sequential):
     def __init__(self, n_latent: int = 10, hidden: tuple[int, ...] = (64, 256, 1024), n_rest: int = N_REST):
         layers, width = [], n_latent
         for n in hidden:
-            layers += [nn.Linear(width, n), nn.LeakyReLU()]
+            layers += [nn.Linear(width, n), nn.LeakyReLU(LEAK)]
             width = n
         super().__init__(*layers, nn.Linear(width, n_rest))
 
@@ -85,15 +86,21 @@ class Autoencoder(nn.Module):
         self.register_buffer("wave_rest", rest, persistent=False)
 
     def start_from(self, mean: Tensor, components: Tensor) -> None:
-        """Begin with a decoder whose spectra are mean (R,) plus mixtures of components (K, R), such as principal ones.
+        """Begin with a decoder that is linear: mean (R,) plus latents times components (K, R), K <= S, such as PCA's.
 
-        The last layer's weights are random mixtures of the components, so that what it cannot express at first it
-        learns. Scale each component by the standard deviation of its coefficients: latents are of order one.
+        Latents pass through the hidden layers as pairs of units, s and -s, whose difference a leaky ReLU only scales.
+        All other units keep their random start, and have no say in the spectrum until they learn one. Scale each
+        component by the standard deviation of its coefficients, so that latents are of order one.
         """
+        *hidden, last = (layer for layer in self.decoder if isinstance(layer, nn.Linear))
+        s = torch.eye(self.n_latent, device=mean.device)  # the latents as mixtures of a layer's inputs
         with torch.no_grad():
-            last = self.decoder[-1]
-            mixture = torch.randn(last.in_features, len(components), device=mean.device) / last.in_features**0.5
-            last.weight.copy_((mixture @ components).T)
+            for layer in hidden:
+                pairs = torch.cat([s, -s])
+                layer.weight[: len(pairs)], layer.bias[: len(pairs)] = pairs, 0
+                identity = torch.eye(len(s), layer.out_features, device=s.device)
+                s = (identity - identity.roll(len(s), dims=1)) / (1 + LEAK)
+            last.weight.copy_((s[: len(components)].T @ components).T)
             last.bias.copy_(mean)
 
     def encode(self, y: Tensor, z: Tensor) -> Tensor:
@@ -217,6 +224,28 @@ def weighted_mse(y: Tensor, model: Tensor, w: Tensor) -> Tensor:
 def chi2(y: Tensor, model: Tensor, w: Tensor) -> Tensor:
     """Reduced chi^2 (N,) of each spectrum: mean squared residual in units of sigma over usable pixels."""
     return (w * (y - model).square()).sum(dim=1) / (w > 0).sum(dim=1)
+
+
+def encoder_step(
+    encoder: Encoder,
+    optimizer: torch.optim.Optimizer,
+    data: Mapping[str, Tensor],
+    backward: Callable[[Tensor], None],
+) -> Callable[[Tensor], dict[str, Tensor]]:
+    """One step of the encoder alone towards known latents, at the indices (B,) of data = {"y", "z", "s"}.
+
+    With coefficients of `start_from`'s components as s it is the encoder's half of that start. Eq. 1 alone teaches the
+    encoder slowly: one bright line outweighs all that the other latents describe.
+    """
+
+    def step(index: Tensor) -> dict[str, Tensor]:
+        loss = (encoder(data["y"][index], data["z"][index]) - data["s"][index]).square().mean()
+        optimizer.zero_grad(set_to_none=True)
+        backward(loss)
+        optimizer.step()
+        return {"distance": loss.detach()}
+
+    return step
 
 
 def autoencoder_step(
