@@ -27,7 +27,7 @@ LOG_MSTAR = (6.0, 12.0)
 ULTRAVIOLET = (980.0, 1700.0, 1900.0)  # Angstrom: where the continuation begins, where it ends, where it agrees
 STEP = 0.005  # of the table in ln(1 + z): a tenth of an ALHAMBRA band
 # A_V of the table: between these, magnitudes are interpolated.
-A_V = np.array([0.0, 0.2, 0.45, 0.8, 1.3, 2.0, 3.0])
+A_V = np.array([0.0, 0.1, 0.22, 0.36, 0.52, 0.72, 1.0, 1.4, 2.0, 3.0])
 # Davidzon+ 2017 (2017A&A...605A..70D), table 1, at the middle of their bins of redshift: log M*, alpha_1, phi_1
 # [1e-3 / Mpc3], alpha_2, phi_2.
 _DAVIDZON_Z = np.array([0.35, 0.65, 0.95, 1.3, 1.75])
@@ -60,6 +60,17 @@ def quiescent_fraction(log_mstar: np.ndarray, z: np.ndarray) -> np.ndarray:
     By hand, to follow the mass functions of the two kinds by Muzzin+ 2013 (2013ApJ...777...18M).
     """
     return 0.95 * expit((np.asarray(log_mstar) - 10.45 - 0.5 * np.asarray(z)) / 0.30)
+
+
+def half_light_radius(log_mstar: np.ndarray, quiescent: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Mean log R_e [kpc, major axis]: van der Wel+ 2014 (2014ApJ...788...28V), abstract and sec. 4.
+
+    Small quiescent galaxies (below 10^10.3 M_sun) follow the slope of the others, as there.
+    """
+    x = np.asarray(log_mstar) - 10.7
+    late = np.log10(8.9) + 0.22 * x - 0.75 * np.log10(1 + z)
+    early = np.log10(5.6) + 0.76 * np.maximum(x, -0.4) + 0.22 * np.minimum(x + 0.4, 0) - 1.48 * np.log10(1 + z)
+    return np.where(quiescent, early, late)
 
 
 def extended(ssps: Populations) -> Populations:
@@ -154,6 +165,7 @@ def magnitudes(truth: Table, table: LightTable) -> np.ndarray:
     cell = at.astype(int)
     light = np.empty((len(z), len(table.curves)))
     starts = np.flatnonzero(np.diff(cell, prepend=-1))
+    starts = np.union1d(starts, np.arange(0, len(z), 4096))  # no more at once: the histories fill the memory
     for start, stop in zip(starts, [*starts[1:], len(z)], strict=True):
         part = slice(start, stop)
         mass = weights(rows[part], table.ssps)
@@ -266,8 +278,8 @@ def _galaxies(rng: np.random.Generator, z: np.ndarray, log_mstar: np.ndarray) ->
     """All columns of truth; as `galaxies.draw`, but for what moves with redshift."""
     part = _history(rng, z, log_mstar)
     part |= galaxies._structure(rng, part)
-    # Sizes at fixed mass: van der Wel+ 2014 (2014ApJ...788...28V), table 2.
-    part["r_e"] *= (1 + z) ** np.where(part["quiescent"], -1.48, -0.75)
+    today, _ = relations.half_light_radius(log_mstar, part["quiescent"])
+    part["r_e"] *= 10 ** (half_light_radius(log_mstar, part["quiescent"], z) - today)
     # The fundamental metallicity relation holds at all these redshifts: what counts is the excess over today's rate.
     excess = np.where(part["quiescent"], 0, part["log_sfr"] - relations.main_sequence(log_mstar))
     part |= galaxies._metals(rng, part | {"offset": excess})
