@@ -19,7 +19,7 @@ from scipy.special import expit
 
 from paper_utils.data import Catalogue
 from paper_utils.errors import DataError
-from paper_utils.sky import deep, sequence, stars, stellar
+from paper_utils.sky import deep, light, sequence, stars, stellar
 from paper_utils.sky.populations import Populations
 
 N_OBJECTS = 446_343
@@ -70,10 +70,11 @@ def curves() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def jpas_curves() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The 56 bands of J-PAS (Benitez+ 2009, 2009ApJ...691..241B): 54 narrow ones and a broad one at either end.
 
-    Narrow: 145 Angstrom wide every 100 from 3800 to 9100. Broad: uJAVA (3485, 495 wide) and J1007 (9500-10600).
+    Narrow: 145 Angstrom wide every 100 from 3800 to 9100. Broad: uJAVA, and J1007, whose red side is the detector's
+    (both by hand). In order of wavelength.
     """
     narrow = {f"J{centre // 10:04d}": trapezoid(centre, 145, 20.0) for centre in range(3800, 9101, 100)}
-    return {"uJAVA": trapezoid(3485, 495, 40.0)} | narrow | {"J1007": trapezoid(10050, 1100, 40.0)}
+    return {"uJAVA": trapezoid(3485, 495, 40.0)} | narrow | {"J1007": trapezoid(9500, 800, 100.0)}
 
 
 def trapezoid(centre: float, width: float, edge: float) -> tuple[np.ndarray, np.ndarray]:
@@ -83,9 +84,9 @@ def trapezoid(centre: float, width: float, edge: float) -> tuple[np.ndarray, np.
 
 
 @lru_cache(maxsize=1)
-def light(ssps: Populations) -> deep.LightTable:
+def light_table(ssps: Populations) -> light.LightTable:
     """The table from which magnitudes in these bands are taken."""
-    return deep.light_table(ssps, curves())
+    return light.light_table(ssps, curves())
 
 
 def catalogue(n: int, ssps: Populations, seed: int = 0) -> Catalogue:
@@ -102,7 +103,7 @@ def catalogue(n: int, ssps: Populations, seed: int = 0) -> Catalogue:
         raise DataError(f"{n} objects make no catalogue", remedy="Ask for ten or more.")
     rng = np.random.default_rng(seed)
     n_stars = round(STAR_SHARE * n)
-    truth, mags, area = deep.draw(n - n_stars, rng, light(ssps), "F814W", FAINTEST, detection)
+    truth, mags, area = deep.draw(n - n_stars, rng, light_table(ssps), "F814W", FAINTEST, detection)
     truth["sed_type"], truth["m_abs"] = sequence.rest_properties(truth, ssps)
     star_mags, g_i = _stars(rng, n_stars)
     truth["g_i"] = 0.0
@@ -165,7 +166,7 @@ def _star_truth(galaxy_truth: Table, g_i: np.ndarray) -> Table:
 def _observe(rng: np.random.Generator, truth: Table, mags: np.ndarray) -> Table:
     """The table of what is measured of objects with these total magnitudes (N, B)."""
     n, n_bands = mags.shape
-    chips = [(field, pointing, ccd) for field, (*_, tiles) in FIELDS.items() for pointing in tiles for ccd in range(1, 5)]
+    chips = [(field, tile, ccd) for field, (*_, tiles) in FIELDS.items() for tile in tiles for ccd in range(1, 5)]
     chip = rng.integers(len(chips), size=n)
     depth = LIMITS + 0.12 * rng.standard_normal((len(chips), n_bands))
     zero = ZERO_POINT * rng.standard_normal((len(chips), n_bands))
@@ -239,9 +240,10 @@ def _shapes(rng: np.random.Generator, truth: Table, f814w: np.ndarray, seeing: n
     reach = 1.2 + 0.5 * np.log(np.maximum(snr, 3))
     # A classifier's answer goes from certain to undecided as noise comes up to the difference it looks at.
     contrast = np.log(fwhm / seeing)
+    rf = radius / PIXEL * np.exp(0.5 * error * rng.standard_normal(n))
     return {
         "fwhm": fwhm, "stell": expit((0.12 - contrast) / np.hypot(0.03, 1.5 * error)), "ell": 1 - minor, "a": a,
-        "b": a * minor, "theta": rng.uniform(-90, 90, n), "rf": radius / PIXEL * np.exp(0.5 * error * rng.standard_normal(n)),
+        "b": a * minor, "theta": rng.uniform(-90, 90, n), "rf": rf,
         "rk": np.clip(3.5 + 0.6 * rng.standard_normal(n), 2.5, 8), "area": np.round(np.pi * a**2 * minor * reach**2),
     }  # fmt: skip
 
@@ -251,6 +253,4 @@ def _aperture(rng, mag, error, radius, seeing) -> dict[str, np.ndarray]:
     share = -np.expm1(-np.log(2) * (1.5 / radius) ** 2)
     point = -np.expm1(-np.log(2) * (1.5 / (seeing / 2)) ** 2)
     inside = mag - 2.5 * np.log10(share) + 0.3 * error * rng.standard_normal(len(mag))
-    return {
-        "F814W_3arcs": inside, "dF814W_3arcs": error, "F814W_3arcs_corr": inside + 2.5 * np.log10(point)
-    }  # fmt: skip
+    return {"F814W_3arcs": inside, "dF814W_3arcs": error, "F814W_3arcs_corr": inside + 2.5 * np.log10(point)}

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from astropy.table import Table
 
-from paper_utils.sky import deep, galaxies, nebular, optical, stellar
+from paper_utils.sky import galaxies, light, nebular, optical, stellar
 from paper_utils.sky.populations import Populations
 
 # log SFR / M* [1/yr], age [Gyr], [M/H], A_V [mag], 12 + log O/H. By hand, along the mean of the deep mock galaxies.
@@ -33,9 +33,8 @@ _REST = {"2800": 500, "3600": 500, "4250": 300, "5500": 600, "6650": 500, "8000"
 
 def templates(ssps: Populations) -> tuple[np.ndarray, np.ndarray]:
     """Rest wavelengths (L,) [vacuum Angstrom] and spectra (11, L) [L_sun / Angstrom per M_sun of stars, Chabrier]."""
-    low = deep.ULTRAVIOLET[0] * 1.01
-    wave = stellar.log_grid(low, 26000.0, kms=150.0)
-    return wave, optical.rest_spectra(_truth(), wave, deep.extended(ssps), lsf=False).double().numpy()
+    wave = stellar.log_grid(1.01 * light.ULTRAVIOLET[0], 26000.0, kms=150.0)
+    return wave, optical.rest_spectra(_truth(), wave, light.extended(ssps), lsf=False).double().numpy()
 
 
 def rest_curves() -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -59,19 +58,19 @@ def rest_properties(truth: Table, ssps: Populations) -> tuple[np.ndarray, np.nda
 
 
 @lru_cache(maxsize=1)
-def _rest_table(ssps: Populations) -> tuple[deep.LightTable, np.ndarray]:
-    table = deep.light_table(ssps, rest_curves(), z_max=0.01)
+def _rest_table(ssps: Populations) -> tuple[light.LightTable, np.ndarray]:
+    table = light.light_table(ssps, rest_curves(), z_max=0.01)
     seen = _absolute(_truth(), table)[:, :-1]
     seen -= seen.mean(axis=1, keepdims=True)
     fine = np.linspace(0, N_TYPES - 1, 20 * (N_TYPES - 1) + 1)
     return table, np.stack([np.interp(fine, np.arange(N_TYPES), column) for column in seen.T], axis=1)
 
 
-def _absolute(truth: Table, table: deep.LightTable) -> np.ndarray:
+def _absolute(truth: Table, table: light.LightTable) -> np.ndarray:
     rest = truth.copy(copy_data=False)
     rest["z"] = np.full(len(truth), 1e-4)
     modulus = 5 * np.log10(stellar.luminosity_distance(np.array([1e-4])) / 3.0857e19)
-    return deep.magnitudes(rest, table) - modulus
+    return light.magnitudes(rest, table) - modulus
 
 
 def _truth() -> Table:

@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from paper_utils.sky import optical, starlight, stellar
+from paper_utils.sky.populations import C_KMS
 
 # Covey+ 2007, table 1 (their catalogue's median locus): g-i, u-g, g-r, r-i, i-z, z-J, J-H, H-Ks; SDSS's own and Vega
 # magnitudes.
@@ -34,10 +35,11 @@ _TEMPERATURE = ((0.2, 0.6, 1.2, 2.0, 2.7, 3.3), (6900.0, 5800.0, 4700.0, 3900.0,
 # Bands: head and end [Angstrom], depth at the head in the coolest stars, g-i where they set in. TiO, but for CN with
 # Ca H and K at 3900, MgH at 5000 and CaH at 6750; after Kirkpatrick+ 1991 (1991ApJS...77..417K), depths by hand.
 _MOLECULES = (
-    (3800, 4010, 0.70, -1.0), (4950, 5220, 0.35, 1.0), (5847, 6058, 0.30, 1.6), (6158, 6390, 0.40, 1.6), (6651, 6750, 0.35, 1.6),
-    (6750, 7050, 0.40, 1.6), (7053, 7270, 0.60, 1.6), (7589, 7861, 0.50, 1.8), (8206, 8569, 0.40, 2.1),
+    (3800, 4010, 0.70, -1.0), (4950, 5220, 0.35, 1.0), (5847, 6058, 0.30, 1.6), (6158, 6390, 0.40, 1.6),
+    (6651, 6750, 0.35, 1.6), (6750, 7050, 0.40, 1.6), (7053, 7270, 0.60, 1.6), (7589, 7861, 0.50, 1.8), (8206, 8569, 0.40, 2.1),
     (8859, 9060, 0.35, 2.1),
 )  # fmt: skip
+C_AA_S = C_KMS * 1e13
 WAVE = stellar.log_grid(2900.0, 26000.0, kms=150.0)
 
 
