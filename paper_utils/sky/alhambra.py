@@ -23,7 +23,7 @@ from paper_utils.sky import deep, light, sequence, stars, stellar
 from paper_utils.sky.populations import Populations
 
 N_OBJECTS = 446_343
-# Centre and full width at half maximum [Angstrom] of the response (Aparicio Villegas+ 2010, 2010AJ....139.1242A;
+# Centre and full width at half maximum [Angstrom] of the response (Aparicio Villegas+ 2010, 2010AJ....139.1242V;
 # centres of half power in the published curves), and the magnitude that a point source has at 5 sigma in 3 arcsec: 24
 # and a little more in the blue, falling beyond 7500 Angstrom (after Molino+ 2014; single values by hand, +- 0.3).
 BANDS = {
