@@ -2,8 +2,8 @@
 
 Full spectra: `optical.magnitudes`, itself a batch, of galaxies below z = 1, which the templates cover without the
 ultraviolet that the catalogue adds. One object at a time: chi^2 on the same grid of models with numpy, prior and sum
-over types included. Both on one thread; magnitudes and redshifts must agree. The catalogue's time is that of everything,
-drawing and rejecting included.
+over types included. Both on one thread; magnitudes and redshifts must agree. The catalogue's time is that of all its
+steps, drawing and rejecting included.
 
 On cores that other programs use, threads wait for each other: measure on a quiet machine, or with OMP_NUM_THREADS=1.
 """
@@ -70,10 +70,10 @@ def main():
     apart = abs(mags - light.magnitudes(truth, alhambra.light_table(ssps)))
     step = abs(np.log((1 + found) / (1 + np.asarray(labelled.table["zb_1"])[:N_LOOP])))
     print(
-        f"{N} objects on {n_threads} threads: catalogue {catalogue_s:.0f} s ({N / catalogue_s:.0f} per second; magnitudes "
-        f"from full spectra would take {galaxy_s * N / catalogue_s:.0f} times as long), fit {label_s:.0f} s "
-        f"({N / label_s:.0f} per second, {fit_s * N / label_s:.0f} times faster than one at a time). Magnitudes differ by "
-        f"{apart.mean():.4f} in the mean, redshifts by less than a grid step in {(step < 0.0026).mean():.0%}. "
+        f"{N} objects on {n_threads} threads: catalogue {catalogue_s:.0f} s ({N / catalogue_s:.0f} per second; "
+        f"magnitudes from full spectra would take {galaxy_s * N / catalogue_s:.0f} times as long), fit {label_s:.0f} s "
+        f"({N / label_s:.0f} per second, {fit_s * N / label_s:.0f} times faster than one at a time). Magnitudes differ "
+        f"by {apart.mean():.4f} in the mean, redshifts by less than a grid step in {(step < 0.0026).mean():.0%}. "
         f"F814W < 22.5: sigma_MAD {1.4826 * np.median(abs(bright)):.4f}; load {os.getloadavg()[0]:.1f} on "
         f"{os.cpu_count()} cores"
     )

@@ -174,6 +174,24 @@ def test_counts_and_area_are_the_surveys(survey):
     assert 0.28 < slope < 0.5
 
 
+def test_few_galaxies_are_brighter_than_proposed(survey):
+    """Those would be missing where the survey ends: the bound must lie outside what is drawn far from it."""
+    truth = survey.truth[~np.asarray(survey.truth["is_star"])]
+    excess = np.asarray(truth["f814w"]) - deep.brightest(np.asarray(truth["log_mstar"]), np.asarray(truth["z"]))
+    assert (excess < 0).mean() < 0.004
+
+
+def test_mass_function_is_the_published_one():
+    """At the middle of a bin of redshift, written out; half-way between bins, the geometric mean."""
+    mass = np.linspace(8, 11.5, 8)
+    x = 10 ** (mass - 10.56)  # 0.8 < z < 1.1
+    phi = np.log(10) * np.exp(-x) * (1.428e-3 * x**-0.31 + 2.19e-3 * x**1.51)
+    np.testing.assert_allclose(deep.mass_function(mass, np.array([0.95]))[0], phi)
+    low, middle, high = deep.mass_function(mass, np.array([0.65, 0.80, 0.95]))
+    np.testing.assert_allclose(middle, np.sqrt(low * high))
+    assert (np.diff(deep.quiescent_fraction(10.8, np.array([0.1, 0.5, 1.0, 1.8]))) < 0).all()
+
+
 @pytest.mark.parametrize(("limit", "mean"), [(22.5, 0.56), (24.5, 0.86)])
 def test_redshifts_are_the_surveys(survey, limit, mean):
     """Mean redshifts of the real catalogue: Molino+ 2014, abstract."""

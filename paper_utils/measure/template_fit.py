@@ -171,12 +171,12 @@ def fit(
                 log_p[:, :, edges[kind] : edges[kind + 1]] += prior[:, :, kind : kind + 1]
         p = (log_p - log_p.amax(dim=(1, 2), keepdim=True)).exp_().sum(dim=2).double()  # (n, Z)
         at, results = _summary(p.cpu().numpy(), models.z)
-        row = torch.arange(len(f))
-        best = log_p[row, at].argmax(dim=1)
-        cell = torch.as_tensor(at) * shape[1] + best
+        row, peak = torch.arange(len(f), device=device), torch.as_tensor(at, device=device)
+        best = log_p[row, peak].argmax(dim=1)
+        cell = peak * shape[1] + best
         amplitude = (overlap[row, cell] / norm[row, cell]).double().cpu().numpy()
         total = (f.double() ** 2 * w).sum(dim=1)
-        results["chi2"] = (total - 2 * gain[row, at, best]).clamp(min=0).cpu().numpy()
+        results["chi2"] = (total - 2 * gain[row, peak, best]).clamp(min=0).cpu().numpy()
         best = best.cpu().numpy()
         results["tb"] = models.types[best]
         results["log_mstar"] = np.log10(np.maximum(amplitude * unit[rows] / scale[at, best], 1e-30))

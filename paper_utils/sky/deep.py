@@ -116,7 +116,10 @@ class _Proposals:
 
 
 def brightest(log_mstar: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Magnitude in a red band than which hardly a galaxy of this mass and redshift is brighter."""
+    """Magnitude in F814W or the like than which one galaxy in 500 of this mass and redshift is brighter.
+
+    Light per mass rises with redshift as populations are younger; read off the mock galaxies themselves.
+    """
     modulus = 5 * np.log10(stellar.luminosity_distance(z) / 3.0857e19)
     return 1.3 - 0.75 * np.asarray(z) - 2.5 * np.asarray(log_mstar) + modulus
 
