@@ -1,0 +1,174 @@
+"""The mock sky at depth: galaxies to redshift 2, for surveys of hundreds of thousands of objects.
+
+`sky.galaxies` draws what SDSS sees; here the mass function, the share of quiescent galaxies, their ages and sizes move
+with redshift. Simplified: no clustering, no intergalactic absorption (it would touch the bluest band beyond z = 1.9),
+no light of quasars, no blends, nothing beyond z = 2; below 1700 Angstrom the smooth `sky.starlight` continues the
+templates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+from astropy.table import Table
+from scipy.special import expit
+
+from paper_utils.sky import galaxies, relations, stellar
+from paper_utils.sky.light import LightTable, magnitudes
+
+LOG_MSTAR = (6.0, 12.0)
+# Davidzon+ 2017 (2017A&A...605A..70D), table 1, at the middle of their bins of redshift: log M*, alpha_1, phi_1
+# [1e-3 / Mpc3], alpha_2, phi_2.
+_DAVIDZON_Z = np.array([0.35, 0.65, 0.95, 1.3, 1.75])
+_DAVIDZON = np.array(
+    [
+        (10.78, -1.38, 1.187, -0.43, 1.92), (10.77, -1.36, 1.070, 0.03, 1.68), (10.56, -1.31, 1.428, 0.51, 2.19),
+        (10.62, -1.28, 1.069, 0.29, 1.21), (10.51, -1.28, 0.969, 0.82, 0.64),
+    ]
+)  # fmt: skip
+COLUMNS = galaxies.COLUMNS[1:]  # all but id
+
+
+def mass_function(log_mstar: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Galaxies per comoving Mpc3 and dex of stellar mass (M,) at redshifts z (Z,), (Z, M): Davidzon+ 2017.
+
+    Double Schechter functions, in logarithm linear between their bins of redshift, held beyond 0.35 and 1.75.
+    """
+    knee, alpha1, phi1, alpha2, phi2 = _DAVIDZON.T[:, :, None]
+    x = 10 ** (np.asarray(log_mstar) - knee)  # (bins, M)
+    log_phi = np.log(np.log(10) * 1e-3 * (phi1 * x ** (alpha1 + 1) + phi2 * x ** (alpha2 + 1))) - x
+    at = np.interp(z, _DAVIDZON_Z, np.arange(len(_DAVIDZON_Z)))
+    low = np.minimum(at.astype(int), len(_DAVIDZON_Z) - 2)
+    share = (at - low)[:, None]
+    return np.exp((1 - share) * log_phi[low] + share * log_phi[low + 1])
+
+
+def quiescent_fraction(log_mstar: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Share of quiescent galaxies; half of all at 10^10.5 M_sun today and 10^11.2 at z = 1.5.
+
+    By hand, to follow the mass functions of the two kinds by Muzzin+ 2013 (2013ApJ...777...18M).
+    """
+    return 0.95 * expit((np.asarray(log_mstar) - 10.45 - 0.5 * np.asarray(z)) / 0.30)
+
+
+def half_light_radius(log_mstar: np.ndarray, quiescent: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Mean log R_e [kpc, major axis]: van der Wel+ 2014 (2014ApJ...788...28V), abstract and sec. 4.
+
+    Small quiescent galaxies (below 10^10.3 M_sun) follow the slope of the others, as there.
+    """
+    x = np.asarray(log_mstar) - 10.7
+    late = np.log10(8.9) + 0.22 * x - 0.75 * np.log10(1 + z)
+    early = np.log10(5.6) + 0.76 * np.maximum(x, -0.4) + 0.22 * np.minimum(x + 0.4, 0) - 1.48 * np.log10(1 + z)
+    return np.where(quiescent, early, late)
+
+
+def draw(
+    n: int,
+    rng: np.random.Generator,
+    table: LightTable,
+    band: str,
+    limit: float,
+    detected: Callable[[np.ndarray], np.ndarray],
+) -> tuple[Table, np.ndarray, float]:
+    """`n` galaxies that a survey detects: their truth, magnitudes (n, B), and the solid angle that holds them [deg2].
+
+    band, limit : nothing fainter than this is ever detected.   detected : magnitudes in `band` -> probability.
+    Truth has the columns of `galaxies.draw` but id. Masses are drawn from `mass_function` per comoving volume.
+    """
+    b = list(table.curves).index(band)
+    proposals = _Proposals(table.z[-2], limit)
+    parts, found, tried, kept = [], 0, 0, 0.2
+    while found < n:
+        size = min(int(1.05 * (n - found) / kept) + 200, 300_000)
+        part = _galaxies(rng, *proposals.draw(rng, size))
+        seen = magnitudes(part, table)
+        keep = rng.random(size) < detected(seen[:, b]) * (seen[:, b] < limit)
+        parts.append((part[keep], seen[keep]))
+        tried, found = tried + size, found + keep.sum()
+        kept = (found + 1) / (tried + 1)
+    truth = Table({name: np.concatenate([np.asarray(t[name]) for t, _ in parts])[:n] for name in parts[0][0].colnames})
+    area = tried * n / found / proposals.per_deg2
+    return truth, np.concatenate([m for _, m in parts])[:n], area
+
+
+class _Proposals:
+    """Redshifts and masses in proportion to volume and mass function, wherever a galaxy might be bright enough."""
+
+    def __init__(self, z_max: float, limit: float):
+        from astropy.cosmology import Planck18
+
+        z, mass = np.linspace(0.005, z_max, 401), np.linspace(*LOG_MSTAR, 301)
+        self.z, self.mass = z, mass
+        zc, mc = 0.5 * (z[1:] + z[:-1]), 0.5 * (mass[1:] + mass[:-1])
+        volume = Planck18.differential_comoving_volume(zc).to_value("Mpc3/sr") * np.radians(1) ** 2
+        density = volume[:, None] * mass_function(mc, zc) * (z[1] - z[0]) * (mass[1] - mass[0])
+        density *= brightest(mass[1:], zc[:, None]) < limit
+        self.cumulative = np.cumsum(density.ravel())
+        self.per_deg2 = self.cumulative[-1]
+
+    def draw(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+        cell = np.searchsorted(self.cumulative, rng.random(n) * self.per_deg2).clip(max=self.cumulative.size - 1)
+        i, j = np.divmod(cell, self.mass.size - 1)
+        z, mass = self.z, self.mass
+        return z[i] + rng.random(n) * (z[1] - z[0]), mass[j] + rng.random(n) * (mass[1] - mass[0])
+
+
+def brightest(log_mstar: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Magnitude in F814W or the like than which one galaxy in 500 of this mass and redshift is brighter.
+
+    Light per mass rises with redshift as populations are younger; read off the mock galaxies themselves.
+    """
+    modulus = 5 * np.log10(stellar.luminosity_distance(z) / 3.0857e19)
+    return 1.3 - 0.75 * np.asarray(z) - 2.5 * np.asarray(log_mstar) + modulus
+
+
+def _galaxies(rng: np.random.Generator, z: np.ndarray, log_mstar: np.ndarray) -> Table:
+    """All columns of truth; as `galaxies.draw`, but for what moves with redshift."""
+    part = _history(rng, z, log_mstar)
+    part |= galaxies._structure(rng, part)
+    today, _ = relations.half_light_radius(log_mstar, part["quiescent"])
+    part["r_e"] *= 10 ** (half_light_radius(log_mstar, part["quiescent"], z) - today)
+    # The fundamental metallicity relation holds at all these redshifts: what counts is the excess over today's rate.
+    excess = np.where(part["quiescent"], 0, part["log_sfr"] - relations.main_sequence(log_mstar))
+    part |= galaxies._metals(rng, part | {"offset": excess})
+    part |= galaxies._nucleus(rng, part)
+    return Table({name: part[name] for name in COLUMNS}, units=galaxies.UNITS)
+
+
+def _history(rng: np.random.Generator, z: np.ndarray, log_mstar: np.ndarray) -> dict[str, np.ndarray]:
+    """Star formation, its history and the dust; see `galaxies._history` for the sources."""
+    n = len(z)
+    quiet_share = quiescent_fraction(log_mstar, z)
+    quiescent = rng.random(n) < quiet_share
+    offset = 0.3 * rng.standard_normal(n)
+    sequence = relations.main_sequence(log_mstar, z)
+    log_sfr = np.where(quiescent, log_mstar - 11.9 + 1.3 * offset, sequence + offset)
+    universe = age_of_universe(z)
+    burst = rng.random(n) < np.where(quiescent, 0.03, np.interp(log_mstar, [8.5, 11], [0.15, 0.05]))
+    burst_fraction = np.where(burst, 10 ** rng.uniform(-2.5, -1, n), 0.0)
+    burst_age = np.where(burst, 10 ** rng.uniform(-1.3, 0.3, n), 1.0)
+    rate = 1e9 * 10**log_sfr / (galaxies.formed_mass(log_mstar) * (1 - burst_fraction))
+    old = 1.25 * 10 ** (0.32 + 0.29 * relations.velocity_dispersion(log_mstar)) / 13.79
+    share = np.where(quiescent, old, 0.72 + 0.06 * (log_mstar - 10))
+    age = universe * galaxies._truncated(rng, share, np.where(quiescent, 0.12, 0.10), 0.15, 0.97)
+    age = (age**-4 + (1.7 / rate) ** -4) ** -0.25
+    return {
+        "z": z, "log_mstar": log_mstar, "quiescent": quiescent, "log_sfr": log_sfr, "age_gyr": age,
+        "tau_gyr": age / galaxies._age_over_tau(rate * age), "burst_fraction": burst_fraction,
+        "burst_age_gyr": np.minimum(burst_age, 0.8 * age), "quiet_share": quiet_share, "offset": offset,
+    } | galaxies._dust(rng, log_mstar, quiescent, offset)  # fmt: skip
+
+
+@lru_cache(maxsize=1)
+def _ages() -> tuple[np.ndarray, np.ndarray]:
+    from astropy.cosmology import Planck18
+
+    z = np.linspace(0, 10, 2001)
+    return z, Planck18.age(z).to_value("Gyr")
+
+
+def age_of_universe(z: np.ndarray) -> np.ndarray:
+    """Gyr, Planck 2018, for z up to 10."""
+    return np.interp(z, *_ages())

@@ -1,0 +1,168 @@
+"""Magnitudes of millions of galaxies without their spectra.
+
+Light in a band is linear in the masses of a galaxy's populations: a `LightTable` holds the light of each population in
+each band over redshift and dust, emission lines are added one by one. Agrees with the photometry of full spectra
+(`optical.magnitudes`) to 0.01 mag at a thousandth of the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from astropy.table import Table
+
+from paper_utils.errors import DataError
+from paper_utils.sky import nebular, starlight, stellar
+from paper_utils.sky.populations import C_KMS, RANGES, Populations, weights
+
+Z_MAX = 2.0
+ULTRAVIOLET = (980.0, 1700.0, 1900.0)  # Angstrom: where the continuation begins, where it ends, where it agrees
+STEP = 0.005  # of the table in ln(1 + z): a tenth of an ALHAMBRA band
+# A_V of the table: between these, magnitudes are interpolated.
+A_V = np.array([0.0, 0.1, 0.22, 0.36, 0.52, 0.72, 1.0, 1.4, 2.0, 3.0])
+
+
+def extended(ssps: Populations) -> Populations:
+    """`ssps` continued to 980 Angstrom by `sky.starlight`'s populations of the same ages (solar metallicity).
+
+    Scaled for each age and metallicity to agree at 1700-1900 Angstrom. Returned as they are where they reach so far.
+    """
+    low, join, end = ULTRAVIOLET
+    if ssps.wave_rest[0] <= low:
+        return ssps
+    added = np.arange(low, join, 2.0)
+    wave = np.concatenate([added, ssps.wave_rest[ssps.wave_rest >= join]])
+    agree = (ssps.wave_rest >= join) & (ssps.wave_rest <= end)
+    smooth = starlight.ssp(ssps.ages, wave[wave <= end] * 1e-4) / wave[wave <= end] ** 2  # (A, L) as F_lambda
+    scale = ssps.spectra[:, :, agree].mean(-1) / smooth[:, len(added) :].mean(-1)[:, None]
+    continuation = scale[:, :, None] * smooth[:, None, : len(added)]
+    spectra = np.concatenate([continuation, ssps.spectra[:, :, ssps.wave_rest >= join]], axis=-1)
+    sigma = np.interp(wave, ssps.wave_rest, ssps.sigma)
+    return replace(ssps, wave_rest=wave, spectra=spectra.astype(np.float32), sigma=sigma)
+
+
+@dataclass(frozen=True, eq=False)
+class LightTable:
+    """Light of single populations in bands, over redshift and dust; made by `light_table`.
+
+    z : (Z,).   light : (Z, K, A * B) float32 tensor, L_sun / Hz per solar mass formed, dust `A_V` outer.
+    curves : the bands.   norm : (B,) int R dln(lambda) of each.
+    """
+
+    z: np.ndarray
+    light: object
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    norm: np.ndarray
+    ssps: Populations
+
+
+def light_table(
+    ssps: Populations, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], z_max: float = Z_MAX
+) -> LightTable:
+    """The `LightTable` of these populations and bands up to z_max (seconds, 60 MB for 24 bands: keep it).
+
+    curves : band -> (observed wavelength [vacuum Angstrom], response per photon).
+    Raises DataError if a band leaves the populations at some redshift from 0 to z_max.
+    """
+    import torch
+
+    z = np.expm1(np.arange(0, np.log1p(z_max) + STEP, STEP))
+    full = extended(ssps)
+    low = min(wave[0] for wave, _ in curves.values()) / (1 + z[-1])
+    high = max(wave[-1] for wave, _ in curves.values())
+    if low < full.wave_rest[0] or high > full.wave_rest[-1]:
+        raise DataError(
+            f"at redshift 0-{z[-1]:.2f} the bands need {low:.0f}-{high:.0f} A, "
+            f"the populations cover {full.wave_rest[0]:.0f}-{full.wave_rest[-1]:.0f} A",
+            remedy="Leave bands out or stay at lower redshift.",
+            row="curves",
+        )
+    wave = stellar.log_grid(low * 1.0001, high * 0.999, kms=200.0)
+    spectra = torch.as_tensor(_means(full, wave))  # (K, L)
+    # AB: the mean of F_nu, photon by photon; even steps of log wavelength make the mean a sum.
+    response = np.stack([band_responses(curves, wave * (1 + at)) for at in z], axis=1)  # (L, Z, B)
+    response *= (wave**2 / (C_KMS * 1e13))[:, None, None] / response.sum(axis=0)
+    response = torch.as_tensor(response, dtype=torch.float32)
+    young = np.repeat(full.ages < stellar.BIRTH_CLOUD_GYR, full.metals.size)
+    law = stellar.attenuation(wave)
+    light = torch.empty(len(z), len(spectra), len(A_V), len(curves))
+    for j, a_v in enumerate(A_V):
+        depth = np.where(young, a_v / stellar.STARS_PER_GAS, a_v)[:, None] * law
+        seen = spectra * torch.as_tensor(10 ** (-0.4 * depth), dtype=torch.float32)
+        light[:, :, j] = (seen @ response.flatten(1)).unflatten(1, response.shape[1:]).transpose(0, 1)
+    norm = [np.trapezoid(r / w, w) for w, r in curves.values()]
+    return LightTable(z, light.flatten(2), dict(curves), np.array(norm), ssps)
+
+
+def magnitudes(truth: Table, table: LightTable) -> np.ndarray:
+    """Apparent AB magnitudes (N, B) of the galaxies of a truth table, stars, dust and lines; z above 0.
+
+    As `optical.magnitudes`, to 0.01 mag, without making a spectrum. Lines are taken as infinitely narrow.
+    Raises DataError for a redshift outside the table.
+    """
+    import torch
+
+    z = np.asarray(truth["z"], float)
+    if (bad := np.flatnonzero(~((z > 0) & (z < table.z[-1])))).size:
+        raise DataError(
+            f"the redshift is {z[bad[0]]:g}", remedy=f"The table covers 0-{table.z[-1]:.2f}.", row=f"row {bad[0]}"
+        )
+    order = np.argsort(z, kind="stable")
+    rows = truth[[*RANGES, "z"]][order]
+    z = z[order]
+    at = np.log1p(z) / STEP
+    cell = at.astype(int)
+    light = np.empty((len(z), len(table.curves)))
+    starts = np.flatnonzero(np.diff(cell, prepend=-1))
+    starts = np.union1d(starts, np.arange(0, len(z), 4096))  # no more at once: the histories fill the memory
+    for start, stop in zip(starts, [*starts[1:], len(z)], strict=True):
+        part = slice(start, stop)
+        mass = weights(rows[part], table.ssps)
+        share = torch.as_tensor(at[part] - cell[start], dtype=torch.float32)[:, None]
+        dusty = torch.lerp(mass @ table.light[cell[start]], mass @ table.light[cell[start] + 1], share)
+        light[part] = _behind(dusty.numpy().reshape(len(mass), len(A_V), -1), np.asarray(rows["a_v"][part], float))
+    light += _line_light(truth[order], z, table)
+    flux = light * ((1 + z) * stellar.L_SUN / (4 * np.pi * stellar.luminosity_distance(z) ** 2))[:, None]
+    out = np.empty_like(light)
+    out[order] = -2.5 * np.log10(flux) - 48.6
+    return out
+
+
+def band_responses(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], wave: np.ndarray) -> np.ndarray:
+    """Response per photon of each band at `wave` (L,): (L, B), zero outside a curve."""
+    return np.stack([np.interp(wave, w, r, left=0, right=0) for w, r in curves.values()], axis=-1)
+
+
+def _behind(dusty: np.ndarray, a_v: np.ndarray) -> np.ndarray:
+    """Light (N, B) behind a_v (N,), from that at the nodes `A_V`, (N, A, B): magnitudes are almost linear in dust."""
+    right = np.searchsorted(A_V[1:-1], a_v) + 1
+    share = ((a_v - A_V[right - 1]) / (A_V[right] - A_V[right - 1]))[:, None]
+    rows = np.arange(len(a_v))
+    return dusty[rows, right - 1] ** (1 - share) * dusty[rows, right] ** share
+
+
+def _line_light(truth: Table, z: np.ndarray, table: LightTable) -> np.ndarray:
+    """Light of the lines in the bands (N, B) [L_sun / Hz]; rows in order of `z`, so each band sees a slice of them."""
+    lines = nebular.luminosities(truth) / stellar.L_SUN
+    out = np.zeros((len(z), len(table.curves)))
+    for line, rest in zip(lines.T, nebular.LINES.values(), strict=True):
+        for b, (wave, response) in enumerate(table.curves.values()):
+            part = slice(*np.searchsorted(z, [wave[0] / rest - 1, wave[-1] / rest - 1]))
+            seen = np.interp(rest * (1 + z[part]), wave, response)
+            out[part, b] += line[part] * seen * rest / (C_KMS * 1e13 * table.norm[b])
+    return out
+
+
+def _means(ssps: Populations, wave: np.ndarray) -> np.ndarray:
+    """Means of the populations over pixels centred on `wave`, (K, L) float32."""
+    edges = np.exp(stellar.pixel_edges(np.log(wave))).clip(*ssps.wave_rest[[0, -1]])
+    flux = ssps.spectra.reshape(-1, ssps.wave_rest.size)
+    steps = np.diff(ssps.wave_rest)
+    total = np.zeros(flux.shape)
+    np.cumsum((flux[:, 1:] + flux[:, :-1]) * (0.5 * steps), axis=1, out=total[:, 1:])
+    right = np.searchsorted(ssps.wave_rest, edges).clip(1, ssps.wave_rest.size - 1)
+    share = (edges - ssps.wave_rest[right - 1]) / steps[right - 1]
+    at = total[:, right - 1] * (1 - share) + total[:, right] * share
+    return (np.diff(at, axis=1) / np.diff(edges)).astype(np.float32)
