@@ -172,7 +172,7 @@ def _of_text(path, skipped, delimiter, at, blanks) -> Iterator[Block]:
         for _ in islice(lines, skipped):
             pass
         while chunk := list(islice(lines, N_ROWS)):
-            chunk = [line for line in chunk if line.strip(" \r\n")]
+            chunk = [cells for line in chunk if (cells := line.strip(" \n"))]
             if chunk:
                 block = _parse_fast(chunk, delimiter, at, row) or _parse(chunk, delimiter, at, row, blanks, path)
                 row += len(block.values)
@@ -191,11 +191,9 @@ def _parse_fast(lines: list[str], delimiter: str, at: _Places, first_row: int) -
         values = np.loadtxt(lines, **options)
     except ValueError:
         # Twice, because gaps next to one another share a delimiter.
-        whole = (
-            f"{delimiter}{line.strip(' \n')}{delimiter}".replace(gap, filled).replace(gap, filled) for line in lines
-        )
+        closed = (f"{delimiter}{line}{delimiter}".replace(gap, filled).replace(gap, filled) for line in lines)
         try:
-            values = np.loadtxt((line[1:-1] for line in whole), **options)
+            values = np.loadtxt((line[1:-1] for line in closed), **options)
         except ValueError:
             return None
     ids = None if at.id is None else [line.split(delimiter, at.id + 1)[at.id].strip() for line in lines]
