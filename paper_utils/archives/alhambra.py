@@ -11,6 +11,7 @@ import json
 import time
 import warnings
 import zlib
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -86,8 +87,8 @@ def get(folder: Path | str | None = None, *, address: str = ADDRESS, **options) 
     path = Path(folder or paths.CACHE / "alhambra") / ADDRESS.rpartition("/")[2]
     record_file = path.with_name(f"{path.name}.json")
     try:
-        record = json.loads(record_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        record = dict(json.loads(record_file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         record = {}
 
     def is_whole(file: Path) -> bool:
@@ -137,7 +138,7 @@ def _column(column: Column, raw: dict, mapping: Mapping, marked: dict, first_row
         values = np.where(missing, values.dtype.type(column.missing), values)
         values = np.where(faint, values.dtype.type(NOT_DETECTED), values)
     if n := np.count_nonzero(missing | faint):
-        marked[column.name] = marked.get(column.name, 0) + n
+        marked[column.name] = marked.get(column.name, 0) + int(n)
     if column.kind == "redshift":
         low, high = Z_RANGE
         bad = ((values < low) | (values > high)) & (np.abs(values) != NOT_DETECTED)
@@ -202,7 +203,7 @@ def _is_container(path: Path) -> bool:
     """Whether `Catalogue.save` wrote the file, as far as its name and its first lines say."""
     if path.suffix == ".ecsv" and path.is_file():
         with path.open(encoding="utf-8", errors="replace") as lines:
-            return any("container: Catalogue" in line for line in lines if line.startswith("#"))
+            return any("container: Catalogue" in line for line in takewhile(lambda line: line.startswith("#"), lines))
     return path.suffix in (".h5", ".hdf5")
 
 

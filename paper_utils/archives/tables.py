@@ -1,7 +1,7 @@
 """Tables of numbers as people keep them: csv and its relatives (also gzipped), FITS and ECSV, read block by block.
 
-Text is parsed by NumPy in blocks that are all numbers, at some 10 million cells a second, and cell by cell in others,
-which costs five times as much and knows which cell is at fault. Rows are counted from 1, below the header.
+Blocks of numbers and empty cells are parsed by NumPy, at some 10 million cells a second; others cell by cell, which
+costs five times as much and knows which cell is at fault. Rows are counted from 1, below the header.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def stream(
     if delimiter is None:
         raise DataError(
             f"no header with any of the columns wanted ({', '.join(wanted[:4])} ...); the file begins {header[:60]!r}",
-            remedy="The first line names the columns, parted by commas, semicolons, tabs, pipes or white space.",
+            remedy=f"A first line names the columns, with commas, semicolons, tabs, pipes or white space. {remedy}",
             source=path,
         )
     at = _locate(_split(header, delimiter), wanted, len(needed), id_column, path, remedy)
@@ -110,7 +110,10 @@ def _locate(found, wanted, n_needed, id_column, path, remedy) -> _Places:
         places = exact.get(name) or loose.get(name.casefold(), [])
         if len(places) > 1:
             raise DataError(
-                f"{len(places)} columns are called {name!r}", remedy="Rename or drop one.", source=path, row=name
+                f"{len(places)} columns are called so",
+                remedy="Rename or drop one.",
+                source=path,
+                row=f"column {name!r}",
             )
         if needed and not places:
             near = difflib.get_close_matches(name, found, n=3, cutoff=0.6)
@@ -245,11 +248,15 @@ def _astropy_columns(path: Path) -> dict[str, object]:
     from astropy.table import Table
 
     try:
-        with warnings.catch_warnings():
+        # Opened here: of a damaged file astropy leaves its own open.
+        with warnings.catch_warnings(), path.open("rb") as raw:
             warnings.simplefilter("ignore")
             # Astropy only warns of a file that is cut short, and reads what there is.
             warnings.filterwarnings("error", message=r"(?s).*(truncated|corrupted)")
-            table = Table.read(path, format="ascii.ecsv" if path.suffix == ".ecsv" else "fits")
+            if path.suffix == ".ecsv":
+                table = Table.read(raw.read().decode().splitlines(), format="ascii.ecsv")
+            else:
+                table = Table.read(raw, format="fits")
             table.convert_bytestring_to_unicode()
             columns = {}
             for name in table.colnames:
