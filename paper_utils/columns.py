@@ -13,7 +13,7 @@ from paper_utils import paths
 class Column:
     """One column of a catalogue.
 
-    kind : identifier, place, position, shape, flag, magnitude, aperture (a magnitude that is no band), error, redshift,
+    kind : identifier, place, position, shape, flag, weight, magnitude, aperture (one that is no band), error, redshift,
         type, mass, absolute, star, fit.
     role : "input" or "label" of the study's networks, or "extra".
     missing : the mark for no value, or None where every row has one.

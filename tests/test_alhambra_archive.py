@@ -37,7 +37,7 @@ def catalogue(n=120, seed=0, **change):
     for column in alhambra_columns()[2:]:
         low, high = {"magnitude": (18, 26), "place": (1, 8), "redshift": (0.01, 1.5)}.get(column.kind, (0, 1))
         values = rng.uniform(low, high, n)
-        columns[column.name] = values.astype(int) if column.kind == "place" else values.round(4)
+        columns[column.name] = values.astype(int) if column.kind in ("place", "flag") else values.round(4)
     columns |= change
     return {name: [str(value) for value in values] for name, values in columns.items() if values is not None}
 
@@ -108,8 +108,8 @@ def test_published_layout(tmp_path):
     assert read.bands.tolist() == [column.name for column in alhambra_columns() if column.kind == "magnitude"]
     assert read.ids[0] == "814110100000"
     assert read.truth is None
-    kinds = {name: read.table[name].dtype for name in ("objID", "Field", "RAdeg", "F396W", "zb_1")}
-    assert kinds == {"objID": "i8", "Field": "i8", "RAdeg": "f8", "F396W": "f4", "zb_1": "f4"}
+    kinds = {name: read.table[name].dtype for name in ("objID", "photoflag", "RAdeg", "F396W", "zb_1")}
+    assert kinds == {"objID": "i8", "photoflag": "i8", "RAdeg": "f8", "F396W": "f4", "zb_1": "f4"}
     assert str(read.table["fwhm"].unit) == "arcsec"
     assert np.unique(read.table["F365W"]).tolist() == [-99, 99]
     for name in ("RAdeg", "F396W", "zb_1", "M_ABS_1"):

@@ -34,7 +34,7 @@ NOT_DETECTED = 99.0
 MARKS = np.array([-9.99, -99, -99.9, -99.99, -999, -999.9, -9999], np.float32)
 FAINT_MARKS = np.array([99, 99.9, 99.99, 999, 9999], np.float32)
 POSITIVE = ("magnitude", "aperture", "error", "redshift", "type", "mass", "star", "fit")
-INTEGERS = ("identifier", "place")
+INTEGERS = ("identifier", "place", "flag")
 
 
 def read(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catalogue:
