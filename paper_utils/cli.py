@@ -53,6 +53,9 @@ def reproduce(
     ] = Profile.quick,
     output: Annotated[Path, typer.Option(help="Folder for executed notebooks and results.")] = paths.OUTPUT,
     data: Annotated[list[str] | None, typer.Option(metavar="NN=PATH", help="Run a study on your file.")] = None,
+    mapping: Annotated[
+        list[str] | None, typer.Option(metavar="NN=YAML", help="Which column of your file is which.")
+    ] = None,
     weights: Annotated[
         list[str] | None, typer.Option(metavar="NN=DIR", help="Use trained models, do not train.")
     ] = None,
@@ -74,6 +77,9 @@ def reproduce(
     if not chosen:
         raise ProfileError(f"no notebooks in {paths.NOTEBOOKS}.")
     data_of, weights_of = _by_study("--data", data, chosen), _by_study("--weights", weights, chosen)
+    mapping_of = _by_study("--mapping", mapping, chosen)
+    if stray := set(mapping_of) - set(data_of):
+        raise ProfileError(f"--mapping: give the file that it describes with --data {stray.pop()}=PATH.")
     assigned = profiles.assignments(values or [])
     if stray := set(assigned) - set(chosen):
         raise ProfileError(f"--set: study {stray.pop()} is not among those to run ({', '.join(chosen)}).")
@@ -81,11 +87,12 @@ def reproduce(
     for study in dict.fromkeys(chosen):
         common = {"device": str(device), "seed": seed}
         common |= {"DATA": str(data_of[study])} if study in data_of else {}
+        common |= {"MAPPING": str(mapping_of[study])} if study in mapping_of else {}
         common |= {"weights": str(weights_of[study])} if study in weights_of else {}
         common |= assigned.get(study, {})
         jobs_to_do.append(notebooks.plan(study, str(profile), output, **common))
     for study, path in data_of.items():
-        report.note(f"data for study {study}: {_check(study, path)}")
+        report.note(f"data for study {study}: {_check(study, path, mapping_of.get(study))}")
     outcomes = report.run_with_progress(jobs_to_do, workers=jobs, fresh=fresh)
     report.summary(outcomes)
     if any(outcome.failure for outcome in outcomes):
@@ -128,6 +135,11 @@ def data_get(name: Annotated[str, typer.Argument(help="A name from `companion da
     if name not in sources:
         raise unknown("data set is called", name, sources)
     source = sources[name]
+    if name == "alhambra":  # the archive gives no checksum to pin
+        from paper_utils.archives import alhambra
+
+        report.note(f"{name} is at {alhambra.get()}")
+        return
     if not source["url"]:
         report.note(f"{name} has no pinned download. {source['how_to_get']}")
         return
@@ -148,9 +160,12 @@ def data_get(name: Annotated[str, typer.Argument(help="A name from `companion da
 def data_check(
     study: Annotated[str, typer.Argument(metavar="NN", help="The study that should use the file.")],
     path: Annotated[Path, typer.Argument(help="Your file.")],
+    mapping: Annotated[
+        Path | None, typer.Option(metavar="YAML", help="Which column is which, see data/README.md.")
+    ] = None,
 ) -> None:
     """Say whether a study can use your file and, if not, which row is wrong and how to mend it."""
-    print(_check(study.zfill(2), path))
+    print(_check(study.zfill(2), path, mapping))
 
 
 @commands.command()
@@ -199,10 +214,10 @@ def _by_study(option: str, given: list[str] | None, chosen: list[str]) -> dict[s
     return found
 
 
-def _check(study: str, path: Path) -> object:
-    from paper_utils.data import check_file
+def _check(study: str, path: Path, mapping: Path | None = None) -> object:
+    from paper_utils.archives.user import check_file
 
-    return check_file(study, path)
+    return check_file(study, path, mapping)
 
 
 if __name__ == "__main__":

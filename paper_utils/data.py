@@ -275,31 +275,6 @@ class Catalogue(_Container):
         return f"Catalogue: {len(self)} objects, bands {' '.join(self.bands)}" + _columns("table", self.table)
 
 
-CONTAINER_OF = {"01": SedLibrary, "02": Spectra}
-MIN_OBJECTS = 100  # fewer cannot be split into parts to train, validate and test on
-
-
-def check_file(study: str, path: Path | str) -> _Container:
-    """Load and check the user's file for a study ("01"); the container's `str` is a one-line summary.
-
-    Raises DataError for a file that cannot be used and for a study that takes none.
-    """
-    if study not in CONTAINER_OF:
-        raise DataError(
-            f"study {study!r} takes no data file",
-            remedy=f"Studies that do: {', '.join(CONTAINER_OF)}.",
-            source=path,
-        )
-    container = CONTAINER_OF[study].load(path)
-    if len(container) < MIN_OBJECTS:
-        raise DataError(
-            f"{len(container)} objects are too few to train a network on",
-            remedy=f"Give {MIN_OBJECTS} at least; the papers have many thousands.",
-            source=path,
-        )
-    return container
-
-
 def _values(container: _Container) -> dict:
     return {f.name: getattr(container, f.name) for f in dataclasses.fields(container)}
 

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paper_utils import paths, storage
-from paper_utils.data import N_WAVE, WAVE_UM, Catalogue, Images, SedLibrary, Spectra, check_file
+from paper_utils.archives.user import check_file
+from paper_utils.data import N_WAVE, WAVE_UM, Catalogue, Images, SedLibrary, Spectra
 from paper_utils.errors import DataError
 
 # Text that an id or a column may hold: anything printable, from any alphabet.

@@ -1,6 +1,7 @@
 """SDSS files as `Spectra`: the file's own pixels, masks and redshifts; bad files named; whole downloads."""
 
 import threading
+from dataclasses import fields, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from paper_utils import paths
 from paper_utils.archives import download, sdss
+from paper_utils.archives.user import check_file
 from paper_utils.data import WAVE_OBS, Spectra
 from paper_utils.errors import DataError
 
@@ -187,6 +189,7 @@ def test_truncated_file_is_refused_wherever_it_is_cut(tmp_path):
 
 
 @given(place=st.integers(0, 40000), value=st.binary(min_size=1, max_size=40))
+@example(place=18251, value=b" ")  # in the name of a column of SPZLINE
 @settings(max_examples=150, deadline=None)
 def test_damaged_file_is_read_or_refused(tmp_path_factory, place, value):
     path, _ = write_spec(tmp_path_factory.mktemp("spec") / "spec-0266-51602-0001.fits")
@@ -455,3 +458,15 @@ def test_waiting_is_bounded(archive, tmp_path, monkeypatch):
     row = (266, 51602, 1)
     archive.offer(row, (503, b"", {"Retry-After": "86400"}), (200, body(tmp_path, row), {}))
     assert sdss.get([row], tmp_path / "spectra", base=archive.base, **FAST)[0].exists()
+
+
+def test_study_2_takes_spectra_through_the_same_door(tmp_path):
+    """A folder of spec files, one of them, or what `Spectra.save` wrote; too few of any are refused."""
+    path, _ = write_spec(tmp_path / "spectra" / "spec-0266-51602-0001.fits")
+    one = sdss.read(path)
+    for source in (path, path.parent, one.save(tmp_path / "one.h5")):
+        with pytest.raises(DataError, match="1 objects are too few"):
+            check_file("02", source)
+    many = {f.name: np.repeat(getattr(one, f.name), 120, axis=0) for f in fields(one) if "N" in f.metadata["axes"]}
+    saved = replace(one, **many | {"ids": [f"s{i}" for i in range(120)], "truth": None}).save(tmp_path / "many.h5")
+    assert str(check_file("02", saved)).startswith("Spectra: 120 spectra")

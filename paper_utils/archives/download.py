@@ -7,8 +7,9 @@ import shutil
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from paper_utils import paths
@@ -27,13 +28,15 @@ def download(
     wait_s: float = 1.0,
     timeout_s: float = 60.0,
     progress: bool = True,
+    resume: bool = False,
 ):
     """Fetch each file from the first of its `addresses` that has it.
 
     A file that is there and `is_whole` is not fetched again, so that a second call resumes. At most `n_parallel`
     (8) requests run at once. A busy, failing or dropping server is asked `n_tries` times, after `wait_s`, twice that
     and so on, or when it says (Retry-After). A file appears under its name only when it has the announced length and
-    `is_whole`.
+    `is_whole`. With `resume` (large files, an `is_whole` that would notice halves of two versions) what came before the
+    connection broke is kept in .NAME.part, by later calls too, and only the rest is asked for.
 
     Raises DataError, after all others were fetched, if some could not be; it names the first.
     """
@@ -45,7 +48,7 @@ def download(
         if path.is_file() and is_whole(path):
             return None
         try:
-            _first_of(addresses[path], path, is_whole, n_tries, wait_s, timeout_s, stop)
+            _first_of(addresses[path], path, is_whole, n_tries, wait_s, timeout_s, stop, resume)
         except DataError as problem:
             return problem
 
@@ -63,14 +66,15 @@ def download(
         )
 
 
-def _first_of(addresses, path, is_whole, n_tries, wait_s, timeout_s, stop):
+def _first_of(addresses, path, is_whole, n_tries, wait_s, timeout_s, stop, resume):
     for address in addresses:
         for attempt in range(n_tries):
             pause = wait_s * 2**attempt
             try:
-                with paths.atomic(path) as temporary:
+                with (_kept if resume else paths.atomic)(path) as temporary:
                     _fetch(address, temporary, timeout_s)
                     if not is_whole(temporary):
+                        temporary.unlink()
                         raise OSError("what came is not a whole file of its kind")
                 return
             except urllib.error.HTTPError as error:
@@ -88,10 +92,29 @@ def _first_of(addresses, path, is_whole, n_tries, wait_s, timeout_s, stop):
     raise DataError("the archive does not have this file", remedy="Check its name.", source=path.name)
 
 
+@contextmanager
+def _kept(path: Path) -> Iterator[Path]:
+    """As `paths.atomic`, but what is written stays when the block fails, for the next try to go on from."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    yield part
+    part.replace(path)
+
+
 def _fetch(address: str, path: Path, timeout_s: float):
-    request = urllib.request.Request(address, headers={"User-Agent": "galaxy-spectra-companion"})
-    with urllib.request.urlopen(request, timeout=timeout_s) as answer, path.open("wb") as file:
-        shutil.copyfileobj(answer, file)
+    """Fetch into `path`, or of a file that is there the rest, if the server can send a part of it."""
+    begin = path.stat().st_size if path.exists() else 0
+    headers = {"User-Agent": "galaxy-spectra-companion"} | ({"Range": f"bytes={begin}-"} if begin else {})
+    try:
+        answer = urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=timeout_s)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # there is no rest: the part is whole, or that of another file
+            return
+        raise
+    with answer:
+        begin = begin if answer.status == 206 else 0
+        with path.open("ab" if begin else "wb") as file:
+            shutil.copyfileobj(answer, file)
         length = answer.headers.get("Content-Length")
-    if length is not None and path.stat().st_size != int(length):
-        raise OSError(f"{path.stat().st_size} of {length} bytes came")
+    if length is not None and path.stat().st_size != begin + int(length):
+        raise OSError(f"{path.stat().st_size - begin} of {length} bytes came")

@@ -208,6 +208,7 @@ def _read(path: Path, bits: int) -> dict:
             "snr": float(row["SN_MEDIAN_ALL"]),
             "snr_r": float(row["SN_MEDIAN"][2]),
         }
+        measured = _line_columns(lines)
     except (KeyError, IndexError, TypeError, ValueError) as problem:
         raise DataError(
             f"a column is missing or of another kind ({problem})",
@@ -224,7 +225,7 @@ def _read(path: Path, bits: int) -> dict:
             source=path,
             row=f"pixel {i}",
         )
-    truth |= {"plate": plate, "mjd": mjd, "fiber": fiber} | _line_columns(lines)
+    truth |= {"plate": plate, "mjd": mjd, "fiber": fiber} | measured
     flux, ivar = _on_grid(loglam, flux, np.where(mask & bits, 0, ivar), path)
     return {"id": f"{plate:04d}-{mjd}-{fiber:04d}", "z": z, "flux": flux, "ivar": ivar, "truth": truth}
 
