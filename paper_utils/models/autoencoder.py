@@ -226,6 +226,29 @@ def chi2(y: Tensor, model: Tensor, w: Tensor) -> Tensor:
     return (w * (y - model).square()).sum(dim=1) / (w > 0).sum(dim=1)
 
 
+@torch.no_grad()
+def best_redshift(model: Autoencoder, y: Tensor, w: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Which of the trial redshifts z (N, T) explains each spectrum best: (z, chi2), both (N,).
+
+    At every trial the encoder is told that redshift, and the decoder's spectrum compared with y. The best trial is then
+    refined by one Gauss-Newton step: the decoder's spectrum is differentiable in z, and its slope says how far to go.
+    """
+    trials = []
+    for z_trial in z.T:
+        seen = matched(model(y, z_trial)[1], y, w)
+        trials.append(chi2(y, seen, w))
+    best = torch.stack(trials).argmin(dim=0)
+    z_best = z.gather(1, best[:, None])[:, 0]
+    rest = model.decode(model.encode(y, z_best))
+    seen, slope = torch.func.jvp(lambda at: model.observe(rest, at), (z_best,), (torch.ones_like(z_best),))
+    factor = ((w * y * seen).sum(dim=1) / (w * seen.square()).sum(dim=1))[:, None]
+    shift = (w * (y - factor * seen) * factor * slope).sum(dim=1) / (w * (factor * slope).square()).sum(dim=1)
+    step = (z[:, 1] - z[:, 0]).abs()
+    z_new = z_best + shift.clamp(-step, step)
+    s, seen = model(y, z_new)
+    return z_new, chi2(y, matched(seen, y, w), w)
+
+
 def encoder_step(
     encoder: Encoder,
     optimizer: torch.optim.Optimizer,

@@ -1,0 +1,67 @@
+"""Spectra that do not belong: planted oddities for outlier searches, made from ordinary mock spectra."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from paper_utils.data import Spectra
+from paper_utils.sky.populations import C_KMS
+
+BROAD_LINES = {6564.6: 1.0, 4862.7: 1 / 3, 4341.7: 1 / 7}  # vacuum A: strength relative to H-alpha
+DICHROIC = 6000.0  # A, where the blue and the red camera of the SDSS spectrograph meet
+
+
+def broad_line_agn(spectra: Spectra, rng: np.random.Generator) -> NDArray:
+    """A nucleus seen directly: a blue power law and Balmer lines of 2000 - 8000 km/s. None are in the mock sky.
+
+    The continuum is 0.3 - 1.5 times the galaxy's median, the broad H-alpha 100 - 400 A wide in equivalent width of it.
+    """
+    n = len(spectra)
+    wave_rest = spectra.wave_obs / (1 + spectra.z[:, None])
+    continuum = rng.uniform(0.3, 1.5, (n, 1)) * (wave_rest / 5500) ** rng.uniform(-2, -1, (n, 1))
+    sigma = rng.uniform(2000, 8000, (n, 1)) / np.sqrt(8 * np.log(2)) / C_KMS
+    width = rng.uniform(100, 400, (n, 1))
+    lines = sum(
+        width * strength * np.exp(-0.5 * ((wave_rest / at - 1) / sigma) ** 2) / (np.sqrt(2 * np.pi) * sigma * at)
+        for at, strength in BROAD_LINES.items()
+    )
+    return spectra.flux + _median(spectra) * continuum * (1 + lines)
+
+
+def blend(spectra: Spectra, rng: np.random.Generator) -> NDArray:
+    """Two galaxies in one fibre: another one's light, at its own redshift, with 0.3 - 1 of this one's flux."""
+    other = (np.arange(len(spectra)) + rng.integers(1, len(spectra))) % len(spectra)
+    share = rng.uniform(0.3, 1, (len(spectra), 1)) * _median(spectra) / _median(spectra)[other]
+    return spectra.flux + share * spectra.flux[other]
+
+
+def artefact(spectra: Spectra, rng: np.random.Generator) -> NDArray:
+    """Flaws of the reduction: a step of 15 - 40 % between the cameras, or a band of 50 - 200 bins off by 20 - 60 %."""
+    n, n_wave = spectra.flux.shape
+    size = rng.uniform(0.15, 0.4, (n, 1)) * rng.choice([-1, 1], (n, 1))
+    step = 1 + size * (spectra.wave_obs > DICHROIC)
+    first, length = rng.integers(200, n_wave - 400, (n, 1)), rng.integers(50, 200, (n, 1))
+    inside = (np.arange(n_wave) >= first) & (np.arange(n_wave) < first + length)
+    band = 1 + 1.5 * size * inside
+    return spectra.flux * np.where(rng.random((n, 1)) < 0.5, step, band)
+
+
+KINDS: dict[str, Callable[[Spectra, np.random.Generator], NDArray]] = {
+    "broad-line AGN": broad_line_agn,
+    "blend": blend,
+    "artefact": artefact,
+}
+
+
+def plant(kind: str, spectra: Spectra, seed: int = 0) -> Spectra:
+    """All of `spectra` turned into outliers of a kind in KINDS. Noise and its ivar stay as they were."""
+    return replace(spectra, flux=KINDS[kind](spectra, np.random.default_rng(seed)).astype(spectra.flux.dtype))
+
+
+def _median(spectra: Spectra) -> NDArray:
+    """Median flux of usable pixels (N, 1)."""
+    return np.nanmedian(np.where(spectra.ivar > 0, spectra.flux, np.nan), axis=1, keepdims=True)
