@@ -15,6 +15,7 @@ from paper_utils import plots
 from paper_utils.measure import colours
 from paper_utils.plots import midir as midir_plots
 from paper_utils.plots import sky as sky_plots
+from paper_utils.plots import spectra as spectra_plots
 
 WAVE = np.geomspace(0.03, 12000, 223)
 FLUX = np.random.default_rng(0).uniform(0.5, 2, (9, 223)) * (WAVE / 10) ** 1.5
@@ -71,6 +72,20 @@ FIGURES = {
     "colours": lambda: sky_plots.plot_colours(MOCK, colours.published(), MOCK),
     "colours alone": lambda: sky_plots.plot_colours(MOCK, colours.published()),
     "trends": lambda: sky_plots.plot_trends(MOCK, colours.published(), "r"),
+    "examples": lambda: spectra_plots.plot_examples(
+        OPTICAL, SPECTRA, SOME[:3] ** 2 * (OPTICAL > 4000), np.full(3, 0.1), OPTICAL, {"plain": SPECTRA}, SPECTRA
+    ),
+    "redshifted": lambda: spectra_plots.plot_redshifted(
+        OPTICAL, SPECTRA, SOME[:3] ** 2, np.array([0, 0.2, 0.5]), SPECTRA, {"plain": np.array([0, 0.1, 0.2])}
+    ),
+    "displacement": lambda: spectra_plots.plot_displacement(
+        np.linspace(0, 0.5, 4), {"plain": SOME[:3, :4] ** 2}, {"noise": np.full(4, 0.1)}
+    ),
+    "gradient weight": lambda: spectra_plots.plot_gradient_weight(
+        np.linspace(3500, 9000, 301), {"plain": SOME[0] ** 2}, {"Na": 5895.6}, 6180
+    ),
+    "fits": lambda: spectra_plots.plot_fits(OPTICAL, SPECTRA[:2], SOME[:2] ** 2, SPECTRA[:2], ["a", "b"], np.zeros(2)),
+    "path": lambda: spectra_plots.plot_path(OPTICAL, SPECTRA, np.array([0, 0.5, 1]), ("red", "blue")),
     "band": lambda: midir_plots.plot_band(WAVE[MID], LOG[:3], LOG[:3], 0.1 + 0 * LOG[:3], ["a", "b", "c"]),
 }
 
@@ -102,7 +117,10 @@ def test_every_figure_is_tested():
         plots,
         *(importlib.import_module(f"paper_utils.plots.{m.name}") for m in pkgutil.iter_modules(plots.__path__)),
     ]
-    drawn = {name for room in rooms for name in vars(room) if name.startswith("plot_")} - {"plot_schematics"}
+    drawn = {name for room in rooms for name in vars(room) if name.startswith("plot_")} - {
+        "plot_schematics",
+        "plot_architecture",
+    }
     assert drawn == {name for make in FIGURES.values() for name in make.__code__.co_names if name.startswith("plot_")}
 
 
