@@ -1,0 +1,97 @@
+"""Study 2's autoencoder beside spender, the authors' later package, on one mock batch in one run: training, inference.
+
+Both have the published sizes: kernels 5, 11, 21, channels 128, 256, 512, hidden layers 128-64-32 and 64-256-1024, ten
+latents, 5875 elements at z = 0. spender's own activations in the decoder are timed as well as leaky ReLU, as in the
+paper. Runs are interleaved, so that what else the machine does falls on all alike; ratios are of medians.
+
+    pip install "galaxy-spectra-companion[bench]"
+"""
+
+import statistics
+import time
+
+import torch
+
+from paper_utils.data import WAVE_OBS
+from paper_utils.models import autoencoder as ae
+from paper_utils.training import fabric
+
+N, ROUNDS = 32, 5
+
+
+def batch(device):
+    """Spectra with lines at random redshifts: values do not matter to the clock."""
+    generator = torch.Generator().manual_seed(0)
+    z = 0.01 + 0.29 * torch.rand(N, generator=generator)
+    rest = torch.as_tensor(WAVE_OBS) / (1 + z[:, None])
+    y = 1 + sum(torch.exp(-0.5 * ((rest - at) / 4) ** 2) for at in (3728.5, 4862.7, 5008.2, 6564.6))
+    y = (y + 0.05 * torch.randn(y.shape, generator=generator)).float()
+    return y.to(device), torch.full_like(y, 400.0).to(device), z.to(device)
+
+
+def ours(device, precision):
+    model = ae.Autoencoder().to(device)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-4, fused=True)
+
+    def loss(y, w, z):
+        with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+            seen = model(y, z)[1]
+        return ae.weighted_mse(y, seen, w)
+
+    return model, optimizer, loss, model.encode
+
+
+def theirs(device, leaky):
+    import spender
+
+    wave_rest = torch.linspace(WAVE_OBS[0] / 1.5, WAVE_OBS[-1], ae.N_REST)
+    instrument = spender.Instrument(torch.as_tensor(WAVE_OBS, dtype=torch.float32))
+    act = [torch.nn.LeakyReLU() for _ in range(3)] + [torch.nn.Identity()] if leaky else None
+    model = spender.SpectrumAutoencoder(instrument, wave_rest, n_latent=10, act=act).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-4, fused=True)
+    return model, optimizer, lambda y, w, z: model.loss(y, w, instrument, z=z), lambda y, z: model.encode(y)
+
+
+def seconds(call, device):
+    if device == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    call()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def main():
+    device = fabric("auto").device.type
+    data = batch(device)
+    made = {"ours, float32": ours(device, "float32"), "ours, bfloat16": ours(device, "bf16")}
+    try:
+        made |= {"spender, its activations": theirs(device, False), "spender, leaky ReLU": theirs(device, True)}
+    except ImportError as error:
+        print(f"spender is not installed ({error}): ours alone. pip install 'spender>=0.3'")
+
+    def step(name):
+        _, optimizer, loss, _ = made[name]
+        optimizer.zero_grad(set_to_none=True)
+        loss(*data).backward()
+        optimizer.step()
+
+    def encode(name):
+        with torch.no_grad():
+            made[name][3](data[0], data[2])
+
+    print(f"{N} spectra a batch, {device}, {torch.get_num_threads()} threads")
+    for what, call in (("training step", step), ("encoding", encode)):
+        times = {name: [] for name in made}
+        for _ in range(ROUNDS + 1):
+            for name in made:
+                times[name].append(seconds(lambda name=name: call(name), device))
+        median = {name: statistics.median(t[1:]) for name, t in times.items()}  # the first warms up
+        for name, value in median.items():
+            ratio = f", {median[name] / median['ours, float32']:.2f} x the time of ours in float32"
+            print(f"{what}: {name:26s} {N / value:7.0f} spectra/s{ratio}")
+
+
+if __name__ == "__main__":
+    main()
