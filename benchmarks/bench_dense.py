@@ -91,8 +91,9 @@ def main():
         with torch.no_grad():
             distance = (network(x) - limit).square().mean().sqrt() / scatter
         print(
-            f"ours, batches of {batch_size}{', annealed' if anneal else ''}: {wall_s:.1f} s on {torch.get_num_threads()} threads, "
-            f"{theirs / wall_s:.1f} times faster; distance from least squares {distance:.2g}"
+            f"ours, batches of {batch_size}{', annealed' if anneal else ''}: {wall_s:.1f} s on "
+            f"{torch.get_num_threads()} threads, {theirs / wall_s:.1f} times faster; "
+            f"distance from least squares {distance:.2g}"
         )
 
 

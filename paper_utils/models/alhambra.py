@@ -65,7 +65,7 @@ SPECS = {
 
 
 def min_max(x: ArrayLike, low: float | None = None, high: float | None = None) -> NDArray:
-    """(x + min) / (max - min), as the thesis prints it (A.2): the range is [2 min, max + min] / (max - min), not [0, 1].
+    """(x + min) / (max - min), as printed (A.2): from 2 min to max + min over the range, where 0 to 1 is meant.
 
     low, high : the extremes; those of x where not given. Raises DataError where they are equal.
     """
@@ -110,9 +110,9 @@ def listing_split(n: int, train: float = 0.95, validation: float = 0.05, seed: i
 class Network(nn.Module):
     """Inputs (N, n_in) -> outputs (N, n_out), with what turns outputs into redshifts, masses, types, probabilities.
 
-    Weights begin as Keras draws them (Glorot uniform, biases 0). `forward` gives raw outputs: powers of the scaled target
-    (redshift, mass), memberships (type) or logits (stellarity); `predict` gives physical values (N,), corrected by a
-    polynomial of `order` once `learn_correction` has fitted it. The thesis says "high order" and no number.
+    Weights begin as Keras draws them (Glorot uniform, biases 0). `forward` gives raw outputs: powers of the scaled
+    target (redshift, mass), memberships (type) or logits (stellarity); `predict` gives physical values (N,), corrected
+    by a polynomial of `order` once `learn_correction` has fitted it. The thesis says "high order" and no number.
     """
 
     def __init__(self, spec: Spec, n_in: int = N_INPUTS, order: int = 5):

@@ -60,7 +60,7 @@ def clipped(x: NDArray) -> NDArray:
 
 
 def thesis_inputs(table, names: Sequence[str] = INPUTS) -> NDArray:
-    """Clipped columns (N, len(names)), float32, neither scaled nor centred (Sec. 3.2: "we decided to not normalize")."""
+    """Clipped columns (N, len(names)), float32, not normalised (Sec. 3.2: "we decided to not normalize")."""
     return clipped(columns(table, names)).astype(np.float32)
 
 
