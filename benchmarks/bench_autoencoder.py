@@ -9,6 +9,7 @@ paper. Runs are interleaved, so that what else the machine does falls on all ali
 
 import statistics
 import time
+from functools import partial
 
 import torch
 
@@ -86,7 +87,7 @@ def main():
         times = {name: [] for name in made}
         for _ in range(ROUNDS + 1):
             for name in made:
-                times[name].append(seconds(lambda name=name: call(name), device))
+                times[name].append(seconds(partial(call, name), device))
         median = {name: statistics.median(t[1:]) for name, t in times.items()}  # the first warms up
         for name, value in median.items():
             ratio = f", {median[name] / median['ours, float32']:.2f} x the time of ours in float32"

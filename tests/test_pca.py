@@ -47,3 +47,22 @@ def test_where_nothing_was_seen_the_mean_is_held(planted):
     found = weighted_pca(planted[0], w, K)
     assert (found.components[:, :10].abs() < 1e-5).all()
     assert torch.allclose(found.mean[:10], found.mean[10].expand(10), atol=1e-4)
+
+
+def test_where_little_is_known_components_do_not_describe_noise():
+    """Beyond bin 150 two spectra reach, beyond 100 the noise is 30 times the signal."""
+    generator = torch.Generator().manual_seed(0)
+    n, n_bins, k = 400, 200, 2
+    s = torch.randn(n, k, generator=generator)
+    shapes = torch.stack([torch.linspace(-1, 1, n_bins), torch.linspace(0, 6.3, n_bins).sin()])
+    sigma = torch.full((n_bins,), 0.1)
+    sigma[100:] = 30.0
+    x = 1 + s @ shapes + sigma * torch.randn(n, n_bins, generator=generator)
+    w = sigma.square().reciprocal().expand(n, -1).clone()
+    w[2:, 150:] = 0
+    found = weighted_pca(x, w, k)
+    assert not found.components[:, 150:].any()
+    assert torch.equal(found.mean[150:], found.mean[149].expand(50))
+    # 400 spectra of noise 30: free components would have values of 30 / sqrt(400) = 1.5 rms, after scaling by the
+    # coefficients' spread; those of the prior stay far below the part that is known.
+    assert found.components[:, 100:150].std() < 0.3 * found.components[:, :100].std()

@@ -33,12 +33,16 @@ def weighted_pca(x: Tensor, w: Tensor, n_components: int, n_iterations: int = 8,
     """The components that describe x (N, R) best in the sense of weights w (N, R), 0 where x is unknown.
 
     Alternating least squares: coefficients given components, components given coefficients (Bailey 2012,
-    2012PASP..124.1015B, without its smoothing). Where no spectrum reaches, components are 0 and the mean is held at
-    its value nearest by.
+    2012PASP..124.1015B, without its smoothing). Weights are taken to be 1 / sigma^2, so that where few or faint spectra
+    reach, components fall to 0 instead of describing noise. Where fewer reach than there are components, components are
+    0, and the mean is held at its value nearest by.
     """
     total = w.sum(dim=0)
-    known = total > 0
+    known = (w > 0).sum(dim=0) > min(3 * n_components, len(x) // 2)
     mean = (w * x).sum(dim=0) / total.clamp_min(1e-30)
+    # An orthonormal component has values of 1 / R in the square: that is the variance of its prior.
+    prior = torch.full((n_components + 1,), float(x.shape[1]), device=x.device)
+    prior[-1] = 0  # none on the mean
     generator = torch.Generator(x.device).manual_seed(seed)
     start = torch.randn(n_components, x.shape[1], generator=generator, device=x.device)
     found = Components(mean, _orthonormal(start * known))
@@ -47,7 +51,7 @@ def weighted_pca(x: Tensor, w: Tensor, n_components: int, n_iterations: int = 8,
         s = torch.nn.functional.pad(found.encode(x, w), (0, 1), value=1.0)  # (N, K + 1)
         normal = (w.T @ (s[:, :, None] * s[:, None]).flatten(1)).unflatten(1, (n_components + 1, n_components + 1))
         level = 1e-6 * normal.diagonal(dim1=1, dim2=2).mean() + 1e-30
-        normal = normal + level * torch.eye(n_components + 1, device=x.device)
+        normal = normal + torch.diag(prior + level)
         solved = torch.linalg.solve(normal, (w * x).T @ s).T
         mean = torch.where(known, solved[-1], mean)
         found = Components(mean, _orthonormal(solved[:-1] * known))

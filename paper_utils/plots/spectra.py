@@ -33,7 +33,7 @@ def plot_architecture(encoder: Sequence[str], decoder: Sequence[str], after: Seq
     n = max(len(texts) for _, texts, _, _ in rows)
     ends = []
     for y, texts, colour, name in rows:
-        ax.text(-0.1, y + 0.43, name, fontsize=8, style="italic", va="bottom")
+        ax.text(-0.15, y + 0.19, name, fontsize=8, style="italic", va="center", ha="right")
         for i, text in enumerate(texts):
             fixed = name == "decoder" and i >= len(decoder)
             box = FancyBboxPatch(
@@ -50,7 +50,7 @@ def plot_architecture(encoder: Sequence[str], decoder: Sequence[str], after: Seq
     (x, y), _ = ends
     ax.plot([x + 0.31, x + 0.31, 0.31], [y - 0.03, 0.68, 0.68], color="k", lw=0.7)
     ax.add_patch(FancyArrowPatch((0.31, 0.69), (0.31, 0.42), arrowstyle="->", mutation_scale=7))
-    ax.set(xlim=(-0.2, n - 0.15), ylim=(-0.1, 1.6))
+    ax.set(xlim=(-0.85, n - 0.25), ylim=(-0.1, 1.45))
     ax.axis("off")
     return fig
 
@@ -111,11 +111,11 @@ def plot_redshifted(
     moved : {training: (T,)} distance of the latents from those of the first, written beside each spectrum.
     """
     fig, ax = plt.subplots(figsize=(WIDTH, 3.6))
-    height = 1.6 * np.percentile(np.abs(y[w > 0] - 1), 90) + 0.8
+    height = 1.1 * np.percentile(y[w > 0], 99)
     for i, colour in enumerate(plt.cm.viridis(np.linspace(0.15, 0.8, len(z)))):
         flux = np.where(w[i] > 0, y[i], np.nan) + i * height
         ax.plot(wave_obs, flux, color=colour, lw=0.5)
-        ax.plot(wave_obs, model[i] + i * height, color="k", lw=0.8)
+        ax.plot(wave_obs, np.where(w[i] > 0, model[i], np.nan) + i * height, color="k", lw=0.6)
         text = f"z = {z[i]:.2f}"
         if moved and i:
             text += "\nmoved " + ", ".join(f"{values[i]:.2f} ({name})" for name, values in moved.items())
@@ -128,9 +128,10 @@ def plot_redshifted(
 def plot_displacement(z: NDArray, curves: Mapping[str, NDArray], floor: Mapping[str, NDArray] | None = None) -> Figure:
     """How far latents have moved from where they are at z = 0; curves {training: (3, T)}: median, 68 %."""
     fig, ax = plt.subplots(figsize=(0.75 * WIDTH, 3.0))
-    for i, ((name, (middle, low, high)), (line, marker)) in enumerate(zip(curves.items(), STYLES, strict=False)):
-        (drawn,) = ax.plot(z, middle, ls=line, marker=marker, ms=4, label=name)
-        ax.fill_between(z, low, high, color=drawn.get_color(), alpha=0.15 if i else 0.12, lw=0)
+    for (name, (middle, low, high)), (line, marker) in zip(curves.items(), STYLES, strict=False):
+        colour = {"color": BASELINE} if name == "PCA" else {}
+        (drawn,) = ax.plot(z, middle, ls=line, marker=marker, ms=4, label=name, **colour)
+        ax.fill_between(z, low, high, color=drawn.get_color(), alpha=0.15, lw=0)
     for name, values in (floor or {}).items():
         ax.plot(z, values, color=BASELINE, lw=1, ls=(0, (1, 1)), label=name)
     ax.set(xlabel="artificial redshift", ylabel="latent displacement\n[rms spread of the population]", xlim=z[[0, -1]])
@@ -182,9 +183,10 @@ def plot_fits(
         below.stairs(middle, np.append(rest[:n:25], rest[n - 1]), color=MODEL, lw=0.8, baseline=None)
         below.axhline(0, color="k", lw=0.5)
         edge = max(3, 1.1 * np.abs(middle).max())
-        below.set(xlim=rest[[0, -1]], ylim=(-edge, edge), ylabel="(obs − fit) / σ")
+        below.set(xlim=rest[[0, -1]], ylim=(-edge, edge), ylabel="obs − fit\n[σ]")
         for panel in (ax, below):
             panel.tick_params(labelsize=7)
+            panel.yaxis.label.set_fontsize(7)
     fig.supxlabel(wave_label, fontsize=9)
     return fig
 
