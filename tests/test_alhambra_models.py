@@ -15,6 +15,7 @@ from paper_utils.models import alhambra as al
 from paper_utils.models import mdn, mixtures
 from paper_utils.models.dense import MLP
 from paper_utils.models.photometry import BANDS, INPUTS, Photometry, clipped, thesis_inputs
+from paper_utils.sky import stellar
 
 LINEAR = ("redshift", "mass", "type")
 
@@ -490,5 +491,21 @@ def test_cross_talk_of_independent_outputs_is_their_slope():
     predicted = truth * [1, 0.5, 1]
     predicted[:, 2] += 0.3 * 0.01 / 100 * truth[:, 1]  # hears the second
     np.testing.assert_allclose(mixtures.cross_talk(predicted, truth), [[1, 0, 0], [0, 0.5, 0], [0, 0.3, 1]], atol=0.01)
+    # Weights sum to 1, so that none is independent; perfect outputs have no cross-talk all the same.
+    weights = mixtures.draw(500, AGES, METALS)[0][..., 5].astype(np.float32)
+    np.testing.assert_allclose(mixtures.cross_talk(weights, weights), np.eye(4), atol=1e-9)
     with pytest.raises(DataError, match="cannot tell"):
         mixtures.cross_talk(predicted[:5], truth[:5])
+
+
+def test_mixtures_of_real_populations_cover_the_library_of_the_thesis(emiles):
+    """E-MILES reaches the ultraviolet that 3540.5 - 7409 Angstrom (Appendix B) need at z = 1; light is positive."""
+    wave_rest = stellar.log_grid(1700, 7480, 150.0)
+    ages, metals = np.meshgrid(emiles.ages, emiles.metals, indexing="ij")
+    rows = emiles.templates.reshape(ages.size, -1)[::10]
+    light = np.stack([np.interp(wave_rest, emiles.wave_rest, row) for row in rows])
+    p, template = mixtures.draw(50, ages.ravel()[::10], metals.ravel()[::10])
+    flux = mixtures.spectra(p, template, light, wave_rest, WAVE_OBS, stellar.attenuation(wave_rest))
+    assert flux.shape == (50, 300)
+    assert flux.min() > 0
+    assert torch.allclose(flux.mean(dim=1), torch.ones(50), atol=1e-5)
