@@ -9,7 +9,6 @@ templates.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 
 import numpy as np
 from astropy.table import Table
@@ -126,49 +125,12 @@ def brightest(log_mstar: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 def _galaxies(rng: np.random.Generator, z: np.ndarray, log_mstar: np.ndarray) -> Table:
     """All columns of truth; as `galaxies.draw`, but for what moves with redshift."""
-    part = _history(rng, z, log_mstar)
-    part |= galaxies._structure(rng, part)
+    part = galaxies.history(rng, z, log_mstar, quiescent_fraction(log_mstar, z))
+    part |= galaxies.structure(rng, part)
     today, _ = relations.half_light_radius(log_mstar, part["quiescent"])
     part["r_e"] *= 10 ** (half_light_radius(log_mstar, part["quiescent"], z) - today)
     # The fundamental metallicity relation holds at all these redshifts: what counts is the excess over today's rate.
     excess = np.where(part["quiescent"], 0, part["log_sfr"] - relations.main_sequence(log_mstar))
-    part |= galaxies._metals(rng, part | {"offset": excess})
-    part |= galaxies._nucleus(rng, part)
+    part |= galaxies.metals(rng, part | {"offset": excess})
+    part |= galaxies.nucleus(rng, part)
     return Table({name: part[name] for name in COLUMNS}, units=galaxies.UNITS)
-
-
-def _history(rng: np.random.Generator, z: np.ndarray, log_mstar: np.ndarray) -> dict[str, np.ndarray]:
-    """Star formation, its history and the dust; see `galaxies._history` for the sources."""
-    n = len(z)
-    quiet_share = quiescent_fraction(log_mstar, z)
-    quiescent = rng.random(n) < quiet_share
-    offset = 0.3 * rng.standard_normal(n)
-    sequence = relations.main_sequence(log_mstar, z)
-    log_sfr = np.where(quiescent, log_mstar - 11.9 + 1.3 * offset, sequence + offset)
-    universe = age_of_universe(z)
-    burst = rng.random(n) < np.where(quiescent, 0.03, np.interp(log_mstar, [8.5, 11], [0.15, 0.05]))
-    burst_fraction = np.where(burst, 10 ** rng.uniform(-2.5, -1, n), 0.0)
-    burst_age = np.where(burst, 10 ** rng.uniform(-1.3, 0.3, n), 1.0)
-    rate = 1e9 * 10**log_sfr / (galaxies.formed_mass(log_mstar) * (1 - burst_fraction))
-    old = 1.25 * 10 ** (0.32 + 0.29 * relations.velocity_dispersion(log_mstar)) / 13.79
-    share = np.where(quiescent, old, 0.72 + 0.06 * (log_mstar - 10))
-    age = universe * galaxies._truncated(rng, share, np.where(quiescent, 0.12, 0.10), 0.15, 0.97)
-    age = (age**-4 + (1.7 / rate) ** -4) ** -0.25
-    return {
-        "z": z, "log_mstar": log_mstar, "quiescent": quiescent, "log_sfr": log_sfr, "age_gyr": age,
-        "tau_gyr": age / galaxies._age_over_tau(rate * age), "burst_fraction": burst_fraction,
-        "burst_age_gyr": np.minimum(burst_age, 0.8 * age), "quiet_share": quiet_share, "offset": offset,
-    } | galaxies._dust(rng, log_mstar, quiescent, offset)  # fmt: skip
-
-
-@lru_cache(maxsize=1)
-def _ages() -> tuple[np.ndarray, np.ndarray]:
-    from astropy.cosmology import Planck18
-
-    z = np.linspace(0, 10, 2001)
-    return z, Planck18.age(z).to_value("Gyr")
-
-
-def age_of_universe(z: np.ndarray) -> np.ndarray:
-    """Gyr, Planck 2018, for z up to 10."""
-    return np.interp(z, *_ages())

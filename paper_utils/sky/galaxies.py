@@ -74,7 +74,7 @@ def draw(
                 row="z_range",
             )
         z, log_mstar = _redshift_and_mass(rng, min(int(1.05 * (n - found) / kept) + 100, 500_000), z_range, survey)
-        part = _history(rng, z, log_mstar)
+        part = history(rng, z, log_mstar, quiet_share(rng, log_mstar))
         tried += len(z)
         if survey == "sdss_main":
             keep = r_magnitude(part) < R_LIMIT
@@ -83,9 +83,9 @@ def draw(
         found += len(part["z"])
         kept = (found + 1) / (tried + 1)
     truth = {name: np.concatenate([part[name] for part in parts])[:n] for name in parts[0]}
-    truth |= _structure(rng, truth)
-    truth |= _metals(rng, truth)
-    truth |= _nucleus(rng, truth)
+    truth |= structure(rng, truth)
+    truth |= metals(rng, truth)
+    truth |= nucleus(rng, truth)
     truth["id"] = np.char.add(f"{survey}-{seed}-", np.char.zfill(np.arange(n).astype(str), 7))
     meta = {"survey": survey, "seed": seed, "z_range": [low, high], "imf": "Chabrier", "cosmology": "Planck18"}
     return Table({name: truth[name] for name in COLUMNS}, units=UNITS, meta=meta)
@@ -141,12 +141,12 @@ def _cosmos() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Redshifts, age of the universe [Gyr] and comoving volume per unit redshift there."""
     from astropy.cosmology import Planck18
 
-    z = np.linspace(1e-3, 1.0, 400)
+    z = np.geomspace(1e-3, 10.0, 2000)
     return z, Planck18.age(z).to_value("Gyr"), Planck18.differential_comoving_volume(z).to_value("Mpc3/sr")
 
 
 def age_of_universe(z: np.ndarray) -> np.ndarray:
-    """Gyr, Planck 2018, for z up to 1."""
+    """Gyr, Planck 2018, for z up to 10."""
     grid, age, _ = _cosmos()
     return np.interp(z, grid, age)
 
@@ -173,11 +173,15 @@ def _redshift_and_mass(rng, n: int, z_range, survey: str) -> tuple[np.ndarray, n
     return z[i] + rng.random(n) * (z[1] - z[0]), mass[j] + rng.random(n) * (mass[1] - mass[0])
 
 
-def _history(rng, z: np.ndarray, log_mstar: np.ndarray) -> dict[str, np.ndarray]:
+def quiet_share(rng, log_mstar: np.ndarray) -> np.ndarray:
+    """Probability of being quiescent, at a random density of surroundings."""
+    log_density = rng.normal(0.3, 0.6, len(log_mstar))  # by hand: the spread of SDSS overdensities
+    return relations.quiescent_fraction(log_mstar, log_density)
+
+
+def history(rng, z: np.ndarray, log_mstar: np.ndarray, quiet_share: np.ndarray) -> dict[str, np.ndarray]:
     """Star formation, its history and the dust, whatever decides how bright a galaxy is."""
     n = len(z)
-    log_density = rng.normal(0.3, 0.6, n)  # by hand: the spread of SDSS overdensities
-    quiet_share = relations.quiescent_fraction(log_mstar, log_density)
     quiescent = rng.random(n) < quiet_share
     offset = 0.3 * rng.standard_normal(n)
     sequence = relations.main_sequence(log_mstar, z)
@@ -201,12 +205,12 @@ def _history(rng, z: np.ndarray, log_mstar: np.ndarray) -> dict[str, np.ndarray]
     age = (age**-4 + (1.7 / rate) ** -4) ** -0.25
     return {
         "z": z, "log_mstar": log_mstar, "quiescent": quiescent, "log_sfr": log_sfr, "age_gyr": age,
-        "tau_gyr": age / _age_over_tau(rate * age), "burst_fraction": burst_fraction,
+        "tau_gyr": age / age_over_tau(rate * age), "burst_fraction": burst_fraction,
         "burst_age_gyr": np.minimum(burst_age, 0.8 * age), "quiet_share": quiet_share, "offset": offset,
     } | _dust(rng, log_mstar, quiescent, offset)  # fmt: skip
 
 
-def _age_over_tau(y: np.ndarray) -> np.ndarray:
+def age_over_tau(y: np.ndarray) -> np.ndarray:
     """x = age / tau of the delayed history whose specific rate times age is y: x^2 / (e^x - 1 - x) = y, 0 < y < 1.9."""
     x = np.geomspace(0.1, 60, 20000)
     return np.exp(np.interp(np.log(y), np.log(x**2 / (np.expm1(x) - x))[::-1], np.log(x)[::-1]))
@@ -228,7 +232,7 @@ def _dust(rng, log_mstar: np.ndarray, quiescent: np.ndarray, offset: np.ndarray)
     return {"a_v": a_v, "inclination": np.degrees(np.arccos(cos_i))}
 
 
-def _structure(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def structure(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Size, profile and velocity dispersion. At given mass the compact galaxies are hotter, as the virial theorem asks.
 
     Bulge shares were set by hand to follow Simard+ 2011 (2011ApJS..196...11S) in type and mass.
@@ -252,7 +256,7 @@ def _structure(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
-def _metals(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def metals(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Metals in stars and gas, whose residuals share a part, and the ionisation parameter.
 
     At given mass the quiescent are richer, most at low mass (Peng, Maiolino & Cochrane 2015, 2015Natur.521..192P);
@@ -272,7 +276,7 @@ def _metals(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {"oh": oh, "metallicity": metallicity, "log_u": log_u}
 
 
-def _nucleus(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def nucleus(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Active nuclei: commoner with mass; Seyferts in galaxies that form stars, LINERs in quiescent ones.
 
     (Kauffmann+ 2003; Kewley+ 2006, 2006MNRAS.372..961K.) Strengths by hand: a wide range in star-forming galaxies,

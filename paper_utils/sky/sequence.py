@@ -79,7 +79,7 @@ def _truth() -> Table:
     n = len(_TYPES)
     columns = {
         "z": np.full(n, 0.1), "log_mstar": np.zeros(n), "log_sfr": ssfr, "age_gyr": age,
-        "tau_gyr": age / galaxies._age_over_tau(np.minimum(rate * age, 1.7)), "burst_fraction": np.zeros(n),
+        "tau_gyr": age / galaxies.age_over_tau(np.minimum(rate * age, 1.7)), "burst_fraction": np.zeros(n),
         "burst_age_gyr": np.ones(n), "metallicity": metallicity, "a_v": a_v, "sigma_star": np.full(n, SIGMA_STAR),
         "oh": oh, "log_u": nebular.log_u_sequence(oh), "agn_class": np.full(n, "none"), "agn_strength": np.zeros(n),
     }  # fmt: skip
