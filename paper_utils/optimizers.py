@@ -28,7 +28,7 @@ def lookahead(optimizer: Optimizer, k: int = 6, alpha: float = 0.5) -> Optimizer
         for group in optimizer.param_groups:
             group["lookahead_step"] = group.get("lookahead_step", 0) + 1
             for p in group["params"]:
-                if p not in optimizer.state:  # no gradient has reached it yet
+                if p.grad is None and p not in optimizer.state:  # it has learned nothing yet
                     continue
                 slow = optimizer.state[p].setdefault("slow", start[p])
                 if group["lookahead_step"] % k == 0:

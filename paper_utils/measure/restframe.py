@@ -1,7 +1,7 @@
 """Spectra on one rest-frame grid with no gaps, as study 4's variational autoencoder and its linear twins need them.
 
-After Portillo+ 2020 (2020AJ....160...45P) and their public code: 1000 elements, log10(wavelength / A) from 3.53 in steps
-of 0.39e-3, gaps filled by ten principal components, then normalised.
+After Portillo+ 2020 (2020AJ....160...45P) and their public code: 1000 elements, log10(wavelength / A) from 3.53 in
+steps of 0.39e-3, gaps filled by ten principal components, then normalised.
 """
 
 from __future__ import annotations
@@ -118,4 +118,3 @@ def rest_spectra(
         )
     components = components or learn_components(y, ivar)
     return *filled(y, ivar, components), components
-
