@@ -50,4 +50,5 @@ def ranger(model: nn.Module, lr: float, weight_decay: float = 0.01) -> Optimizer
 def one_cycle(optimizer: Optimizer, max_lr: float, n_steps: int) -> OneCycleLR:
     """The learning rate and momentum of each of `n_steps` steps, as fastai's `fit_one_cycle` sets them."""
     cycle = {"pct_start": 0.25, "div_factor": 25, "final_div_factor": 1e5 / 25}
+    n_steps = max(n_steps, 5)  # a quarter of fewer has no rise
     return OneCycleLR(optimizer, max_lr, n_steps, **cycle, base_momentum=0.85, max_momentum=0.95)

@@ -79,6 +79,15 @@ def test_one_cycle_is_fastais():
     assert (momenta[0], min(momenta), momenta[-1]) == pytest.approx((0.95, 0.85, 0.95))
 
 
+@pytest.mark.parametrize("n", [1, 4, 5])
+def test_a_cycle_of_few_steps_runs(n):
+    optimizer = ranger(small(), 0.03)
+    scheduler = one_cycle(optimizer, 0.03, n)
+    for _ in range(n):
+        optimizer.step()
+        scheduler.step()
+
+
 def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path):
     x = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
     y = x.sum(dim=1, keepdim=True)

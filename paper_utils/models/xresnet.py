@@ -8,6 +8,8 @@ self-attention are those of the authors' public code; with them the numbers of p
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -163,9 +165,9 @@ def simple_cnn(norm: str = "batch", *, n_bands: int = 5, n_out: int = 6, width: 
 # Table 1: name -> how to build it, and the published maximum of the learning rate (that of the simple networks is not
 # said to differ).
 TABLE_1 = {
-    "xresnet18-hybrid": (lambda **options: xresnet18("batch", "deconv", **options), 0.03),
-    "xresnet18": (lambda **options: xresnet18("batch", **options), 0.03),
-    "xresnet18-deconv": (lambda **options: xresnet18("deconv", **options), 0.003),
-    "simple-cnn": (lambda **options: simple_cnn("batch", **options), 0.03),
-    "simple-deconv": (lambda **options: simple_cnn("deconv", **options), 0.03),
+    "xresnet18-hybrid": (partial(xresnet18, "batch", "deconv"), 0.03),
+    "xresnet18": (partial(xresnet18, "batch"), 0.03),
+    "xresnet18-deconv": (partial(xresnet18, "deconv"), 0.003),
+    "simple-cnn": (partial(simple_cnn, "batch"), 0.03),
+    "simple-deconv": (partial(simple_cnn, "deconv"), 0.03),
 }
