@@ -3,8 +3,9 @@
 Random images of the paper's size in the memory of the device, as a training set would be. A step is split into data
 (indexing and the draw of orientations), forward (with the loss) and backward (with the optimizer); times are medians
 over steps, scaled to the 51 200 images (80 % of 64 000) of the paper's epoch. Every setting is also given as a ratio to
-the plain one, float32 and NCHW, of the batch-norm network in the same run, and means little on cores that are shared. On a GPU the published batch of 128; on a
-processor a batch of 8, of which one step takes seconds. `--size 64 --width 0.25` is a quick run's size.
+the plain one, float32 and NCHW, of the batch-norm network in the same run, which means little on cores that others use.
+On a GPU the published batch of 128; on a processor one of 8, whose steps take seconds. `--size 64 --width 0.25` is a
+quick run's size.
 """
 
 import argparse

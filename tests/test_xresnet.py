@@ -189,7 +189,7 @@ def test_each_network_learns_shapes_and_colours(name):
     width = 0.125 if "xresnet" in name else 0.5
     with training.seeded(0):
         model = build(n_out=4, width=width).learn_scale(images[:512])
-    history = train(model, images[:512], latents[:512], 80, lr)
+    history = train(model, images[:512], latents[:512], 60, lr)
     mean, std = il.predict(model, images[512:])
     assert history["mse"][-1] < 0.75 * history["mse"][0]
     assert (mean - latents[512:]).square().mean() < 0.75
@@ -200,7 +200,7 @@ def test_a_gaussian_head_knows_how_wrong_it_is():
     images, latents = ellipses(1200, noise=0.5)
     with training.seeded(0):
         model = xresnet.simple_cnn(n_out=4, gaussian=True).learn_scale(images[:800])
-    train(model, images[:800], latents[:800], 250, 0.03)
+    train(model, images[:800], latents[:800], 200, 0.03)
     mean, std = il.predict(model, images[800:])
     assert coverage(latents[800:], mean, std, [0.68])[0] == pytest.approx(0.68, abs=0.1)
     # Faint galaxies are the harder ones, and it says so.

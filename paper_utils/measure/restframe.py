@@ -18,7 +18,7 @@ from paper_utils.measure.pca import Components, weighted_pca
 
 N_REST = 1000
 WAVE_REST = 10 ** (3.53 + 0.39e-3 * np.arange(N_REST))  # 3388 - 8302 A, seen by SDSS in part at any z
-Z_MAX = 0.36  # beyond it H alpha leaves the spectrograph's range
+Z_MAX = 0.36  # of Portillo+ 2020's sample
 # Added to the squared errors so that no element has a signal-to-noise ratio above 45. Portillo+ 2020 add 5e-7 to those
 # of spectra of unit norm, whose mean square is 1 / 1000.
 SOFTENING = 5e-4
