@@ -21,7 +21,7 @@ FLOORS = (
     {"checks", "columns", "storage", "data", "hashes"},
     {"sky", "archives"},
     {"models", "measure"},
-    {"training", "weights"},
+    {"training", "weights", "optimizers"},
     {"claims", "plots", "profiles"},
     {"notebooks"},
     {"publish", "report"},

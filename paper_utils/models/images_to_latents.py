@@ -1,0 +1,98 @@
+"""Study 4's training and prediction: images in any orientation -> the latents of a spectrum, with uncertainties.
+
+Any `xresnet.ImageRegressor` can be trained; targets are latents in units of their scatter (`measure.regression.Scale`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from paper_utils.models.xresnet import ImageRegressor
+
+
+def dihedral(images: Tensor, element: Tensor) -> Tensor:
+    """Each of the square images (N, B, H, H) in one of its eight orientations, the group D4; element (N,) is 0 - 7.
+
+    Bit 1 transposes, bit 2 then mirrors columns, bit 4 rows. No pixel is interpolated: flux and noise stay as they are.
+    """
+    if images.shape[-1] != images.shape[-2]:
+        raise ValueError(f"only square images have eight orientations, not {tuple(images.shape)}")
+    for bit, moved in ((1, lambda x: x.mT), (2, lambda x: x.flip(-1)), (4, lambda x: x.flip(-2))):
+        chosen = (element & bit).bool()[:, None, None, None]
+        images = torch.where(chosen, moved(images), images)
+    return images
+
+
+def gaussian_nll(mean: Tensor, log_var: Tensor, target: Tensor) -> Tensor:
+    """Mean negative log likelihood of a Gaussian, without its constant; all (N, n_latent)."""
+    return 0.5 * (log_var + (target - mean).square() * (-log_var).exp()).mean()
+
+
+def image_step(
+    model: ImageRegressor,
+    optimizer: torch.optim.Optimizer,
+    data: Mapping[str, Tensor],
+    backward: Callable[[Tensor], None],
+    generator: torch.Generator,
+    *,
+    augment: bool = True,
+) -> Callable[[Tensor], dict[str, Tensor]]:
+    """One step on data = {"images" (N, n_bands, H, H), "latents" (N, n_latent)} at the indices (B,).
+
+    The loss is the mean squared error, or with a Gaussian head the negative log likelihood. generator, on the device of
+    the data, draws the orientation of each image; `augment=False` leaves them as they are.
+    """
+
+    def step(index: Tensor) -> dict[str, Tensor]:
+        images, target = data["images"][index], data["latents"][index]
+        if augment:
+            images = dihedral(images, torch.randint(8, index.shape, generator=generator, device=images.device))
+        mean, log_var = model.split(model(images))
+        mse = (mean.float() - target).square().mean()
+        loss = gaussian_nll(mean, log_var, target) if model.gaussian else mse
+        optimizer.zero_grad(set_to_none=True)
+        backward(loss)
+        optimizer.step()
+        return {"loss": loss.detach(), "mse": mse.detach()}
+
+    return step
+
+
+@torch.no_grad()
+def predict(
+    model: ImageRegressor,
+    images: Tensor,
+    *,
+    batch_size: int = 256,
+    n_draws: int = 0,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the latents of images (N, n_bands, H, W), both (N, n_latent).
+
+    n_draws : times that units of the head are dropped at random (Monte Carlo dropout; Gal & Ghahramani 2016,
+        arXiv:1506.02142), with `generator` on the device of the images. Features are computed once for all draws.
+
+    The standard deviation joins in quadrature what a Gaussian head says and the scatter of the draws: 0 without either.
+    """
+    model.eval()
+    parts = [_predict(model, part, n_draws, generator) for part in images.split(batch_size)]
+    return tuple(torch.cat(each) for each in zip(*parts, strict=True))
+
+
+def _predict(
+    model: ImageRegressor, images: Tensor, n_draws: int, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor]:
+    features = model.features(images)
+    if n_draws:
+        p = model.dropout.p
+        kept = torch.rand((n_draws, *features.shape), generator=generator, device=features.device) >= p
+        features = kept * features / (1 - p)  # (n_draws, N, n_features)
+    mean, log_var = model.split(model.head(features))
+    variance = log_var.exp() if model.gaussian else torch.zeros_like(mean)
+    if n_draws:
+        variance = variance.mean(dim=0) + mean.var(dim=0, correction=0)
+        mean = mean.mean(dim=0)
+    return mean, variance.sqrt()

@@ -1,0 +1,54 @@
+"""The optimizer of study 4: RAdam that looks ahead, over one cycle of the learning rate (Wu & Peek 2020, Sec. 3.1).
+
+"Fast.ai one-cycle defaults" and a "combined RAdam and LookAhead optimizer" mean these numbers in fastai 2: one cycle
+of cosines that rises from 1/25 of the maximum over the first quarter and falls to 1e-5 of it, momentum 0.95 - 0.85 -
+0.95, beta2 0.99, decoupled weight decay that spares biases and norms, six steps to look ahead with half of the way
+kept.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import OneCycleLR
+
+
+def lookahead(optimizer: Optimizer, k: int = 6, alpha: float = 0.5) -> Optimizer:
+    """Let any optimizer look ahead (Zhang+ 2019, arXiv:1907.08610); returns it, changed in place.
+
+    After every k of its steps the weights go back to where they were k steps ago, except for the share alpha of the
+    way. Where they were ("slow") and the count of steps are part of the optimizer's state, so that a resumed run goes
+    on as it would have.
+    """
+    start = {p: p.detach().clone() for group in optimizer.param_groups for p in group["params"]}
+
+    @torch.no_grad()
+    def after_step(optimizer: Optimizer, *_) -> None:
+        for group in optimizer.param_groups:
+            group["lookahead_step"] = group.get("lookahead_step", 0) + 1
+            for p in group["params"]:
+                if p.grad is None and p not in optimizer.state:  # it has learned nothing yet
+                    continue
+                slow = optimizer.state[p].setdefault("slow", start[p])
+                if group["lookahead_step"] % k == 0:
+                    p.copy_(slow.lerp_(p, alpha))
+
+    optimizer.register_step_post_hook(after_step)
+    return optimizer
+
+
+def ranger(model: nn.Module, lr: float, weight_decay: float = 0.01) -> Optimizer:
+    """RAdam + Lookahead for all weights of `model`; only those of convolutions and linear layers decay."""
+    groups = [
+        {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return lookahead(torch.optim.RAdam(groups, lr, betas=(0.95, 0.99), eps=1e-6, decoupled_weight_decay=True))
+
+
+def one_cycle(optimizer: Optimizer, max_lr: float, n_steps: int) -> OneCycleLR:
+    """The learning rate and momentum of each of `n_steps` steps, as fastai's `fit_one_cycle` sets them."""
+    cycle = {"pct_start": 0.25, "div_factor": 25, "final_div_factor": 1e5 / 25}
+    n_steps = max(n_steps, 5)  # a quarter of fewer has no rise
+    return OneCycleLR(optimizer, max_lr, n_steps, **cycle, base_momentum=0.85, max_momentum=0.95)
