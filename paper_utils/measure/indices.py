@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from paper_utils.archives.templates import air_to_vacuum
-from paper_utils.measure.resample import C_KMS, SDSS_STEP, broaden, log_grid, pixel_edges, rebin
+from paper_utils.measure.resample import C_KMS, SDSS_STEP, broaden, log_grid, pixel_edges, rebin, sample
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -31,8 +31,8 @@ LICK = {
 # 6000 A, which matters to none of the indices here: they lie at 4830-5360 A.
 LICK_FWHM = ((4000.0, 4400.0, 4900.0, 5400.0, 6000.0), (11.5, 9.2, 8.4, 8.4, 9.8))
 WAVE_LICK = log_grid(4700.0, 5500.0)  # vacuum A, rest frame: the bands, and room for the broadening
-# Eq. 5, x0 = p0 + p1 x^p2 + p3 sigma^p4 + p5 x^p6 sigma^p7, fitted with `fit_dispersion` to the E-MILES populations of 1 Gyr and
-# older at Lick resolution, sigma = 25 ... 400 km/s. It gives x0 to 0.06 A or better, half of them to 0.6 % or better.
+# Eq. 5, x0 = p0 + p1 x^p2 + p3 sigma^p4 + p5 x^p6 sigma^p7, fitted with `fit_dispersion` to the E-MILES populations
+# of 1 Gyr and older at Lick resolution, sigma = 25 ... 400 km/s. It gives x0 to 0.06 A or better, half of them to 0.6 % or better.
 DISPERSION = {
     "Hbeta": (0.0283712, 0.980534, 1.01052, -1.21419e-06, 2.10362, 3.53507e-07, 0.731268, 2.30763),
     "Mgb": (0.0060952, 0.992156, 1.00296, 4.2921e-06, 1.48352, 2.91379e-06, 0.950535, 1.94536),
@@ -64,8 +64,8 @@ def lick(wave_rest: np.ndarray, flux: np.ndarray, bands) -> np.ndarray:
 
     wave_rest : (L,) vacuum A.   flux : (N, L).   bands : ((blue), (line), (red)) in air, as in `LICK`.
     The integral over the line of 1 - F / C, the continuum C being the straight line through the means of the two
-    sides, each at its middle (Worthey+ 1994, 1994ApJS...94..687W, eqs. 1-2); pixels count with the part inside. NaN where
-    a band leaves the grid or holds a NaN.
+    sides, each at its middle (Worthey+ 1994, 1994ApJS...94..687W, eqs. 1-2); pixels count with the part inside. NaN
+    where a band leaves the grid or holds a NaN.
     """
     edges, flux = pixel_edges(wave_rest), np.atleast_2d(np.asarray(flux, float))
     bands = air_to_vacuum(np.array(bands))
@@ -97,7 +97,7 @@ def measure(
 
     wave_obs : (L,) vacuum A.   flux, ivar : (N, L), ivar = 0 unusable.   z : (N,).
     sigma_star : (N,) km/s; given, the indices are brought to zero dispersion (`correct`).
-    lsf_kms : resolution of the spectra as a Gaussian sigma [km/s], a number or (L,). What is missing to the Lick
+    lsf_kms : resolution of the spectra as a Gaussian sigma [km/s], a number, (L,) or (N, L). What is missing to the Lick
         resolution is added; spectra that are coarser stay as they are.
     n_draws : repeat with noise of `ivar` added so many times; the scatter gives columns `*_err`.
     Columns are NaN where bands leave the grid or more than half of what they need is bad.
@@ -180,8 +180,7 @@ def _eq5(p, x, sigma):
 def _measure(wave_obs, flux, ivar, z, sigma_star, lsf_kms) -> dict[str, np.ndarray]:
     values = {"Dn4000": dn4000(wave_obs, _mended(flux, ivar), z)}
     rest, weight = rebin(wave_obs, flux, ivar, WAVE_LICK, z)
-    lsf = np.broadcast_to(np.asarray(lsf_kms, float), wave_obs.shape)
-    seen = np.interp(np.multiply.outer(1 + z, WAVE_LICK), wave_obs, lsf)  # (N, M)
+    seen = sample(wave_obs, lsf_kms, np.multiply.outer(1 + z, WAVE_LICK))  # (N, M)
     missing = np.sqrt(np.clip(lick_sigma(WAVE_LICK) ** 2 - seen**2, 0, None))
     rest = broaden(rest, missing / C_KMS / SDSS_STEP, weight > 0)
     for name, bands in LICK.items():

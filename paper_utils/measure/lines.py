@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from paper_utils.measure.resample import C_KMS, pixel_edges
+from paper_utils.measure.resample import C_KMS, pixel_edges, sample
 from paper_utils.sky.nebular import DOUBLETS, LINES
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def measure(
     """Lines of spectra, a row each.
 
     wave_obs : (L,) vacuum A.   flux, ivar, continuum : (N, L) in any one unit of flux density, ivar = 0 unusable; the
-        continuum is the stars' alone.   z : (N,).   lsf_kms : Gaussian sigma of the instrument [km/s], number or (L,).
+        continuum is the stars' alone.   z : (N,).   lsf_kms : Gaussian sigma of the instrument [km/s], a number,
+        (L,) or (N, L).
 
     For each of `FITTED`: flux_X and flux_err_X (flux density x A, observed; the error is that of the amplitude at fixed
     widths) and ew_X, ew_err_X, rest-frame A, positive in emission, over the continuum's median around the line. Then
@@ -50,11 +51,11 @@ def measure(
     """
     from astropy.table import Table, vstack
 
-    lsf = np.broadcast_to(np.asarray(lsf_kms, float), wave_obs.shape)
     flux, ivar, continuum = (np.atleast_2d(np.asarray(a, float)) for a in (flux, ivar, continuum))
     z = np.broadcast_to(np.asarray(z, float), len(flux))
+    lsf = np.broadcast_to(np.asarray(lsf_kms, float), flux.shape)
     rows = [slice(i, i + batch_size) for i in range(0, len(flux), batch_size)]
-    parts = [_Fit(wave_obs, flux[r], ivar[r], z[r], continuum[r], lsf).table() for r in rows]
+    parts = [_Fit(wave_obs, flux[r], ivar[r], z[r], continuum[r], lsf[r]).table() for r in rows]
     units = {name: "Angstrom" for name in parts[0] if name.startswith("ew")}
     units |= dict.fromkeys(("v_gas", "sigma_balmer", "sigma_forbidden"), "km / s")
     return vstack([Table(part, units=units) for part in parts])
@@ -124,7 +125,7 @@ class _Fit:
         self.owner = np.array([k for k, lines in enumerate(members) for _ in lines])
         self.share = np.array([share for lines in members for _, share in lines])
         self.centre = np.array([LINES[name] for lines in members for name, _ in lines]) * (1 + z[:, None])  # (N, J)
-        self.lsf = np.interp(self.centre, wave_obs, lsf)
+        self.lsf = sample(wave_obs, lsf, self.centre)
         self.balmer = BALMER[self.owner]
         self.background = (self.group[:, None] == np.arange(len(groups))).astype(float)  # (P, G)
 
@@ -136,13 +137,9 @@ class _Fit:
         main = np.array([np.flatnonzero(self.owner == i)[0] for i in range(k)])
         seen = self.covered(p)[:, main]
         centre, group = self.centre[:, main], np.array([self.group_of(name) for name in FITTED])
-        with np.errstate(all="ignore"):
-            import warnings
-
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", RuntimeWarning)
-                level = np.stack([np.nanmedian(self.level[:, self.group == g], axis=1) for g in group], axis=1)
-            per_level = 1 / (level * (1 + self.z[:, None]))
+        level = np.ma.masked_invalid(self.level)
+        level = np.stack([np.ma.median(level[:, self.group == g], axis=1).filled(np.nan) for g in group], axis=1)
+        per_level = 1 / (np.where(level > 0, level, np.nan) * (1 + self.z[:, None]))
         flux, error = (np.where(seen & np.isfinite(centre), a, np.nan) for a in (flux, error))
         columns = {}
         for i, name in enumerate(FITTED):
@@ -154,10 +151,9 @@ class _Fit:
 
     def search(self, n_steps: int = 12) -> np.ndarray:
         """Velocity, ln sigma of Balmer and of forbidden lines (N, 3): Levenberg-Marquardt from the best of nine."""
-        starts = [(v, np.log(s), np.log(s)) for v in (-150, 0, 150) for s in (60, 140, 300)]
-        starts = np.array(starts)[:, None] * np.ones((1, len(self.z), 1))
-        costs = np.array([self.cost(p) for p in starts])
-        p, rows = starts[costs.argmin(axis=0), np.arange(len(self.z))], np.arange(len(self.z))
+        starts = np.array([(v, np.log(s), np.log(s)) for v in (-150, 0, 150) for s in (60, 140, 300)])
+        costs = np.array([self.cost(np.tile(p, (len(self.z), 1))) for p in starts])
+        p = starts[costs.argmin(axis=0)]
         cost, damping = costs.min(axis=0), np.full(len(self.z), 1e-2)
         step = np.array([5.0, 0.05, 0.05])
         low = np.array([V_RANGE[0], *np.log([SIGMA_RANGE[0]] * 2)])
@@ -175,7 +171,7 @@ class _Fit:
             better = new < cost
             p, cost = np.where(better[:, None], trial, p), np.where(better, new, cost)
             damping = np.where(better, damping / 5, damping * 5).clip(1e-8, 1e8)
-        return p[rows]
+        return p
 
     def cost(self, p):
         return (self.residuals(p) ** 2).sum(axis=1)

@@ -81,3 +81,12 @@ def broaden(flux: np.ndarray, sigma: np.ndarray, good: np.ndarray | None = None)
         total += kernel * weighted[:, j : j + flux.shape[1]]
         seen += kernel * weight[:, j : j + flux.shape[1]]
     return np.where(seen > 0.5, total / np.where(seen > 0.5, seen, 1), np.nan)
+
+
+def sample(wave: np.ndarray, values: np.ndarray | float, at: np.ndarray) -> np.ndarray:
+    """`values`, a number, (L,) or (N, L) at `wave` (L,), linearly interpolated at `at` (N, M); constant past the ends."""
+    values = np.broadcast_to(np.asarray(values, float), (len(at), wave.size))
+    low = np.searchsorted(wave, at).clip(1, wave.size - 1) - 1
+    share = np.clip((at - wave[low]) / (wave[low + 1] - wave[low]), 0, 1)
+    below, above = (np.take_along_axis(values, low + k, axis=1) for k in (0, 1))
+    return below + share * (above - below)
