@@ -124,12 +124,13 @@ def test_what_cannot_be_fitted_is_told(emiles):
 
 
 def test_line_fluxes_are_those_of_the_pipeline(emiles):
-    """SPZLINE of real galaxies: the fluxes of all lines brighter than 10 sigma, and equivalent widths of H alpha."""
+    """SPZLINE of real galaxies: lines brighter than 10 sigma, and equivalent widths of H alpha.
+
+    Not H beta, whose absorption the pipeline's continuum does not follow: ours gives ratios that dust can explain.
+    """
     if not SPECTRA.exists():
         pytest.skip(f"{SPECTRA} is not here")
-    theirs_of = {
-        "Hbeta": "H_beta", "OIII_5007": "OIII_5007", "Halpha": "H_alpha", "NII_6584": "NII_6583", "SII_6716": "SII_6716",
-    }  # fmt: skip
+    theirs_of = {"OIII_5007": "OIII_5007", "Halpha": "H_alpha", "NII_6584": "NII_6583", "SII_6716": "SII_6716"}
     compared = 0
     for name in ("spec-0266-51602-0001", "spec-0390-51900-0282", "spec-0395-51783-0525", "spec-1678-53433-0425"):
         file = SPECTRA / f"{name}.fits"
@@ -141,6 +142,7 @@ def test_line_fluxes_are_those_of_the_pipeline(emiles):
             if flux > 10 * error:
                 compared += 1
                 assert ours[f"flux_{mine}"][0] == pytest.approx(flux, rel=0.15), (name, mine)
-        ew = float(s.truth["ew_H_alpha"][0])
-        assert ours["ew_Halpha"][0] * (1 + s.z[0]) == pytest.approx(ew, rel=0.15, abs=0.6), name
-    assert compared >= 12
+        ew = float(s.truth["ew_H_alpha"][0])  # in the observed frame
+        assert ours["ew_Halpha"][0] * (1 + s.z[0]) == pytest.approx(ew, rel=0.15), name
+        assert 2.6 < ours["flux_Halpha"][0] / ours["flux_Hbeta"][0] < 9, name
+    assert compared == 16

@@ -85,8 +85,8 @@ def lick(wave_rest: np.ndarray, flux: np.ndarray, bands) -> np.ndarray:
 def measure(
     wave_obs: np.ndarray,
     flux: np.ndarray,
+    ivar: np.ndarray | None,
     z: np.ndarray,
-    ivar: np.ndarray | None = None,
     *,
     sigma_star: np.ndarray | None = None,
     lsf_kms: np.ndarray | float = 0.0,
@@ -95,7 +95,7 @@ def measure(
 ) -> Table:
     """Dn4000, the indices of `LICK` [A] at Lick resolution, and [MgFe]', a row for each spectrum.
 
-    wave_obs : (L,) vacuum A.   flux, ivar : (N, L), ivar = 0 unusable.   z : (N,).
+    wave_obs : (L,) vacuum A.   flux, ivar : (N, L), ivar = 0 unusable, None all good.   z : (N,).
     sigma_star : (N,) km/s; given, the indices are brought to zero dispersion (`correct`).
     lsf_kms : resolution of the spectra as a Gaussian sigma [km/s], a number, (L,) or (N, L). What is missing to the Lick
         resolution is added; spectra that are coarser stay as they are.

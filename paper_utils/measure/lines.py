@@ -41,7 +41,7 @@ def measure(
     """Lines of spectra, a row each.
 
     wave_obs : (L,) vacuum A.   flux, ivar, continuum : (N, L) in any one unit of flux density, ivar = 0 unusable; the
-        continuum is the stars' alone.   z : (N,).   lsf_kms : Gaussian sigma of the instrument [km/s], a number,
+        continuum is the stars' alone, NaN where it is not known.   z : (N,).   lsf_kms : Gaussian sigma of the instrument [km/s], a number,
         (L,) or (N, L).
 
     For each of `FITTED`: flux_X and flux_err_X (flux density x A, observed; the error is that of the amplitude at fixed
@@ -116,8 +116,10 @@ class _Fit:
         rows = np.arange(len(flux))[:, None]
         edges = pixel_edges(wave_obs)
         self.edges = np.stack([edges[index], edges[index + 1]], axis=-1)  # (N, P, 2)
-        self.excess = (flux - continuum)[rows, index]
-        self.weight = np.where(inside, ivar[rows, index], 0.0)
+        excess = (flux - continuum)[rows, index]
+        usable = inside & np.isfinite(excess)
+        self.excess = np.where(usable, excess, 0.0)
+        self.weight = np.where(usable, ivar[rows, index], 0.0)
         self.level = np.where(inside, continuum[rows, index], np.nan)
         self.good = self.weight > 0
         self.z = z
