@@ -160,7 +160,8 @@ def data_check(
 @commands.command()
 def measure(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="SDSS spec-*.fits files, folders of them, or an .h5 of spectra.")
+        list[Path],
+        typer.Argument(metavar="FILE...", help="SDSS spec-*.fits files, folders of them, or an .h5 of spectra."),
     ],
     what: Annotated[
         list[Tool], typer.Option(help="What to measure; may be given several times.", show_default=True)

@@ -25,7 +25,7 @@ class What(StrEnum):
 
 
 def read(files: Sequence[Path | str], z: float | None = None) -> tuple[Spectra, np.ndarray]:
-    """The spectra of SDSS files, folders of them, or files of `Spectra.save`, as one, and their resolution (N, L) [km/s].
+    """The spectra of SDSS files, folders of them, or files of `Spectra.save`, as one; their resolution (N, L) [km/s].
 
     z : replaces the files' redshifts.   The resolution is that of the file (`wdisp`), or of the SDSS spectrograph.
     Raises DataError for a file that cannot be used, and for objects twice.
@@ -97,10 +97,8 @@ def _indices(spectra, lsf_kms, emiles, n_draws, options):
     from paper_utils.measure import indices
 
     n_draws = 25 if n_draws is None else n_draws
-    table = indices.measure(
-        spectra.wave_obs, spectra.flux, spectra.ivar, spectra.z, lsf_kms=lsf_kms, n_draws=n_draws
-    )
-    told = "Dn4000 and Lick indices at Lick resolution, not corrected for velocity dispersion"
+    table = indices.measure(spectra.wave_obs, spectra.flux, spectra.ivar, spectra.z, lsf_kms=lsf_kms, n_draws=n_draws)
+    told = "Dn4000 and Lick indices at Lick resolution, not corrected for velocity dispersion; Hbeta with its emission"
     return _named(table, spectra, told), None
 
 
@@ -130,10 +128,15 @@ def _ppxf(spectra, lsf_kms, emiles, n_draws, options):
 
 
 def _firefly(spectra, lsf_kms, emiles, n_draws, options):
-    from paper_utils.measure import firefly
+    from paper_utils.measure import firefly, ppxf_fit
 
+    # The dispersion is pPXF's, as in the paper; where it has none the galaxy is fitted as if it had none.
+    sigma = ppxf_fit.fit_all(spectra, emiles, lsf_kms=lsf_kms, config=ppxf_fit.Config(n_draws=0), **options)[0]
+    sigma_star = np.nan_to_num(np.asarray(sigma["sigma_star"], float)) if "sigma_star" in sigma.colnames else 0.0
     config = firefly.Config(n_draws=firefly.N_DRAWS if n_draws is None else n_draws)
-    table, details = firefly.fit_all(spectra, firefly.from_emiles(emiles), lsf_kms=lsf_kms, config=config, **options)
+    table, details = firefly.fit_all(
+        spectra, firefly.from_emiles(emiles), sigma_star=sigma_star, lsf_kms=lsf_kms, config=config, **options
+    )
     table.meta["comment"] = f"FIREFLY's method with E-MILES, {config.n_draws} bootstrap draws"
     return table, details
 

@@ -97,6 +97,12 @@ def test_bad_pixels_and_ends_are_not_invented():
     assert table["Mgb"][1] == pytest.approx(table["Mgb"][0], rel=0.1)
     assert np.isnan(table["Mgb"][2:]).all()
     assert np.isfinite(table["Hbeta"][2])
+    # The break, with bad pixels in it and with bad ends of the grid, and with one side gone.
+    ivar[0, 100:104], ivar[0, -40:] = 0, 0
+    ivar[1, :150] = 0
+    table = indices.measure(WAVE_OBS, flux, ivar, np.zeros(4))
+    assert table["Dn4000"][0] == pytest.approx(indices.dn4000(WAVE_OBS, flux[:1], np.zeros(1))[0], rel=1e-2)
+    assert np.isnan(table["Dn4000"][1])
 
 
 def test_errors_are_the_scatter_of_noise():

@@ -4,7 +4,6 @@ from importlib import resources
 
 import numpy as np
 import pytest
-from astropy.table import Table
 
 from paper_utils import paths
 from paper_utils.archives import sdss
@@ -44,7 +43,12 @@ def test_planted_galaxies_are_recovered(mocks, emiles, tmp_path):
     assert table["chi2"].max() < 1.1
     # Of sixty such galaxies half are nearer than 0.035 dex, 0.025 dex, 0.004 mag and 5 km/s to the truth; stars
     # younger than the templates, which have their own screen in the mock, make star-forming ones harder.
-    for name, limits in {"log_age": (0.15, 0.4), "metal": (0.12, 0.4), "ebv": (0.015, 0.05), "sigma_star": (20, 40)}.items():
+    for name, limits in {
+        "log_age": (0.15, 0.4),
+        "metal": (0.12, 0.4),
+        "ebv": (0.015, 0.05),
+        "sigma_star": (20, 40),
+    }.items():
         off = np.abs(np.asarray(table[name]) - truth[name])
         assert off[:3].max() < limits[0], name
         assert off[3:].max() < limits[1], name
@@ -84,8 +88,8 @@ def test_errors_are_about_the_scatter(mocks, emiles):
 
 # The SDSS pipeline's dispersion (VDISP; none for NGC3073) and what pPXF's own examples print (9.5.1, reference output).
 PUBLISHED = {
-    "NGC3522": {"sigma_star": (97.4, 3.5), "log_age": (0.86, 0.06), "metal": (-0.054, 0.06), "ebv": (0.271 / 4.05, 0.02),
-                "log_ml_r": (np.log10(4.306), 0.04)},
+    "NGC3522": {"sigma_star": (97.4, 3.5), "log_age": (0.86, 0.06), "metal": (-0.054, 0.06),
+                "ebv": (0.271 / 4.05, 0.02), "log_ml_r": (np.log10(4.306), 0.04)},
     "NGC3073": {"sigma_star": (35.0, 8.0)},
 }  # fmt: skip
 

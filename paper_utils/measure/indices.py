@@ -32,7 +32,8 @@ LICK = {
 LICK_FWHM = ((4000.0, 4400.0, 4900.0, 5400.0, 6000.0), (11.5, 9.2, 8.4, 8.4, 9.8))
 WAVE_LICK = log_grid(4700.0, 5500.0)  # vacuum A, rest frame: the bands, and room for the broadening
 # Eq. 5, x0 = p0 + p1 x^p2 + p3 sigma^p4 + p5 x^p6 sigma^p7, fitted with `fit_dispersion` to the E-MILES populations
-# of 1 Gyr and older at Lick resolution, sigma = 25 ... 400 km/s. It gives x0 to 0.06 A or better, half of them to 0.6 % or better.
+# of 1 Gyr and older at Lick resolution, sigma = 25 ... 400 km/s. It gives x0 to 0.06 A or
+# better, and half of them to 0.6 % or better.
 DISPERSION = {
     "Hbeta": (0.0283712, 0.980534, 1.01052, -1.21419e-06, 2.10362, 3.53507e-07, 0.731268, 2.30763),
     "Mgb": (0.0060952, 0.992156, 1.00296, 4.2921e-06, 1.48352, 2.91379e-06, 0.950535, 1.94536),
@@ -56,7 +57,8 @@ def dn4000(wave_obs: np.ndarray, flux: np.ndarray, z: np.ndarray) -> np.ndarray:
     low = np.nan_to_num(at).astype(int).clip(0, edges.size - 2)
     below, above = (np.take_along_axis(total, low + step, axis=1) for step in (0, 1))
     integral = below + (at - low) * (above - below)
-    return (integral[:, 3] - integral[:, 2]) / (integral[:, 1] - integral[:, 0])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (integral[:, 3] - integral[:, 2]) / (integral[:, 1] - integral[:, 0])
 
 
 def lick(wave_rest: np.ndarray, flux: np.ndarray, bands) -> np.ndarray:
@@ -97,8 +99,8 @@ def measure(
 
     wave_obs : (L,) vacuum A.   flux, ivar : (N, L), ivar = 0 unusable, None all good.   z : (N,).
     sigma_star : (N,) km/s; given, the indices are brought to zero dispersion (`correct`).
-    lsf_kms : resolution of the spectra as a Gaussian sigma [km/s], a number, (L,) or (N, L). What is missing to the Lick
-        resolution is added; spectra that are coarser stay as they are.
+    lsf_kms : resolution of the spectra as a Gaussian sigma [km/s], a number, (L,) or (N, L). What is missing to the
+        Lick resolution is added; spectra that are coarser stay as they are.
     n_draws : repeat with noise of `ivar` added so many times; the scatter gives columns `*_err`.
     Columns are NaN where bands leave the grid or more than half of what they need is bad.
     """
@@ -178,7 +180,7 @@ def _eq5(p, x, sigma):
 
 
 def _measure(wave_obs, flux, ivar, z, sigma_star, lsf_kms) -> dict[str, np.ndarray]:
-    values = {"Dn4000": dn4000(wave_obs, _mended(flux, ivar), z)}
+    values = {"Dn4000": _break(wave_obs, flux, ivar, z)}
     rest, weight = rebin(wave_obs, flux, ivar, WAVE_LICK, z)
     seen = sample(wave_obs, lsf_kms, np.multiply.outer(1 + z, WAVE_LICK))  # (N, M)
     missing = np.sqrt(np.clip(lick_sigma(WAVE_LICK) ** 2 - seen**2, 0, None))
@@ -190,15 +192,20 @@ def _measure(wave_obs, flux, ivar, z, sigma_star, lsf_kms) -> dict[str, np.ndarr
     return values | {"MgFe": mgfe(values["Mgb"], values["Fe5270"], values["Fe5335"])}
 
 
-def _mended(flux: np.ndarray, ivar: np.ndarray) -> np.ndarray:
-    """Bad pixels filled from the nearest good ones on either side, their mean; NaN past the last good pixel."""
-    good = ivar > 0
+def _break(wave_obs, flux, ivar, z) -> np.ndarray:
+    """`dn4000` with bad pixels filled by the mean of the good ones next to them; NaN where half of a side is bad."""
+    good, index = ivar > 0, np.arange(flux.shape[1])
     if good.all():
-        return flux
-    index = np.arange(flux.shape[1])
+        return dn4000(wave_obs, flux, z)
     before = np.maximum.accumulate(np.where(good, index, -1), axis=1)
-    after = np.minimum.accumulate(np.where(good, index, flux.shape[1])[:, ::-1], axis=1)[:, ::-1]
-    ends = (before < 0) | (after == flux.shape[1])
-    left = np.take_along_axis(flux, before.clip(0), axis=1)
-    right = np.take_along_axis(flux, after.clip(max=flux.shape[1] - 1), axis=1)
-    return np.where(good, flux, np.where(ends, np.nan, 0.5 * (left + right)))
+    after = np.minimum.accumulate(np.where(good, index, index.size)[:, ::-1], axis=1)[:, ::-1]
+    ends = (before < 0) | (after == index.size)
+    left, right = (np.take_along_axis(flux, neighbour.clip(0, index.size - 1), axis=1) for neighbour in (before, after))
+    value = dn4000(wave_obs, np.where(good, flux, np.where(ends, 0.0, 0.5 * (left + right))), z)
+    rest = wave_obs / (1 + z[:, None]) / VACUUM_PER_AIR
+    for low, high in DN4000:
+        side = (rest > low) & (rest < high)
+        value = np.where((side & good).sum(axis=1) > 0.5 * side.sum(axis=1), value, np.nan)
+        # Past the last good pixel nothing can be filled.
+        value = np.where((side & ends).any(axis=1), np.nan, value)
+    return value

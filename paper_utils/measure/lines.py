@@ -41,8 +41,8 @@ def measure(
     """Lines of spectra, a row each.
 
     wave_obs : (L,) vacuum A.   flux, ivar, continuum : (N, L) in any one unit of flux density, ivar = 0 unusable; the
-        continuum is the stars' alone, NaN where it is not known.   z : (N,).   lsf_kms : Gaussian sigma of the instrument [km/s], a number,
-        (L,) or (N, L).
+        continuum is the stars' alone, NaN where it is not known.   z : (N,).
+    lsf_kms : Gaussian sigma of the instrument [km/s], a number, (L,) or (N, L).
 
     For each of `FITTED`: flux_X and flux_err_X (flux density x A, observed; the error is that of the amplitude at fixed
     widths) and ew_X, ew_err_X, rest-frame A, positive in emission, over the continuum's median around the line. Then

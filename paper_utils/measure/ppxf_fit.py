@@ -17,7 +17,7 @@ import numpy as np
 
 from paper_utils.errors import DataError
 from paper_utils.measure import fan_out
-from paper_utils.measure.resample import C_KMS, SDSS_STEP, log_grid, rebin
+from paper_utils.measure.resample import C_KMS, SDSS_STEP, log_grid, rebin, rest_frame
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -100,11 +100,12 @@ def fit(wave_obs, flux, ivar, z: float, emiles, *, lsf_kms=None, config: Config 
     } | on_grid  # fmt: skip
 
 
-def fit_all(spectra, emiles, *, lsf_kms=None, config: Config | None = None, n_jobs: int = 1, folder=None,
-            progress: bool = True) -> tuple[Table, list[dict]]:
+def fit_all(
+    spectra, emiles, *, lsf_kms=None, config: Config | None = None, n_jobs: int = 1, folder=None, progress: bool = True
+) -> tuple[Table, list[dict]]:
     """`fit` of every object of `data.Spectra`: a Table with a row each (`reason` tells why one failed), and the dicts.
 
-    lsf_kms : as for `fit`, or (N, L).   n_jobs processes share the work; `folder` keeps what is finished (`fan_out.run`).
+    lsf_kms : as for `fit`, or (N, L).   n_jobs processes share the work, `folder` keeps what is done (`fan_out.run`).
     """
     lsf = lsf_kms if np.ndim(lsf_kms) == 2 else [lsf_kms] * len(spectra)
     items = list(zip(spectra.flux, spectra.ivar, spectra.z, lsf, strict=True))
@@ -150,23 +151,15 @@ class _Library:
 
 
 def _prepare(wave_obs, flux, ivar, z, rest_range) -> _Galaxy:
-    wave_obs, flux, ivar = (np.asarray(a, float) for a in (wave_obs, flux, ivar))
-    usable = np.flatnonzero(ivar > 0)
-    low, high = wave_obs[usable[[0, -1]]] / (1 + z) if usable.size else (0.0, 0.0)
-    low, high = max(low, rest_range[0]), min(high, rest_range[1])
-    if (n := np.log(high / low) / SDSS_STEP if high > low else 0) < MIN_PIXELS:
+    usable = np.flatnonzero(np.asarray(ivar) > 0)
+    span = slice(usable[0], usable[-1] + 1) if usable.size else slice(0, 2)
+    wave, rest, weight = rest_frame(wave_obs[span], flux[span], ivar[span], z, *rest_range)
+    if wave.size < MIN_PIXELS:
         raise DataError(
-            f"{n:.0f} pixels in {rest_range[0]:.0f}-{rest_range[1]:.0f} A of the rest frame, where {MIN_PIXELS} are "
-            "needed",
+            f"{wave.size} pixels in {rest_range[0]:.0f}-{rest_range[1]:.0f} A of the rest frame, where {MIN_PIXELS} "
+            "are needed",
             remedy="Give spectra of the rest-frame optical, or leave this one out.",
         )
-    if np.abs(np.diff(np.log(wave_obs)) / SDSS_STEP - 1).max() < 1e-3:
-        # Pixels of SDSS stay as they are: split and joined they would blur the galaxy by up to 34 km/s.
-        near = (wave_obs / (1 + z) >= low) & (wave_obs / (1 + z) <= high)
-        wave, rest, weight = wave_obs[near] / (1 + z), flux[near], ivar[near]
-    else:
-        wave = log_grid(low, high)
-        rest, weight = (a[0] for a in rebin(wave_obs, flux[None], ivar[None], wave, np.array([z])))
     good = weight > 0
     scale = np.median(rest[good]) if good.any() else 0.0
     if good.sum() < MIN_PIXELS or not scale > 0:

@@ -58,8 +58,26 @@ def rebin(
     return mean, inverse * np.clip(covered / np.diff(ends, axis=1), 0, 1)
 
 
+def rest_frame(
+    wave_obs: np.ndarray, flux: np.ndarray, ivar: np.ndarray, z: float, low: float, high: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One spectrum (L,) between `low` and `high` [rest A] on pixels of `SDSS_STEP`: wavelengths, flux, ivar, (P,) each.
+
+    Pixels of SDSS stay as they are: split and joined they would blur the galaxy by up to 34 km/s. Others are rebinned.
+    """
+    wave_obs, flux, ivar = (np.asarray(a, float) for a in (wave_obs, flux, ivar))
+    low, high = max(low, wave_obs[0] / (1 + z)), min(high, wave_obs[-1] / (1 + z))
+    if np.abs(np.diff(np.log(wave_obs)) / SDSS_STEP - 1).max() < 1e-3:
+        near = (wave_obs / (1 + z) >= low) & (wave_obs / (1 + z) <= high)
+        return wave_obs[near] / (1 + z), flux[near], ivar[near]
+    if high <= low:
+        return np.zeros(0), np.zeros(0), np.zeros(0)
+    wave = log_grid(low, high)
+    return wave, *(a[0] for a in rebin(wave_obs, flux[None], ivar[None], wave, np.array([z])))
+
+
 def broaden(flux: np.ndarray, sigma: np.ndarray, good: np.ndarray | None = None) -> np.ndarray:
-    """`flux` (N, L) convolved with Gaussians of `sigma` pixels, (L,) or (N, L), each integrated over the pixels.
+    """`flux` (N, L) convolved with Gaussians of `sigma` pixels, a number, (L,) or (N, L), integrated over the pixels.
 
     good : (N, L) boolean; other pixels are left out of the means, which come from their neighbours, NaN where more than
     half of a Gaussian falls on them. Past the ends spectra go on with their last value.
@@ -67,7 +85,7 @@ def broaden(flux: np.ndarray, sigma: np.ndarray, good: np.ndarray | None = None)
     from scipy.special import erf
 
     flux = np.atleast_2d(np.asarray(flux, float))
-    sigma = np.broadcast_to(np.asarray(sigma, float), flux.shape)
+    sigma = np.atleast_2d(np.asarray(sigma, float))  # one kernel for all spectra, or one for each
     good = np.ones(flux.shape, bool) if good is None else np.atleast_2d(good)
     reach = int(np.ceil(4.5 * sigma.max(initial=0))) + 1
     root = np.sqrt(2) * np.maximum(sigma, 1e-3)
@@ -84,7 +102,7 @@ def broaden(flux: np.ndarray, sigma: np.ndarray, good: np.ndarray | None = None)
 
 
 def sample(wave: np.ndarray, values: np.ndarray | float, at: np.ndarray) -> np.ndarray:
-    """`values`, a number, (L,) or (N, L) at `wave` (L,), linearly interpolated at `at` (N, M); constant past the ends."""
+    """`values`, a number, (L,) or (N, L) at `wave` (L,), linear between, at `at` (N, M); constant past the ends."""
     values = np.broadcast_to(np.asarray(values, float), (len(at), wave.size))
     low = np.searchsorted(wave, at).clip(1, wave.size - 1) - 1
     share = np.clip((at - wave[low]) / (wave[low + 1] - wave[low]), 0, 1)

@@ -45,7 +45,7 @@ def plot_fit(
         axes[1].set(ylabel="residual [σ]", ylim=(-6, 6))
     low, high = np.nanpercentile(np.where(np.isfinite(level) & seen, flux, np.nan), [0.3, 99.7])
     axes[0].set(ylabel=FLUX_LABEL, ylim=(min(0, low), 1.25 * high), title=_title(row))
-    axes[1].set_xlabel(REST_LABEL)
+    fig.supxlabel(REST_LABEL, fontsize=9)
     axes[1].set_xlim(wave_rest[seen][[0, -1]])
     axes[0].legend(loc="lower right", ncols=3)
     return fig
@@ -61,7 +61,8 @@ def plot_lines(wave_rest: NDArray, excess: NDArray, row: Mapping) -> Figure:
         ax.axhline(0, color=GREY, lw=0.6)
         ax.step(wave_rest[near], excess[near], color="k", lw=0.7, where="mid")
         ax.set(title=title, xlabel="[Å]", xlim=(centre - half, centre + half))
-        ax.text(0.04, 0.95, f"EW {row[f'ew_{name}']:.1f} Å", transform=ax.transAxes, va="top", fontsize=7, bbox=PAPER)
+        ax.text(0.04, 0.97, f"EW {row[f'ew_{name}']:.1f} Å", transform=ax.transAxes, va="top", fontsize=7, bbox=PAPER)
+        ax.margins(y=0.2)
         ax.tick_params(labelsize=6)
     axes[0].set_ylabel(FLUX_LABEL, fontsize=7)
     x = np.linspace(-1.6, 0.44, 200)
@@ -89,8 +90,8 @@ def plot_indices(wave_rest: NDArray, flux: NDArray, row: Mapping) -> Figure:
                 line = len(bands) == 3 and number == 1
                 ax.axvspan(*band, color=colour if line else GREY, alpha=0.35 if line else 0.15, lw=0)
             ax.text(
-                bands.mean(), 0.97, f"{name}\n{row[name]:.2f}", transform=ax.get_xaxis_transform(), va="top", ha="center",
-                fontsize=7, bbox=PAPER,
+                bands.mean(), 0.97, f"{name}\n{row[name]:.2f}", transform=ax.get_xaxis_transform(),
+                va="top", ha="center", fontsize=7, bbox=PAPER,
             )  # fmt: skip
         ax.set(xlabel=REST_LABEL if len(names) == 3 else "[Å]", xlim=(low, high))
         ax.margins(y=0.3)
@@ -105,4 +106,6 @@ def _title(row: Mapping) -> str:
             error = row.get(f"{key}_err", np.nan)
             digits = {"sigma_star": 0, "z": 5}.get(key, 2)
             parts.append(f"{label} {row[key]:.{digits}f}" + (f" ± {error:.{digits}f}" if np.isfinite(error) else ""))
-    return "   ".join(parts + ([row["reason"][:90]] if row.get("reason") else []))
+    if row.get("reason"):
+        parts.append(row["reason"][:80])
+    return "\n".join(("   ".join(parts[:4]), "   ".join(parts[4:]))).strip()
