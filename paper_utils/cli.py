@@ -1,4 +1,4 @@
-"""The command line: `companion reproduce`, `scoreboard`, `data`, `lab` and `publish`.
+"""The command line: `companion reproduce`, `scoreboard`, `data`, `measure`, `lab` and `publish`.
 
 Heavy libraries are imported inside the commands, so that `companion --help` answers at once.
 """
@@ -27,6 +27,10 @@ commands.add_typer(data_commands, name="data", no_args_is_help=True)
 
 class Profile(StrEnum):
     smoke, quick, paper = "smoke", "quick", "paper"
+
+
+class Tool(StrEnum):
+    redshift, indices, lines, ppxf, firefly = "redshift", "indices", "lines", "ppxf", "firefly"
 
 
 class Device(StrEnum):
@@ -166,6 +170,45 @@ def data_check(
 ) -> None:
     """Say whether a study can use your file and, if not, which row is wrong and how to mend it."""
     print(_check(study.zfill(2), path, mapping))
+
+
+@commands.command()
+def measure(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="SDSS spec-*.fits files, folders of them, or an .h5 of spectra."),
+    ],
+    what: Annotated[
+        list[Tool], typer.Option(help="What to measure; may be given several times.", show_default=True)
+    ] = [Tool.ppxf],  # noqa: B006 (typer copies it)
+    output: Annotated[Path, typer.Option(help="Folder for tables, figures and finished fits.")] = paths.OUTPUT
+    / "measure",
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that fit, one thread each.")] = 1,
+    draws: Annotated[
+        int | None, typer.Option(min=0, help="Draws for errors (default: 50 for ppxf, 10 firefly, 25 indices).")
+    ] = None,
+    z: Annotated[float | None, typer.Option(help="Redshift of all spectra, instead of the files'.")] = None,
+    figures: Annotated[bool, typer.Option(help="Draw a figure for each spectrum.")] = True,
+) -> None:
+    """Measure spectra: populations (ppxf, firefly), Lick indices, emission lines and BPT class, redshift.
+
+    Writes OUTPUT/WHAT.ecsv, a row for each spectrum, and OUTPUT/ID.WHAT.png. A spectrum that cannot be fitted is a row
+    that says why. The same command again goes on where it was stopped.
+
+    Example: companion measure spec-0266-51602-0001.fits --what ppxf --what lines --jobs 2
+    """
+    from paper_utils import report, toolbox
+
+    spectra, lsf_kms = toolbox.read(files, z)
+    output = output.expanduser().absolute()
+    for tool in dict.fromkeys(what):
+        table = toolbox.measure(
+            spectra, lsf_kms, tool.value, output=output, n_jobs=jobs, n_draws=draws, figures=figures
+        )
+        failed = table[table["reason"] != ""] if "reason" in table.colnames else []
+        for row in failed:
+            report.note(f"{row['id']}: {row['reason']}")
+        report.note(f"{tool}: {len(table) - len(failed)} of {len(table)} spectra in {report.shown(output)}/{tool}.ecsv")
 
 
 @commands.command()

@@ -24,7 +24,7 @@ FLOORS = (
     {"training", "weights", "optimizers"},
     {"claims", "plots", "profiles"},
     {"notebooks"},
-    {"publish", "report"},
+    {"publish", "report", "toolbox"},
     {"cli"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -16,6 +16,7 @@ from paper_utils.measure import colours
 from paper_utils.plots import midir as midir_plots
 from paper_utils.plots import sky as sky_plots
 from paper_utils.plots import spectra as spectra_plots
+from paper_utils.plots import toolbox as toolbox_plots
 
 WAVE = np.geomspace(0.03, 12000, 223)
 FLUX = np.random.default_rng(0).uniform(0.5, 2, (9, 223)) * (WAVE / 10) ** 1.5
@@ -35,6 +36,10 @@ MOCK = colours.of(
     ),
     np.abs(0.05 + 0.01 * SOME[1]),
 )
+ROW = {"id": "a", "z": 0.1, "z_err": 1e-5, "reason": "", "log_nii_halpha": -0.4, "log_oiii_hbeta": 0.1, "class": "AGN",
+       "Dn4000": 1.5, "Hbeta": 1.6, "Mgb": 3.0, "Fe5270": 2.5, "Fe5335": 2.2}  # fmt: skip
+ROW |= {f"ew_{name}": 2.0 for name in ("Hbeta", "OIII_5007", "Halpha", "SII_6716")}
+FINE = np.geomspace(3700, 7000, 2000)
 
 FIGURES = {
     "seds": lambda: midir_plots.plot_seds(WAVE, {"a": FLUX[:3], "b": FLUX[3:]}, BANDS),
@@ -86,6 +91,10 @@ FIGURES = {
     ),
     "fits": lambda: spectra_plots.plot_fits(OPTICAL, SPECTRA[:2], SOME[:2] ** 2, SPECTRA[:2], ["a", "b"], np.zeros(2)),
     "path": lambda: spectra_plots.plot_path(OPTICAL, SPECTRA, np.array([0, 0.5, 1]), ("red", "blue")),
+    "fit": lambda: toolbox_plots.plot_fit(OPTICAL, SPECTRA[0], 0 * SPECTRA[0] + 4, ROW, SPECTRA[1], 0.1 * SPECTRA[2]),
+    "spectrum": lambda: toolbox_plots.plot_fit(OPTICAL, SPECTRA[0], 0 * SPECTRA[0] + 4, ROW | {"reason": "no light"}),
+    "lines": lambda: toolbox_plots.plot_lines(FINE, np.sin(FINE), ROW),
+    "indices": lambda: toolbox_plots.plot_indices(FINE, 2 + np.sin(FINE), ROW),
     "band": lambda: midir_plots.plot_band(WAVE[MID], LOG[:3], LOG[:3], 0.1 + 0 * LOG[:3], ["a", "b", "c"]),
 }
 

@@ -24,6 +24,7 @@ from paper_utils.errors import DataError
 
 FITS_BLOCK, FITS_ENDINGS = 2880, (".fits", ".fit", ".fits.gz")
 ALL_BITS = ~0
+C_KMS = 299792.458
 # The column `LINENAME` of SPZLINE and the name that we give: customary air wavelengths in the names.
 LINES = {
     "[O_II] 3725": "OII_3726", "[O_II] 3727": "OII_3729", "[Ne_III] 3868": "NeIII_3869", "H_delta": "H_delta",
@@ -112,6 +113,19 @@ def read_spec(path: Path | str, *, bits: int = ALL_BITS) -> Spectra:
     or another grid, a negative or non-finite ivar, no usable pixel on the grid, or a failed redshift.
     """
     return _spectra([_read(Path(path), bits)], path)
+
+
+def read_lsf(path: Path | str) -> np.ndarray:
+    """The Gaussian sigma of a spec file's line-spread function [km/s] on `WAVE_OBS`, (L,): its `wdisp`, in pixels.
+
+    Held constant past the file's ends. Raises DataError as `read_spec`, and where no pixel has a positive width.
+    """
+    coadd, _, _ = _tables(Path(path))
+    names = coadd.names
+    good = coadd["wdisp"] > 0 if "wdisp" in names and "loglam" in names else np.zeros(0, bool)
+    if good.sum() < 2:
+        raise DataError("no widths of the line-spread function (wdisp)", remedy="Get the file again.", source=path)
+    return np.interp(np.log10(WAVE_OBS), coadd["loglam"][good], coadd["wdisp"][good]) * C_KMS * np.log(10) * 1e-4
 
 
 def read_csv(path: Path | str, z: float, object_id: str | None = None) -> Spectra:

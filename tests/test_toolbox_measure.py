@@ -1,0 +1,147 @@
+"""`companion measure` and the fan-out: tables and figures of users' files, resumed runs, failures as rows."""
+
+import os
+
+import numpy as np
+import pytest
+from astropy.table import Table
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paper_utils import cli, paths, toolbox
+from paper_utils.data import WAVE_OBS, Spectra
+from paper_utils.errors import DataError
+from paper_utils.measure import fan_out
+
+SPECTRA = paths.ROOT.parent / "shared" / "real_data" / "sdss_galaxy_spectra"
+
+
+def twice(x, offset=0):
+    if x < 0:
+        raise DataError("negative", remedy="Take the root of something else.")
+    if x == 13:
+        raise ZeroDivisionError("thirteen")
+    with open(os.environ["COUNT"], "a") as log:
+        log.write(f"{x}\n")
+    return {"y": 2.0 * x + offset, "n": int(x), "name": f"<{x}>", "array": np.arange(x)}
+
+
+def die(x):
+    os._exit(1)
+
+
+@pytest.fixture
+def count(tmp_path, monkeypatch):
+    """How many calls `twice` had."""
+    file = tmp_path / "count"
+    monkeypatch.setenv("COUNT", str(file))
+    return lambda: len(file.read_text().split()) if file.exists() else 0
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_results_come_in_order_and_failures_are_rows(n_jobs, count):
+    items = [(3,), (-1,), (13,), (5,)]
+    results = fan_out.run(twice, items, list("abcd"), (10,), n_jobs=n_jobs, progress=False)
+    table = fan_out.table(results, list("abcd"), {"y": "km / s"})
+    assert table.colnames == ["id", "y", "n", "name", "reason"]
+    np.testing.assert_array_equal(table["y"], [16, np.nan, np.nan, 20])
+    assert list(table["n"]) == [3, -1, -1, 5]
+    assert table["reason"][1] == "negative. Take the root of something else."
+    assert "ZeroDivisionError: thirteen" in table["reason"][2]
+    assert str(table["y"].unit) == "km / s"
+    assert list(results[0]["array"]) == [0, 1, 2]
+
+
+def test_a_run_goes_on_where_it_was(tmp_path, count):
+    folder = tmp_path / "fits"
+
+    def run(items, *shared):
+        return fan_out.run(twice, items, [f"a/{x}" for (x,) in items], shared, folder=folder, progress=False)
+
+    run([(1,), (2,)])
+    first = run([(1,), (2,), (3,), (-1,)])
+    assert count() == 3
+    assert first[0]["name"] == "<1>"
+    assert run([(1,)])[0]["y"] == 2.0
+    assert run([(1,)], 5)[0]["y"] == 7.0  # other settings
+    assert count() == 4
+    for file in folder.iterdir():
+        file.write_bytes(file.read_bytes()[:40])
+    assert run([(2,)])[0]["y"] == 4.0  # cut short: again
+    assert count() == 5
+
+
+def test_a_dead_process_is_told():
+    with pytest.raises(DataError, match="memory"):
+        fan_out.run(die, [(1,), (2,)], list("ab"), n_jobs=2, progress=False)
+
+
+@settings(max_examples=20, deadline=None)
+@given(values=st.lists(st.one_of(st.none(), st.floats(allow_nan=False)), min_size=1, max_size=5))
+def test_tables_hold_every_row(values):
+    results = [{"reason": "no"} if v is None else {"y": v} for v in values]
+    table = fan_out.table(results, [str(i) for i in range(len(values))])
+    assert len(table) == len(values)
+    assert [r == "" for r in table["reason"]] == [v is not None for v in values]
+
+
+def mock_file(folder, n=2):
+    rng = np.random.default_rng(0)
+    flux = 10 + rng.standard_normal((n, WAVE_OBS.size))
+    return Spectra(
+        wave_obs=WAVE_OBS, flux=flux, ivar=np.ones_like(flux), z=np.full(n, 0.05), ids=np.array(["a/1", "b"][:n])
+    ).save(folder / "mine.h5")
+
+
+def test_a_users_own_spectra_are_measured(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.app(
+            ["measure", str(mock_file(tmp_path)), "--what", "indices", "--draws", "3", "--output", str(tmp_path / "o")]
+        )
+    assert not ended.value.code
+    table = Table.read(tmp_path / "o" / "indices.ecsv")
+    assert list(table["id"]) == ["a/1", "b"]
+    assert np.abs(table["Mgb"]).max() < 5 * table["Mgb_err"].max()
+    assert str(table["Mgb"].unit) == "Angstrom"
+    assert (tmp_path / "o" / "a_1.indices.png").stat().st_size > 10_000
+    assert "2 of 2" in capsys.readouterr().out
+
+
+def test_real_files_give_a_table_and_a_figure_each(tmp_path, emiles, capsys):
+    if not SPECTRA.exists():
+        pytest.skip(f"{SPECTRA} is not here")
+    files = [str(SPECTRA / f"spec-{name}.fits") for name in ("0266-51602-0001", "4055-55359-0006")]
+    arguments = [*files, "--output", str(tmp_path), "--draws", "0", "--jobs", "2"]
+    for what in ("redshift", "lines", "ppxf", "firefly"):
+        with pytest.raises(SystemExit) as ended:
+            cli.app(["measure", *arguments, "--what", what])
+        assert not ended.value.code
+        table = Table.read(tmp_path / f"{what}.ecsv")
+        assert list(table["id"]) == ["0266-51602-0001", "4055-55359-0006"]
+        assert len(list(tmp_path.glob(f"*.{what}.png"))) == 2
+    assert np.abs(Table.read(tmp_path / "redshift.ecsv")["z"] - [0.02128, 0.21377]).max() < 1e-4
+    assert Table.read(tmp_path / "lines.ecsv")["class"][1] == "passive"
+    assert 200 < Table.read(tmp_path / "ppxf.ecsv")["sigma_star"][1] < 300
+    assert str(Table.read(tmp_path / "ppxf.ecsv")["sigma_star"].unit) == "km / s"
+
+
+def test_what_cannot_be_read_is_one_line(tmp_path, capsys):
+    (tmp_path / "bad.fits").write_text("no")
+    for arguments, told in (
+        ([str(tmp_path / "bad.fits")], "bad.fits"),
+        ([str(tmp_path / "none.fits")], "none.fits"),
+        ([str(mock_file(tmp_path)), str(mock_file(tmp_path))], "appears 2 times"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            cli.app(["measure", *arguments, "--what", "indices", "--output", str(tmp_path / "o")])
+        told_of = capsys.readouterr()
+        assert ended.value.code == 2
+        assert told in told_of.err
+        assert "Traceback" not in told_of.err
+    assert not (tmp_path / "o").exists()
+
+
+def test_the_command_knows_the_tools():
+    assert (
+        {tool.value for tool in cli.Tool} == {what.value for what in toolbox.What} == {w.value for w in toolbox._TOOLS}
+    )
