@@ -54,6 +54,8 @@ class Camera:
                     remedy="Give one for each band.",
                     row=what,
                 )
+        if "r" not in self.bands:
+            raise DataError("no band is called r", remedy="Bulge shares are defined in r.", row="bands")
         if self.size < 1 or not self.pixel_scale > 0 or not min(self.fwhm) > 0 or not 0 <= self.wing_share < 1:
             raise DataError(
                 f"{self.name} has size {self.size}, pixel_scale {self.pixel_scale}, fwhm {self.fwhm}, wing_share "
@@ -69,7 +71,7 @@ class Camera:
     def noise(self) -> tuple[np.ndarray, np.ndarray]:
         """Of an empty pixel the standard deviation (B,) [nmgy], and the photons counted per nmgy (B,)."""
         var, share = self.psf()
-        # PSF photometry averages over 1 / integral(PSF^2) pixels; two Gaussians overlap as one of their summed variance.
+        # PSF photometry averages over 1 / integral(PSF^2) pixels, and two Gaussians overlap as one of summed variance.
         overlap = (share[:, None] * share)[..., None] / (2 * np.pi * (var[:, None] + var))
         pixels = 1 + 1 / overlap.sum(axis=(0, 1))
         sigma = 10 ** (-0.4 * (np.array(self.depth) - 22.5)) / 5 / np.sqrt(pixels)

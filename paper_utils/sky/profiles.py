@@ -1,9 +1,9 @@
 """Light profiles as sums of Gaussians, and the stamps that a camera makes of them, batched on any device.
 
-A Sersic profile is close to a sum of concentric Gaussians (Hogg & Lang 2013, 2013PASP..125..719H), an elongated Gaussian
-to a row of round ones, and a star is one already. Gaussians stay Gaussians when the atmosphere blurs them, and round ones
-fall apart into a factor along x and one along y, each integrated over pixels by the error function: a stamp of anything
-is one matrix product, (H, G) x (G, W), without loops over objects, components or pixels, and has gradients.
+A Sersic profile is close to a sum of concentric Gaussians (Hogg & Lang 2013, 2013PASP..125..719H), an elongated
+Gaussian to a row of round ones, and a star is one already. Gaussians stay Gaussians when the atmosphere blurs them, and
+round ones fall apart into a factor along x and one along y, each integrated over pixels by the error function: a stamp
+of anything is a matrix product, (H, G) x (G, W), without loops over objects or pixels, and has gradients.
 """
 
 from __future__ import annotations
