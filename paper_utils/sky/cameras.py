@@ -1,8 +1,8 @@
 """The cameras of two surveys: bands, pixels, seeing, and the noise of sky and photons. Fluxes in nanomaggies (nmgy).
 
-A star's image is a core and a wing, both Gaussian: in the SDSS stamps that were looked at, the wing is 2.8 times wider
-and 4 to 5 % as bright in its middle, a quarter of the light. The noise of a pixel is that of its photons and the sky's;
-its size follows from the depth, the flux of a star at which PSF photometry reaches a signal-to-noise ratio of 5.
+A star's image is a core and a wing, both Gaussian; share and width of the wing are those of bright stars in SDSS's r,
+whose light within 2 to 6 pixels they give to 3 % of the whole. The noise of a pixel is that of its photons and of the
+sky's; its size follows from the depth, the flux of a star at which PSF photometry reaches a signal-to-noise ratio of 5.
 
 SDSS: York+ 2000 (2000AJ....120.1579Y), stacks of one; Pan-STARRS1 3 pi: Chambers+ 2016 (2016arXiv161205560C), stacks of
 about ten. FWHM and depth are the surveys' medians, sky levels typical of dark time at the two sites. Real stamps that
@@ -24,7 +24,7 @@ from paper_utils.errors import DataError
 if TYPE_CHECKING:
     import torch
 
-WING_SHARE, WING_WIDTH = 0.25, 2.8  # of the flux; over the core's
+WING_SHARE, WING_WIDTH = 0.17, 2.8  # of the flux; over the core's
 
 
 @dataclass(frozen=True)

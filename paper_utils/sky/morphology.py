@@ -53,7 +53,7 @@ def images(
 
     The same arguments give the same images, on the same kind of device; structure and neighbours do not depend on
     `noise`. Raises DataError for an empty table, for a senseless row, and for a redshift at which a band leaves the
-    templates (0.75 for u, 1.3 for g).
+    templates (0.75 for u).
     """
     from astropy.table import vstack
 
@@ -126,4 +126,4 @@ def _stream(truth, ssps, camera, seed, batch_size, device, noise, neighbours) ->
 
 def _chunk(camera: Camera, device: str) -> int:
     """Stamps at once: few stay in a processor's cache, many fill a GPU without filling its memory."""
-    return max(1, (512 if str(device) == "cpu" else 32768) // camera.size)
+    return max(1, (1024 if str(device) == "cpu" else 32768) // camera.size)

@@ -136,20 +136,23 @@ def elongated(sigma, q, angle, flux, blur, n_nodes: int) -> Gaussians:
 def stamps(scene: Gaussians, size: int, psf_var, psf_share) -> torch.Tensor:
     """(N, B, size, size): the flux of a scene inside each pixel, after the PSF; row index is y.
 
-    psf_var : (P, B) variances [pixels^2] of the PSF's Gaussians in each band.   psf_share : (P,) of their flux.
+    psf_var : (2, B) variances [pixels^2] of the PSF's core and of its wing, the wider, in each band.
+    psf_share : (2,) of their flux. The core is exact. What the wing adds is the core's image blurred further, pixel by
+    pixel; it knows nothing of light outside the stamp, and goes on as if that were like the light at the edge.
     """
     import torch
 
     edges = torch.arange(size + 1, device=scene.x.device, dtype=scene.x.dtype) - size / 2
+    scale = torch.rsqrt(2 * (scene.var[:, None, :] + psf_var[0][:, None]))[..., None]  # (N, B, G, 1)
 
-    def inside(at, scale):  # (N, B, G, size): share of each Gaussian within each row, or column, of pixels
-        cumulative = torch.erf((edges - at[:, None, :, None]) * scale)
-        return torch.diff(cumulative, dim=3)
+    def inside(at):  # (N, B, G, size): twice the share of each Gaussian within each row, or column, of pixels
+        return torch.diff(torch.erf((edges - at[:, None, :, None]) * scale), dim=3)
 
-    flux = scene.flux.transpose(1, 2)[..., None] / 4  # (N, B, G, 1); each diff is twice the share
-    image = 0
-    for var, share in zip(psf_var, psf_share, strict=True):
-        scale = torch.rsqrt(2 * (scene.var[:, None, :] + var[:, None]))[..., None]  # (N, B, G, 1)
-        columns = inside(scene.x, scale)
-        image = image + (inside(scene.y, scale) * (flux * share)).transpose(2, 3) @ columns
-    return image
+    flux = scene.flux.transpose(1, 2)[..., None] / 4  # (N, B, G, 1)
+    image = (inside(scene.y) * flux).transpose(2, 3) @ inside(scene.x)  # (N, B, H, W)
+    if not float(psf_share[1]):
+        return image
+    distance = (edges[:, None] - edges)[:-1, :-1]
+    blur = torch.exp(-(distance**2) / (2 * (psf_var[1] - psf_var[0])[:, None, None]))  # (B, size, size)
+    blur = blur / blur.sum(dim=2, keepdim=True)
+    return psf_share[0] * image + psf_share[1] * (blur @ image @ blur.transpose(1, 2))

@@ -144,8 +144,8 @@ def shapes(rng, truth: Table, camera: Camera, device: str) -> dict[str, torch.Te
         "disc": disc / np.maximum(disc.sum(axis=1, keepdims=True), 1e-9),
         "q": q, "stretch": profiles.stretch(q), "q_bulge": q_bulge, "stretch_bulge": profiles.stretch(q_bulge),
         "angle": angle, "x0": rng.uniform(-0.5, 0.5, n), "y0": rng.uniform(-0.5, 0.5, n),
-        "lane_tau": (edge_on * np.minimum(0.5 + 2 * p["a_v"], 3))[:, None] * law,
-        "lane_length": 1.5 * r_e, "lane_width": 0.12 * r_e,
+        "lane_tau": (edge_on * np.minimum(0.3 + p["a_v"], 2))[:, None] * law,
+        "lane_length": 3 * r_e, "lane_width": 0.08 * r_e,
         "lane_offset": 0.4 * r_e * cos_i * rng.choice([-1, 1], n),
     } | _knots(rng, p, disc, sigma, q, angle, r_e)  # fmt: skip
     return {name: tensor(value, device) for name, value in arrays.items()}
