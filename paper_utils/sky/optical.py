@@ -92,12 +92,17 @@ def fibre_fraction(truth: Table) -> np.ndarray:
 
     A round Sersic profile on the fibre's axis; seeing adds to its half-light radius in quadrature.
     """
-    z, n = np.asarray(truth["z"], float), np.asarray(truth["n_sersic"], float)
-    kpc = stellar.luminosity_distance(z) / (1 + z) ** 2 / 3.0857e21 / 206265  # per arcsec
+    n = np.asarray(truth["n_sersic"], float)
     # Half of a Gaussian's light lies within half its full width.
-    half_light = np.hypot(np.asarray(truth["r_e"], float) / kpc, SEEING / 2)
+    half_light = np.hypot(np.asarray(truth["r_e"], float) / kpc_per_arcsec(truth["z"]), SEEING / 2)
     b = gammaincinv(2 * n, 0.5)
     return gammainc(2 * n, b * (FIBRE_RADIUS / half_light) ** (1 / n))
+
+
+def kpc_per_arcsec(z: np.ndarray) -> np.ndarray:
+    """Length seen under one arcsec at redshifts `z`, Planck 2018."""
+    z = np.asarray(z, float)
+    return stellar.luminosity_distance(z) / (1 + z) ** 2 / 3.0857e21 / 206265
 
 
 def batches(
@@ -150,42 +155,75 @@ def magnitudes(
         `instruments.transmission_curve` gives them, in Angstrom.
     Raises DataError if a band leaves the templates at some galaxy's redshift.
     """
-    import torch
     from astropy.table import Table
 
     z = np.asarray(truth["z"], float)
-    low = min(wave[0] for wave, _ in curves.values()) / (1 + z.max())
-    high = max(wave[-1] for wave, _ in curves.values()) / (1 + z.min())
+    wave_rest = band_grid(curves, z)
+    flux = band_fluxes(rest_spectra(truth, wave_rest, ssps, device, lsf=False), wave_rest, z, curves)
+    columns = dict(zip(curves, -2.5 * np.log10(flux.T), strict=True))
+    return Table(columns, units=dict.fromkeys(columns, "mag"))
+
+
+def band_grid(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], z: np.ndarray) -> np.ndarray:
+    """Rest wavelengths (L,) [Angstrom] for `band_fluxes` of galaxies at redshifts between the extremes of `z`."""
+    low = min(wave[0] for wave, _ in curves.values()) / (1 + np.max(z))
+    high = max(wave[-1] for wave, _ in curves.values()) / (1 + np.min(z))
     # A band averages over hundreds of pixels: coarse ones will do.
-    wave_rest = stellar.log_grid(low * 0.999, high * 1.001, kms=300.0)
-    wave_obs = stellar.log_grid(low * (1 + z.max()), high * (1 + z.min()), kms=300.0)
-    light = rest_spectra(truth, wave_rest, ssps, device, lsf=False)
-    columns = {}
-    for name, (wave, response) in curves.items():
+    return stellar.log_grid(low * 0.999, high * 1.001, kms=300.0)
+
+
+def band_fluxes(
+    light: torch.Tensor, wave_rest: np.ndarray, z: np.ndarray, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]
+) -> np.ndarray:
+    """Flux (N, B) [AB maggies: 1 is magnitude 0] in bands of rest-frame `light` (N, L) [L_sun / Angstrom].
+
+    wave_rest : (L,) from `band_grid`.   z : (N,).   curves : as in `magnitudes`.
+    """
+    import torch
+
+    wave_obs = stellar.log_grid(
+        min(wave[0] for wave, _ in curves.values()), max(wave[-1] for wave, _ in curves.values()), kms=300.0
+    )
+    fluxes = []
+    for wave, response in curves.values():
         at = wave_obs[(wave_obs >= wave[0]) & (wave_obs <= wave[-1])]
         per_photon = np.interp(at, wave, response)
         # AB: F_lambda lambda dlambda over that of F_nu = 10^(-0.4 48.6), whose F_lambda is F_nu c / lambda^2. In even
         # steps of log wavelength dlambda goes as lambda, and the common step cancels.
         flux = stellar.observe(light, wave_rest, z, at)
         photons = (flux @ torch.as_tensor(per_photon * at**2, dtype=flux.dtype, device=flux.device)).double()
-        reference = per_photon.sum() * C_KMS * 1e13 * 10 ** (-0.4 * 48.6)
-        columns[name] = -2.5 * np.log10(photons.cpu().numpy() * 1e-17 / reference)
-    return Table(columns, units=dict.fromkeys(columns, "mag"))
+        fluxes.append(photons.cpu().numpy() * 1e-17 / (per_photon.sum() * C_KMS * 1e13 * 10 ** (-0.4 * 48.6)))
+    return np.stack(fluxes, axis=1)
+
+
+def line_fluxes(
+    luminosity: np.ndarray, z: np.ndarray, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]
+) -> np.ndarray:
+    """Flux (N, B) [AB maggies] in bands of emission lines, `luminosity` (N, n_lines) [erg/s] as `nebular` gives it."""
+    z = np.asarray(z, float)[:, None]
+    arrived = luminosity / (4 * np.pi * stellar.luminosity_distance(z) ** 2)  # erg/s/cm2
+    at = np.array(list(nebular.LINES.values())) * (1 + z)
+    fluxes = []
+    for wave, response in curves.values():
+        photons = (arrived * at * np.interp(at, wave, response, left=0, right=0)).sum(axis=1)
+        fluxes.append(photons / (np.trapezoid(response / wave, wave) * C_KMS * 1e13 * 10 ** (-0.4 * 48.6)))
+    return np.stack(fluxes, axis=1)
 
 
 @lru_cache(maxsize=1)
 def sdss_curves() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The SDSS bands u g r i z for `magnitudes`: wavelength [Angstrom] and response per photon."""
-    return _curves({band: f"sdss_{band}0" for band in "ugriz"})
+    return curves_of({band: f"sdss_{band}0" for band in "ugriz"})
 
 
 @lru_cache(maxsize=1)
 def two_mass_curves() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The 2MASS bands J H Ks, as `sdss_curves`."""
-    return _curves({band: f"twomass_{band}" for band in ("J", "H", "Ks")})
+    return curves_of({band: f"twomass_{band}" for band in ("J", "H", "Ks")})
 
 
-def _curves(names: Mapping[str, str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def curves_of(names: Mapping[str, str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """For `magnitudes`: wavelength [Angstrom] and response per photon of bands, given their curves' names in sedpy."""
     from paper_utils.sky.instruments import transmission_curve
 
     curves = {band: transmission_curve(name) for band, name in names.items()}

@@ -126,12 +126,12 @@ def weights(params, ssps: Populations, device: str = "cpu"):
     return (share * (mass / left)[:, None]).float()
 
 
-def checked(params) -> dict[str, np.ndarray]:
-    """The columns of `RANGES` from a table, float64; DataError naming a missing column or a row out of its range."""
-    if missing := [name for name in RANGES if name not in params.colnames]:
-        raise DataError(f"no column {', '.join(missing)}", remedy=f"Starlight needs {', '.join(RANGES)}.", row="truth")
-    columns = {name: np.asarray(params[name], float) for name in RANGES}
-    for name, (low, high) in RANGES.items():
+def checked(params, ranges=RANGES, use: str = "Starlight") -> dict[str, np.ndarray]:
+    """The columns of `ranges` from a table, float64; DataError naming a missing column or a row out of its range."""
+    if missing := [name for name in ranges if name not in params.colnames]:
+        raise DataError(f"no column {', '.join(missing)}", remedy=f"{use} needs {', '.join(ranges)}.", row="truth")
+    columns = {name: np.asarray(params[name], float) for name in ranges}
+    for name, (low, high) in ranges.items():
         good = (columns[name] >= low) & (columns[name] <= high) & np.isfinite(columns[name])
         if not good.all():
             row = int(np.argmin(good))

@@ -158,7 +158,7 @@ class _Basis:
     oversample: int
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)  # spectra, photometry, and the three ages of an image's light, at 12 MB each
 def _basis(ssps: Populations, start: float, step: float, length: int, lsf: bytes, device: str) -> _Basis:
     """The populations on the grid's own pixels split in `oversample`, with margins for the broadening."""
     import torch

@@ -1,0 +1,205 @@
+"""What a galaxy looks like: where the light of its spectrum lies.
+
+The stars that make a galaxy's spectrum are put in their places. Bulge and disc share the Sersic profile of the truth
+(`n_sersic`, half-light radius `r_e`) between them: the bulge is its inner part, `b_t` of the light in r, made of the
+oldest stars that there are; young stars and their gas lie in knots along spiral arms, or anywhere in galaxies of little
+mass; gas that an active nucleus lights is a point. A disc seen edge-on has a dust lane, reddened and deeper with `a_v`.
+What no column describes (arms, orientation) is drawn. Numbers without a source were set by hand to look like SDSS
+stamps.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from paper_utils.sky import nebular, optical, populations, profiles, stellar
+from paper_utils.sky.cameras import Camera
+from paper_utils.sky.populations import Populations
+
+if TYPE_CHECKING:
+    import torch
+    from astropy.table import Table
+
+# Columns of shape in the truth table and the range of each, beside those of starlight and gas.
+RANGES = {"r_e": (1e-3, 1e3), "n_sersic": profiles.N_SERSIC, "b_t": (0, 1), "inclination": (0, 90), "quiescent": (0, 1)}
+YOUNG, OLD = 0.12, 2.0  # Gyr: younger than a turn of the spiral pattern; older than most stars of a disc's bright part
+SEGREGATION = 0.8  # of the bulge is made of the oldest stars that there are, the rest of the galaxy's mixture
+IN_KNOTS = np.array([0.0, 0.3, 0.8])  # share of the old, middle-aged and young light of a disc that lies in its knots
+N_KNOTS = 60
+# Thickness of discs (as for their dust in `galaxies`) and of bulges; that of discs grows with the bulge, which makes
+# early types round.
+THICK_DISC, THICK_BULGE = 0.2, 0.65
+DISC_NODES, BULGE_NODES = 17, 5
+
+
+@dataclass(frozen=True)
+class Light:
+    """Where a galaxy's light comes from: fluxes (N, B) [nmgy] whose sum is the galaxy's synthetic photometry."""
+
+    bulge: np.ndarray
+    disc: np.ndarray
+    knots: np.ndarray
+    nucleus: np.ndarray
+
+    @property
+    def total(self) -> np.ndarray:
+        return self.bulge + self.disc + self.knots + self.nucleus
+
+
+def lights(truth: Table, ssps: Populations, camera: Camera, device: str = "cpu") -> Light:
+    """The light of each part of N galaxies in a camera's bands; bulge and disc split the light in r by `b_t`."""
+    columns = populations.checked(truth, RANGES, "A shape")
+    z = np.asarray(truth["z"], float)
+    curves = band_curves(camera)
+    # One grid for all redshifts of the sky, so that the templates are prepared once.
+    wave = optical.band_grid(curves, np.array([0.0, max(optical.Z_MAX, z.max())]))
+    by_age = [
+        optical.band_fluxes(stellar.rest_spectra(truth, wave, stars, device), wave, z, curves)
+        for stars in _by_age(ssps)
+    ]
+    gas = nebular.luminosities(truth)
+    quiet = truth.copy()
+    quiet["agn_strength"] = 0.0
+    of_young = nebular.luminosities(quiet)
+    by_age[2] = by_age[2] + optical.line_fluxes(of_young, z, curves)
+    light = 1e9 * np.stack(by_age, axis=1)  # (N, 3, B): old, middle-aged, young
+    nucleus = 1e9 * optical.line_fluxes(gas - of_young, z, curves)
+
+    in_r = light[:, :, camera.bands.index("r")]  # (N, 3)
+    wanted = columns["b_t"] * in_r.sum(axis=1)
+    before = np.cumsum(in_r, axis=1) - in_r  # the light of all that is older
+    oldest_first = np.clip(wanted[:, None] - before, 0, in_r) / np.maximum(in_r, 1e-30)
+    share = SEGREGATION * oldest_first + (1 - SEGREGATION) * columns["b_t"][:, None]
+    bulge, rest = (light * share[..., None]).sum(axis=1), light * (1 - share)[..., None]
+    in_knots = IN_KNOTS * (1 - columns["quiescent"])[:, None]
+    knots = (rest * in_knots[..., None]).sum(axis=1)
+    return Light(bulge=bulge, disc=rest.sum(axis=1) - knots, knots=knots, nucleus=nucleus)
+
+
+def draw(shape: dict, flux: dict, camera: Camera) -> torch.Tensor:
+    """Noiseless stamps (n, B, H, W) of the galaxies alone."""
+    import torch
+
+    blur = float(camera.psf()[0].min())
+    bulge = profiles.elongated(
+        shape["sigma"] * shape["stretch_bulge"][:, None], shape["q_bulge"], shape["angle"],
+        shape["bulge"][..., None] * flux["bulge"][:, None], blur, BULGE_NODES,
+    )  # fmt: skip
+    disc = profiles.elongated(
+        shape["sigma"] * shape["stretch"][:, None], shape["q"], shape["angle"],
+        shape["disc"][..., None] * flux["disc"][:, None], blur, DISC_NODES,
+    )  # fmt: skip
+    zero = torch.zeros_like(shape["q"])[:, None]
+    nucleus = profiles.Gaussians(zero, zero, zero, flux["nucleus"][:, None])
+    knots = profiles.Gaussians(shape["x"], shape["y"], shape["var"], shape["knots"][..., None] * flux["knots"][:, None])
+    scene = profiles.together(bulge, disc, knots, nucleus)
+    scene = scene._replace(x=scene.x + shape["x0"][:, None], y=scene.y + shape["y0"][:, None])
+    image = profiles.stamps(scene, camera.size, *psf(camera, shape["q"].device))
+    return _dust_lane(image, shape, sum(flux.values()), blur)
+
+
+def _dust_lane(image: torch.Tensor, shape: dict, total: torch.Tensor, blur: float) -> torch.Tensor:
+    """A lane along the major axis that dims the image; elsewhere it is brightened, for `a_v` is in `total` already."""
+    import torch
+
+    size = image.shape[-1]
+    at = torch.arange(size, device=image.device, dtype=image.dtype) - (size - 1) / 2
+    x, y = at - shape["x0"][:, None], at - shape["y0"][:, None]  # (n, W), (n, H)
+    cos, sin = (f(shape["angle"])[:, None, None] for f in (torch.cos, torch.sin))
+    along = x[:, None, :] * cos + y[:, :, None] * sin
+    across = y[:, :, None] * cos - x[:, None, :] * sin
+    length, width = shape["lane_length"][:, None, None], shape["lane_width"][:, None, None]
+    seen = (width**2 + blur).sqrt()  # a thin lane is blurred: wider and shallower
+    pattern = torch.exp(-0.5 * ((along / length) ** 2 + ((across - shape["lane_offset"][:, None, None]) / seen) ** 2))
+    depth = -torch.expm1(-shape["lane_tau"])[:, :, None, None] * (width / seen)[:, None]
+    taken = image * (depth * pattern[:, None])
+    left = total - taken.sum(dim=(2, 3))
+    return (image - taken) * (total / left)[:, :, None, None]
+
+
+def shapes(rng, truth: Table, camera: Camera, device: str) -> dict[str, torch.Tensor]:
+    """Everything about N galaxies but their fluxes, in pixels and radians: tensors with N rows."""
+    p = populations.checked(truth, RANGES | {"a_v": populations.RANGES["a_v"], "log_mstar": (0, 15)}, "A shape")
+    z, n = np.asarray(truth["z"], float), len(truth)
+    r_e = p["r_e"] / optical.kpc_per_arcsec(z) / camera.pixel_scale
+    share, sigma = profiles.sersic(p["n_sersic"])
+    inner = np.cumsum(share, axis=1) - share
+    bulge = np.clip(p["b_t"][:, None] - inner, 0, share)  # the inner Gaussians, up to b_t
+    disc = share - bulge
+    cos_i = np.cos(np.radians(p["inclination"]))
+    thick = THICK_DISC + (THICK_BULGE - THICK_DISC) * p["b_t"] ** 2
+    q, q_bulge = (np.sqrt(cos_i**2 + t**2 * (1 - cos_i**2)) for t in (thick, THICK_BULGE))
+    angle = rng.uniform(0, np.pi, n)
+    edge_on = np.clip((p["inclination"] - 70) / 12, 0, 1) * (1 - p["quiescent"]) * (1 - p["b_t"])
+    middle = np.array([np.average(wave, weights=response) for wave, response in band_curves(camera).values()])
+    law = stellar.attenuation(middle / (1 + z[:, None]))  # (N, B)
+    arrays = {
+        "sigma": sigma * r_e[:, None],
+        "bulge": bulge / np.maximum(bulge.sum(axis=1, keepdims=True), 1e-9),
+        "disc": disc / np.maximum(disc.sum(axis=1, keepdims=True), 1e-9),
+        "q": q, "stretch": profiles.stretch(q), "q_bulge": q_bulge, "stretch_bulge": profiles.stretch(q_bulge),
+        "angle": angle, "x0": rng.uniform(-0.5, 0.5, n), "y0": rng.uniform(-0.5, 0.5, n),
+        "lane_tau": (edge_on * np.minimum(0.3 + p["a_v"], 2))[:, None] * law,
+        "lane_length": 3 * r_e, "lane_width": 0.08 * r_e,
+        "lane_offset": 0.4 * r_e * cos_i * rng.choice([-1, 1], n),
+    } | _knots(rng, p, disc, sigma, q, angle, r_e)  # fmt: skip
+    return {name: tensor(value, device) for name, value in arrays.items()}
+
+
+def _knots(rng, p, disc, sigma, q, angle, r_e) -> dict[str, np.ndarray]:
+    """Positions, sizes and shares of flux of the knots, (N, N_KNOTS): as far out as the disc's own light."""
+    n = len(r_e)
+    which = (np.arange(N_KNOTS) + rng.random((n, N_KNOTS))) / N_KNOTS  # one from each equal part of the disc's light
+    cumulative = np.cumsum(disc, axis=1) / disc.sum(axis=1, keepdims=True)
+    component = (which[..., None] > cumulative[:, None, :-1]).sum(axis=2)
+    # Light of a round Gaussian lies at Rayleigh-distributed radii; cut where discs end.
+    radius = np.take_along_axis(sigma, component, axis=1) * np.sqrt(-2 * np.log(rng.uniform(0.01, 1, (n, N_KNOTS))))
+    radius = np.where(radius < 3, radius, rng.uniform(1, 3, (n, N_KNOTS)))  # in R_e
+    n_arms = rng.choice([2, 3, 4], n, p=[0.6, 0.2, 0.2])[:, None]
+    pitch = np.radians(12 + 20 * (1 - p["b_t"]) * rng.random(n))[:, None]
+    sense = rng.choice([-1, 1], n)[:, None]
+    # Low-mass galaxies have no arms, and a third of the others are flocculent.
+    scatter = np.where((p["log_mstar"] < 9.5) | (rng.random(n) < 0.33), 1.5, 0.2)[:, None]
+    arm = rng.integers(0, 12, (n, N_KNOTS)) % n_arms
+    phase = sense * np.log(radius + 0.05) / np.tan(pitch) + 2 * np.pi * arm / n_arms
+    phase = phase + scatter * rng.standard_normal((n, N_KNOTS)) + rng.uniform(0, 2 * np.pi, n)[:, None]
+    scale = (r_e * profiles.stretch(q))[:, None]
+    major, minor = scale * radius * np.cos(phase), scale * radius * np.sin(phase) * q[:, None]
+    flux = np.exp(0.7 * rng.standard_normal((n, N_KNOTS)))
+    return {
+        "x": major * np.cos(angle)[:, None] - minor * np.sin(angle)[:, None],
+        "y": major * np.sin(angle)[:, None] + minor * np.cos(angle)[:, None],
+        "var": (r_e[:, None] * (0.06 + 0.10 * radius)) ** 2 * q[:, None],
+        "knots": flux / flux.sum(axis=1, keepdims=True),
+    }
+
+
+@lru_cache(maxsize=4)
+def _by_age(ssps: Populations) -> tuple[Populations, ...]:
+    """The populations three times: only the old shine, only the middle-aged, only the young."""
+    edges = (OLD, np.inf), (YOUNG, OLD), (0, YOUNG)
+    shining = [(ssps.ages >= low) & (ssps.ages < high) for low, high in edges]
+    return tuple(
+        dataclasses.replace(ssps, spectra=np.where(which[:, None, None], ssps.spectra, 0)) for which in shining
+    )
+
+
+@lru_cache(maxsize=8)
+def band_curves(camera: Camera) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    return optical.curves_of(dict(zip(camera.bands, camera.curves, strict=True)))
+
+
+def psf(camera: Camera, device) -> tuple[torch.Tensor, torch.Tensor]:
+    var, share = camera.psf()
+    return tensor(var, device), tensor(share, device)
+
+
+def tensor(value, device) -> torch.Tensor:
+    import torch
+
+    return torch.as_tensor(np.asarray(value), dtype=torch.float32, device=device)
