@@ -113,6 +113,18 @@ class MixtureDensity(nn.Module):
         """Median redshift (N,)."""
         return self.quantiles(x, 0.5)[:, 0]
 
+    def peak(self, x: Tensor) -> NDArray:
+        """Redshift (N,) where ln(1 + z) is likeliest, among the means of the Gaussians, without calibration.
+
+        Of two possible redshifts it takes one, where the median may take neither.
+        """
+
+        def highest(mixture: Tensor, _) -> Tensor:
+            mean = mixture[:, 1]
+            return mean.gather(1, _pdf(mixture, mean).argmax(dim=1, keepdim=True))[:, 0].expm1()
+
+        return self._chunks(x, highest)
+
     def mean(self, x: Tensor) -> NDArray:
         """Mean redshift (N,) of the Gaussians as the network gives them, without calibration."""
 
