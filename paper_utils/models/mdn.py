@@ -19,7 +19,7 @@ from paper_utils.errors import DataError
 from paper_utils.models.dense import MLP
 
 LOG_SIGMA = (-9.0, 1.0)  # e^-9 = 1.2e-4 in Delta z / (1 + z): no photometric redshift is narrower
-N_KNOTS = 40
+N_KNOTS = 20
 CHUNK = 16384  # objects at once: (CHUNK, levels, K) stays a few tens of MB
 
 

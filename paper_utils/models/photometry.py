@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from paper_utils.columns import alhambra_names
+from paper_utils.columns import alhambra_columns, alhambra_names
 from paper_utils.errors import DataError
 
 MEDIUM_BANDS = tuple(f"F{3650 + 310 * i:d}"[:4] + "W" for i in range(20))  # F365W ... F954W, 31 nm apart
@@ -70,16 +70,15 @@ def inputs_of(table) -> tuple[str, ...]:
     return tuple(name for name in table.colnames if name not in labels)
 
 
-def beside(table) -> NDArray:
-    """What a table measures of an object beside its bands, identifiers and positions: (N, K) float32, K may be 0.
+def beside(table, bands: Sequence[str]) -> NDArray:
+    """What a table measures of an object beside its magnitudes in `bands`: (N, K) float32, K may be 0.
 
-    Sizes, shapes, flags and the like, each as its inverse hyperbolic sine, which is a logarithm for what spans decades;
-    NaN where it was not measured.
+    Sizes, shapes, apertures and whatever a user's table adds, each as its inverse hyperbolic sine, a logarithm for what
+    spans decades; NaN where it was not measured. Not the orientation, flags, identifiers and positions.
     """
-    known = (*IDENTIFIERS, *POSITIONS)
-    errors = {name for name in table.colnames if name.startswith("d") and name[1:] in table.colnames}
-    bands = {name.removeprefix("d") for name in errors}
-    names = [name for name in inputs_of(table) if name not in known and name not in errors | bands]
+    kinds = {column.name: column.kind for column in alhambra_columns()}
+    left_out = {"theta", *bands, *(f"d{band}" for band in bands)}
+    names = [n for n in inputs_of(table) if n not in left_out and kinds.get(n, "shape") in ("shape", "aperture")]
     x = columns(table, names)
     return np.where(np.abs(x) == 99, np.nan, np.arcsinh(x)).astype(np.float32)
 

@@ -31,9 +31,12 @@ def plot_filters(curves: Curves, ranges: Sequence[tuple[float, float]], dashed: 
                     ls="--" if name in dashed else "-")  # fmt: skip
             if name not in dashed:
                 ax.fill_between(wave, response / np.max(response), color=colour, alpha=0.15, lw=0)
-            if len(inside) <= 24:
+            if name in dashed:
+                ax.text(wave.max(), 0.3, f" {name}", fontsize=6, bbox=PAPER)
+            elif len(inside) <= 24:
                 ax.text(centres[name], 1.03, name, rotation=90, ha="center", va="bottom", fontsize=6)
         ax.set(xlim=(low, high), ylim=(0, 1.32), yticks=[0, 0.5, 1])
+        ax.locator_params(axis="x", nbins=3 if high - low > 1e4 else 7)
     axes[0, 0].set_ylabel("relative response")
     fig.supxlabel("Observed wavelength [Å, vacuum]", fontsize=9)
     return fig
@@ -153,7 +156,8 @@ def plot_importance(methods: Mapping[str, Mapping[str, tuple[float, float]]], yl
         mean, spread = np.array(list(losses.values())).T
         ax.bar(range(len(losses)), mean, yerr=spread, color=colour, width=0.75, error_kw={"lw": 0.8})
         ax.axhline(0, color="k", lw=0.7)
-        ax.text(0.01, 0.92, name, transform=ax.transAxes, va="top", fontsize=8, bbox=PAPER)
+        ax.text(0.99, 0.95, name, transform=ax.transAxes, va="top", ha="right", fontsize=8)
+        ax.set_ylim(top=1.25 * max(mean + spread))
         ax.set_xticks(range(len(losses)), labels=list(losses), rotation=90, fontsize=7)
     fig.supxlabel("shuffled among objects", fontsize=9)
     fig.supylabel(ylabel, fontsize=9)
@@ -210,13 +214,14 @@ def plot_densities(
     return fig
 
 
-def plot_epochs(histories: Mapping[str, Mapping], steps_per_epoch: Mapping[str, int], chosen: Mapping[str, int]):
-    """Losses of training and validation against epoch, a panel per network, the thesis' number of epochs marked."""
-    fig, axes = plt.subplots(1, len(histories), figsize=(WIDTH, 2.3), squeeze=False)
-    for ax, (name, history) in zip(axes[0], histories.items(), strict=True):
-        epochs = np.array(history["step"]) / steps_per_epoch[name]
-        ax.plot(epochs, history["loss"], color=BASELINE, lw=0.8, label="training")
-        ax.plot(epochs, history["validation"], color=BLUE, label="validation")
+def plot_epochs(losses: Mapping[str, ArrayLike], chosen: Mapping[str, int]) -> Figure:
+    """Losses (epochs, 2) of training and validation after each epoch, a panel per network, `chosen` epochs marked."""
+    fig, axes = plt.subplots(1, len(losses), figsize=(WIDTH, 2.3), squeeze=False)
+    for ax, (name, values) in zip(axes[0], losses.items(), strict=True):
+        training, validation = np.asarray(values).T
+        epoch = np.arange(1, len(training) + 1)
+        ax.plot(epoch, training, color=ORANGE, ls="--", label="training")
+        ax.plot(epoch, validation, color=BLUE, label="validation")
         ax.axvline(chosen[name], color="k", ls=":", lw=0.9)
         ax.set(yscale="log", xlabel="epoch", title=name)
         ax.tick_params(labelsize=7)
