@@ -29,6 +29,11 @@ class Column:
     meaning: str
 
 
+def alhambra_names(*roles: str) -> tuple[str, ...]:
+    """Names of ALHAMBRA's columns of some roles, in the order of the file."""
+    return tuple(column.name for column in alhambra_columns() if column.role in roles)
+
+
 @cache
 def alhambra_columns() -> tuple[Column, ...]:
     """The 84 columns of ALHAMBRA in data/alhambra_columns.csv, in their order: 75 inputs, 7 labels, 2 extras."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from astropy.table import Table
 
+from paper_utils.columns import alhambra_names
 from paper_utils.data import Catalogue
 from paper_utils.errors import DataError
 from paper_utils.sky import alhambra, sequence, stars, stellar
@@ -30,9 +31,7 @@ _F, _K_T = (0.35, 0.50), (0.450, 0.147)
 STAR_LIMIT = 22.5  # F814W, beyond which the survey does not tell stars from galaxies: Stellar_Flag is 0.5
 # Share of stars among objects of F814W, by the counts of either.
 _STARS = ((16.0, 18.0, 20.0, 21.0, 22.0, 22.5), (0.90, 0.60, 0.20, 0.10, 0.06, 0.05))
-LABELS = (
-    "zb_1", "zb_min_1", "zb_max_1", "tb_1", "odds_1", "chi2_1", "Stell_Mass_1", "M_ABS_1", "Stellar_Flag",
-)  # fmt: skip
+LABELS = alhambra_names("label", "extra")
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,9 +251,9 @@ def label(catalogue: Catalogue, ssps: Populations, *, device: str = "cpu") -> Ca
     f814w = np.asarray(catalogue.table["F814W"])
     found = fit(mag, error, models(*sequence.templates(ssps), curves), f814w, device=device)
     flag = stellar_flag(f814w, np.asarray(catalogue.table["fwhm"]), star_chi2(mag, error, curves), found["chi2"])
-    values = ("zb", "zb_min", "zb_max", "tb", "odds", "chi2", "log_mstar", "m_abs")
-    columns = dict(zip(LABELS, [found[name] for name in values] + [flag], strict=True))
+    called = {"Stellar_Flag": "flag", "Stell_Mass_1": "log_mstar", "M_ABS_1": "m_abs"}
+    found["flag"] = flag
     table = Table(catalogue.table, copy=False)
-    for name, column in columns.items():
-        table[name] = column
+    for name in LABELS:
+        table[name] = found[called.get(name, name.removesuffix("_1"))]
     return replace(catalogue, table=table)

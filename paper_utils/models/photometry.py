@@ -11,17 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from paper_utils.columns import alhambra_columns, alhambra_names
 from paper_utils.errors import DataError
 
 MEDIUM_BANDS = tuple(f"F{3650 + 310 * i:d}"[:4] + "W" for i in range(20))  # F365W ... F954W, 31 nm apart
 BANDS = (*MEDIUM_BANDS, "J", "H", "KS", "F814W")
-# The 75 inputs of every network, in the order of the listing (Cacho 2020, A.3): identifiers, positions and SExtractor's
-# own star/galaxy index `stell` are among them.
 IDENTIFIERS = ("id", "objID", "Field", "Pointing", "CCD")
 POSITIONS = ("RAdeg", "DECdeg", "x", "y")
 SHAPES = ("area", "fwhm", "stell", "ell", "a", "b", "theta", "rk", "rf", "s2n", "photoflag")
-FLUXES = tuple(name for band in (*BANDS, "F814W_3arcs") for name in (band, f"d{band}"))
-INPUTS = (*IDENTIFIERS, *POSITIONS, *SHAPES, *FLUXES, "F814W_3arcs_corr", "nfobs", "xray", "PercW", "Satur_Flag")
+# The 75 inputs of every network, in the order of the listing (Cacho 2020, A.3): identifiers, positions and SExtractor's
+# own star/galaxy index `stell` are among them.
+INPUTS = alhambra_names("input")
 
 POGSON = 2.5 / np.log(10)
 ZERO_POINT = 30.0  # of the fluxes inside this module; any value serves
@@ -62,6 +62,25 @@ def clipped(x: NDArray) -> NDArray:
 def thesis_inputs(table, names: Sequence[str] = INPUTS) -> NDArray:
     """Clipped columns (N, len(names)), float32, not normalised (Sec. 3.2: "we decided to not normalize")."""
     return clipped(columns(table, names)).astype(np.float32)
+
+
+def inputs_of(table) -> tuple[str, ...]:
+    """Names of all columns of a catalogue that are not labels: `INPUTS` of ALHAMBRA's, of another whatever it has."""
+    labels = alhambra_names("label", "extra")
+    return tuple(name for name in table.colnames if name not in labels)
+
+
+def beside(table, bands: Sequence[str]) -> NDArray:
+    """What a table measures of an object beside its magnitudes in `bands`: (N, K) float32, K may be 0.
+
+    Sizes, shapes, apertures and whatever a user's table adds, each as its inverse hyperbolic sine, a logarithm for what
+    spans decades; NaN where it was not measured. Not the orientation, flags, identifiers and positions.
+    """
+    kinds = {column.name: column.kind for column in alhambra_columns()}
+    left_out = {"theta", *bands, *(f"d{band}" for band in bands)}
+    names = [n for n in inputs_of(table) if n not in left_out and kinds.get(n, "shape") in ("shape", "aperture")]
+    x = columns(table, names)
+    return np.where(np.abs(x) == 99, np.nan, np.arcsinh(x)).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import numpy as np
 from astropy.table import Table, vstack
 from scipy.special import expit
 
+from paper_utils.columns import alhambra_names
 from paper_utils.data import Catalogue
 from paper_utils.errors import DataError
 from paper_utils.sky import deep, light, sequence, stars, stellar
@@ -37,11 +38,7 @@ BANDS = {
 NAMES = tuple(BANDS)
 LIMITS = np.array([limit for _, _, limit in BANDS.values()])
 # Columns of the public csv that describe what was observed, in its order (Cacho 2020, appendix A.3).
-COLUMNS = (
-    "id", "objID", "Field", "Pointing", "CCD", "RAdeg", "DECdeg", "x", "y", "area", "fwhm", "stell", "ell", "a", "b",
-    "theta", "rk", "rf", "s2n", "photoflag", *(prefix + name for name in NAMES for prefix in ("", "d")),
-    "F814W_3arcs", "dF814W_3arcs", "F814W_3arcs_corr", "nfobs", "xray", "PercW", "Satur_Flag",
-)  # fmt: skip
+COLUMNS = alhambra_names("input")
 UNDETECTED, UNOBSERVED = 99.0, -99.0
 PIXEL, SIDE = 0.221, 4096  # arcsec and pixels of a CCD
 SEEING = 1.0  # arcsec, full width at half maximum in F814W
