@@ -14,8 +14,12 @@ from paper_utils.errors import DataError
 from paper_utils.models import alhambra as al
 from paper_utils.models import mdn, mixtures
 from paper_utils.models.dense import MLP
+<<<<<<< HEAD
 from paper_utils.models.photometry import BANDS, INPUTS, Photometry, clipped, thesis_inputs
 from paper_utils.sky import stellar
+=======
+from paper_utils.models.photometry import BANDS, INPUTS, Photometry, beside, clipped, inputs_of, thesis_inputs
+>>>>>>> helper5N
 
 LINEAR = ("redshift", "mass", "type")
 
@@ -224,7 +228,7 @@ def test_ensemble_gives_all_outputs_of_one_object_and_of_many():
     x = 27 * torch.rand(3, 75)
     many = al.ensemble(networks, x)
     assert many.shape == (3, 4)
-    np.testing.assert_allclose(al.ensemble(networks, x[1].numpy()), many[1], rtol=1e-5)
+    np.testing.assert_allclose(al.ensemble(networks, x[1].numpy()), many[1], rtol=1e-4)  # rounding, to the power of 10
     assert ((many[:, 1] >= 0) & (many[:, 1] <= 1)).all()
 
 
@@ -289,6 +293,18 @@ def test_features_of_any_table_are_numbers_or_not_observed(m, error, kind):
     missing = m == -99 if kind == "asinh" else np.zeros_like(m, bool)
     assert (np.isnan(x).sum(axis=1) == missing.sum(axis=1)).all()
     assert not np.isinf(x).any()
+
+
+def test_inputs_are_what_is_no_label_and_shapes_what_is_no_magnitude():
+    table = Table({name: np.full(2, 3.0) for name in (*INPUTS, "zb_1", "tb_1", "Stellar_Flag", "odds_1", "petroRad")})
+    assert inputs_of(table) == (*INPUTS, "petroRad")
+    table["fwhm"] = [np.sinh(2.0), -99]
+    x = beside(table, BANDS)
+    names = ["area", "fwhm", "stell", "ell", "a", "b", "rk", "rf", "s2n", "F814W_3arcs", "F814W_3arcs_corr", "petroRad"]
+    assert x.shape == (2, len(names))
+    assert x[0, names.index("fwhm")] == pytest.approx(2)
+    assert np.isnan(x).sum() == np.isnan(x[1, names.index("fwhm")]) == 1
+    assert beside(table_of(np.ones((3, 24)), np.ones((3, 24))), BANDS).shape == (3, 0)
 
 
 def test_bands_without_detections_are_refused():
@@ -358,6 +374,16 @@ def test_densities_quantiles_and_probabilities_agree(bimodal):
     model.levels.copy_(torch.linspace(0, 1, mdn.N_KNOTS + 1))
     mean = np.trapezoid(grid * model.pdf(x, grid), grid, axis=1)
     np.testing.assert_allclose(model.mean(x), mean, atol=1e-4)
+
+
+def test_peak_is_the_highest_of_the_two(bimodal):
+    model, _ = bimodal
+    x = torch.tensor([[0.05], [0.9]])
+    grid = np.linspace(0.0, 1.2, 4001)
+    model.levels.copy_(torch.linspace(0, 1, mdn.N_KNOTS + 1))
+    # In ln(1 + z), where the Gaussians are.
+    highest = grid[(model.pdf(x, grid) * (1 + grid)).argmax(axis=1)]
+    np.testing.assert_allclose(model.peak(x), highest, atol=2e-3)
 
 
 def test_calibration_mends_intervals_that_are_too_narrow(bimodal):

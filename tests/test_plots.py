@@ -13,6 +13,7 @@ import pytest
 
 from paper_utils import plots
 from paper_utils.measure import colours
+from paper_utils.plots import catalogue as catalogue_plots
 from paper_utils.plots import midir as midir_plots
 from paper_utils.plots import sky as sky_plots
 from paper_utils.plots import spectra as spectra_plots
@@ -40,6 +41,14 @@ ROW = {"id": "a", "z": 0.1, "z_err": 1e-5, "reason": "", "log_nii_halpha": -0.4,
        "Dn4000": 1.5, "Hbeta": 1.6, "Mgb": 3.0, "Fe5270": 2.5, "Fe5335": 2.2}  # fmt: skip
 ROW |= {f"ew_{name}": 2.0 for name in ("Hbeta", "OIII_5007", "Halpha", "SII_6716")}
 FINE = np.geomspace(3700, 7000, 2000)
+
+UNIFORM = np.random.default_rng(3).uniform(0, 1, 400)
+Z = 2 * UNIFORM
+Z_FOUND = Z + 0.1 * np.random.default_rng(4).normal(size=400)
+LEVELS = np.linspace(0.1, 0.9, 5)
+BAND_CURVES = {name: (at + np.array([-100.0, -90, 90, 100]), np.array([0.0, 1, 1, 0])) for name, at in
+               (("F458W", 4580), ("F489W", 4890), ("F814W", 8140), ("J", 12084))}  # fmt: skip
+CLASSES = {"roc": (LEVELS, LEVELS**0.1), "pr": (LEVELS, 1 - LEVELS**4), "auc": 0.9, "average_precision": 0.8}
 
 FIGURES = {
     "seds": lambda: midir_plots.plot_seds(WAVE, {"a": FLUX[:3], "b": FLUX[3:]}, BANDS),
@@ -95,6 +104,22 @@ FIGURES = {
     "spectrum": lambda: toolbox_plots.plot_fit(OPTICAL, SPECTRA[0], 0 * SPECTRA[0] + 4, ROW | {"reason": "no light"}),
     "lines": lambda: toolbox_plots.plot_lines(FINE, np.sin(FINE), ROW),
     "indices": lambda: toolbox_plots.plot_indices(FINE, 2 + np.sin(FINE), ROW),
+    "filters": lambda: catalogue_plots.plot_filters(BAND_CURVES, [(3500, 9900), (10000, 15000)], ["F814W"]),
+    "predicted": lambda: catalogue_plots.plot_predicted(
+        {"as trained": (Z, Z_FOUND), "corrected": (Z, Z)}, "expected", "predicted", marks=[0.9]
+    ),
+    "confusion": lambda: catalogue_plots.plot_confusion(np.array([[21700, 23], [189, 406]]), ["galaxy", "star"]),
+    "classifiers": lambda: catalogue_plots.plot_classifiers({"trees": CLASSES}),
+    "calibration": lambda: catalogue_plots.plot_calibration({"raw": UNIFORM}, LEVELS, {"raw": LEVELS}),
+    "importance": lambda: catalogue_plots.plot_importance({"trees": {"J": (0.1, 0.01), "H": (0.0, 0.01)}}, "loss"),
+    "regression to the mean": lambda: catalogue_plots.plot_regression_to_the_mean(
+        Z, {"network": Z_FOUND}, np.linspace(0, 2, 9), 0.9
+    ),
+    "densities": lambda: catalogue_plots.plot_densities(
+        LEVELS, np.ones((4, 5)), {"truth": np.full(4, 0.5)}, list("abcd"), np.tile([0.2, 0.8], (4, 1))
+    ),
+    "epochs": lambda: catalogue_plots.plot_epochs({"redshift": [[1.0, 2.0], [0.5, 0.6]]}, {"redshift": 1}),
+    "cross-talk": lambda: catalogue_plots.plot_cross_talk({"all": np.eye(6)}, ["z", "age"], 3),
     "band": lambda: midir_plots.plot_band(WAVE[MID], LOG[:3], LOG[:3], 0.1 + 0 * LOG[:3], ["a", "b", "c"]),
 }
 
@@ -129,6 +154,8 @@ def test_every_figure_is_tested():
     drawn = {name for room in rooms for name in vars(room) if name.startswith("plot_")} - {
         "plot_schematics",
         "plot_architecture",
+        "plot_networks",
+        "plot_missing",
     }
     assert drawn == {name for make in FIGURES.values() for name in make.__code__.co_names if name.startswith("plot_")}
 
@@ -149,6 +176,27 @@ def test_schematics_name_both_ways_of_training():
     )
     assert "WGAN" in texts
     assert "GLO" in texts
+
+
+def test_networks_say_how_many_neurons_and_what_they_do():
+    fig = catalogue_plots.plot_networks({"redshift": ((75, 120, 1), ("inputs", "linear", "linear"))})
+    texts = [text.get_text() for text in fig.axes[0].texts]
+    assert texts == ["75\ninputs", "120\nlinear", "1\nlinear", "redshift"]
+    assert catalogue_plots.plot_missing("no masses").axes[0].texts[0].get_text() == "no masses"
+
+
+def test_confusion_shares_are_of_what_is_expected():
+    ax = FIGURES["confusion"]().axes[0]
+    assert [text.get_text().split("\n")[1] for text in ax.texts] == ["99.1 %", "5.4 %", "0.9 %", "94.6 %"]
+
+
+def test_bins_hold_medians_or_means_and_skip_the_empty():
+    x, y = np.repeat([0.5, 2.5], 10), np.concatenate([np.arange(10.0), np.full(10, 7.0)])
+    centres, (middle, low, high) = catalogue_plots.binned(x, y, np.arange(4.0))
+    assert centres.tolist() == [0.5, 2.5]
+    assert middle.tolist() == [4.5, 7]
+    assert (low[0], high[0]) == pytest.approx((0.16 * 9, 0.84 * 9))
+    assert catalogue_plots.binned(x, y, np.arange(4.0), mean=True)[1].tolist() == [4.5, 7]
 
 
 def test_colours_are_told_apart_without_colour_vision():
