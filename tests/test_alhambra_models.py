@@ -14,12 +14,8 @@ from paper_utils.errors import DataError
 from paper_utils.models import alhambra as al
 from paper_utils.models import mdn, mixtures
 from paper_utils.models.dense import MLP
-<<<<<<< HEAD
-from paper_utils.models.photometry import BANDS, INPUTS, Photometry, clipped, thesis_inputs
-from paper_utils.sky import stellar
-=======
 from paper_utils.models.photometry import BANDS, INPUTS, Photometry, beside, clipped, inputs_of, thesis_inputs
->>>>>>> helper5N
+from paper_utils.sky import stellar
 
 LINEAR = ("redshift", "mass", "type")
 
