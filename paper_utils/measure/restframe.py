@@ -79,7 +79,7 @@ def learn_components(y: Tensor, ivar: Tensor, n_components: int = 10, n_rounds: 
     known = (ivar > 0).to(y.dtype)
     x = y / ((known * y.square()).sum(dim=1) / known.sum(dim=1)).sqrt()[:, None]
     for _ in range(n_rounds):
-        found = weighted_pca(x, known, n_components)
+        found = weighted_pca(x, 1e4 * known, n_components)  # all alike, as if uncertain by 1 %
         rows = torch.cat([found.mean[None], found.components])
         found = Components(torch.zeros_like(found.mean), rows)
         x = filled(x, known, found)[0]
