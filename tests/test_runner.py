@@ -133,13 +133,13 @@ def test_an_interrupted_run_is_not_finished_and_leaves_no_kernel(shelf, tmp_path
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     _wait_for(lambda: (tmp_path / "begun").exists() and (tmp_path / "begun").read_text())
     running.send_signal(signal.SIGINT)
-    running.communicate(timeout=20)
+    running.communicate(timeout=60)
     assert running.returncode != 0
     kernel = int((tmp_path / "begun").read_text())
     _wait_for(lambda: not _alive(kernel))
-    again = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    again = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert again.stdout.strip() == "done"
-    assert subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.strip() == "skipped"
+    assert subprocess.run(command, capture_output=True, text=True, timeout=120).stdout.strip() == "skipped"
 
 
 def test_plan_refuses_what_does_not_exist(job, tmp_path):
@@ -267,7 +267,7 @@ def test_scoreboard_is_renewed_between_its_markers(tmp_path):
     assert "m.fig7" in (tmp_path / "scoreboard.md").read_text()
 
 
-def _wait_for(condition, seconds=30):
+def _wait_for(condition, seconds=60):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
