@@ -10,9 +10,9 @@ READY := .venv/.ready
 .PHONY: help reproduce test notebooks bench lint clean
 
 help:
-	@echo "make reproduce   regenerate every table and figure; about 3 minutes per study on 2 cores"
+	@echo "make reproduce   regenerate every table and figure; 3 to 10 minutes per study on 2 cores"
 	@echo "                 (ARGS='01 --profile paper --device cuda' goes to 'companion reproduce')"
-	@echo "make test        lint, then all tests and notebooks; about 5 minutes on 2 cores (WORKERS=2)"
+	@echo "make test        lint, then all tests and notebooks; about 7 minutes on 2 cores (WORKERS=2)"
 	@echo "make notebooks   renew the committed notebook outputs, figures and scoreboard from clean runs"
 	@echo "make bench       measure the speed claims"
 	@echo "make lint        mend style and formatting where it can be done without thought"
@@ -20,11 +20,11 @@ help:
 	@echo "The first of them sets up .venv: one pip install, 2 to 5 minutes, 2 GB of disk."
 
 reproduce: $(READY)
-	@echo "Regenerating the studies into output/: about 3 minutes each on 2 cores."
+	@echo "Regenerating the studies into output/: 3 to 10 minutes each on 2 cores."
 	$(BIN)/companion reproduce $(ARGS)
 
 test: $(READY)
-	@echo "Lint, unit tests, and every notebook at its smoke profile: about 5 minutes on 2 cores."
+	@echo "Lint, unit tests, and every notebook at its smoke profile: about 7 minutes on 2 cores."
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term
