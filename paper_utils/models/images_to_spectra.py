@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.interpolate import CubicSpline
+from scipy.interpolate import make_interp_spline
 from scipy.ndimage import gaussian_filter1d
 from scipy.sparse import csr_array
 from torch import Tensor
@@ -73,7 +73,7 @@ def log_spectra(spectra: Spectra) -> tuple[Tensor, Tensor, np.ndarray]:
 @lru_cache(maxsize=4)
 def _smoothing_matrix(wave: bytes) -> csr_array:
     """Spline and Gaussian are linear in the flux: one sparse matrix (4500, L) for the grid does both."""
-    spline = CubicSpline(np.frombuffer(wave), np.eye(len(wave) // 8))
+    spline = make_interp_spline(np.frombuffer(wave), np.eye(len(wave) // 8))
     lead = np.arange(1, 9.0)  # of the Gaussian, on either side, as far as the spectra reach
     at = np.concatenate([WAVE[0] - lead[::-1], WAVE, WAVE[-1] + lead])
     values = spline(np.clip(at, *np.frombuffer(wave)[[0, -1]]))
