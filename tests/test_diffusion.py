@@ -115,7 +115,7 @@ def test_a_perfect_output_gives_back_the_spectrum(prediction, monkeypatch):
     for t in (1, 60, 249):
         at = torch.full((5,), t)
         monkeypatch.setattr(model, "forward", lambda *_, at=at: model.target(x, eps, at))
-        assert torch.allclose(model.clean(model.noised(x, eps, at), t, None), x, atol=2e-3)
+        assert torch.allclose(model.clean(model.noised(x, eps, at), t, None, None), x, atol=2e-3)
     with pytest.raises(ValueError, match="score"):
         tiny(prediction="score")
 
@@ -123,11 +123,11 @@ def test_a_perfect_output_gives_back_the_spectrum(prediction, monkeypatch):
 def test_the_low_resolution_spectrum_lies_where_it_was_taken_from():
     model = tiny(4500, n_low=563)
     smooth = torch.sin(torch.arange(4500) / 300)[None]
-    beside = model.beside(smooth[:, ::8])
-    assert beside.shape == (1, 4500)
-    assert torch.allclose(beside[:, ::8], smooth[:, ::8], atol=1e-5)
-    assert (beside - smooth).abs().max() < 0.02
-    assert model.beside(None) is None
+    beside = model.beside(torch.zeros(1, 4, 64), smooth[:, ::8])
+    assert beside.shape == (1, 1, 4500)
+    assert torch.allclose(beside[:, 0, ::8], smooth[:, ::8], atol=1e-5)
+    assert (beside[:, 0] - smooth).abs().max() < 0.02
+    assert tiny().beside(torch.zeros(1, 4, 64)).shape == (1, 0, N_WAVE)  # published: nothing but the noisy spectrum
 
 
 def test_scales_are_those_of_the_training_set():
@@ -161,11 +161,15 @@ def trainer(model, data, lr=2e-3, **options):
 
 @pytest.fixture(scope="module")
 def learned():
+    """Trained as a short run is: the image encoder by regression first, then the rest on its features."""
     images, x, _ = planted(1024)
-    model = tiny(prediction="v").learn_scale(images, x, contrast=0.5)
-    step, state = trainer(model, {"images": images, "x": x}, augment=False)
-    fit = {"n_items": 1024, "batch_size": 64, "n_steps": 400, "progress": False}
-    history = training.fit(step, state, **fit)
+    model = tiny(prediction="v", n_components=2).learn_scale(images, x, contrast=0.5)
+    data, fit = {"images": images, "x": x}, {"n_items": 1024, "batch_size": 64, "progress": False}
+    optimizer, noise = torch.optim.Adam(model.parameters(), 3e-3), torch.Generator().manual_seed(0)
+    step = d.encoder_step(model, optimizer, data, torch.Tensor.backward, noise, augment=False)
+    training.fit(step, {"model": model, "optimizer": optimizer, "noise": noise}, n_steps=60, **fit)
+    step, state = trainer(model, {"context": d.contexts(model, images), "x": x})
+    history = training.fit(step, state, n_steps=400, **fit)
     return state["average"].average, history
 
 
@@ -217,7 +221,12 @@ def test_encoding_once_is_encoding_at_every_step(learned):
     with torch.no_grad():
         once = d.sample(model, model.encode(images), generator=torch.Generator().manual_seed(0))[:, 0]
         noise = torch.randn((3, N_WAVE), generator=torch.Generator().manual_seed(0))
-        each = d.integrate(lambda x, t: model.clean(x, t, model.encode(images)), noise, model.alpha, model.sigma)
+
+        def clean(x, t):
+            context = model.encode(images)
+            return model.clean(x, t, context, model.beside(context))
+
+        each = d.integrate(clean, noise, model.alpha, model.sigma)
     assert torch.equal(once, each * model.scale + model.mean)
 
 
@@ -298,6 +307,45 @@ def test_one_step_trains_both_models(low):
     step, _ = trainer(tiny(n_low=3 if low else None, prediction="v").learn_scale(images, x), data)
     losses = [step(torch.arange(32))["loss"].item() for _ in range(40)]
     assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
+
+
+def test_the_encoder_learns_to_guess_and_the_guess_is_shown_to_the_network():
+    images, x, b = planted(512)
+    model = tiny(n_components=2, prediction="v").learn_scale(images, x)
+    # Two components describe the family, and are those of the standardised spectra.
+    y = model.standardised(x)
+    share = (y @ model.components.T).square() / model.components.square().sum(dim=1)
+    assert (share.sum() / y.square().sum()).item() == pytest.approx(1, abs=0.02)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    noise = torch.Generator().manual_seed(0)
+    unet = [p.detach().clone() for p in model.unet.parameters()]
+    step = d.encoder_step(model, optimizer, {"images": images, "x": x}, torch.Tensor.backward, noise)
+    options = {"n_items": 512, "batch_size": 64, "n_steps": 60, "progress": False}
+    state = {"model": model, "optimizer": optimizer, "noise": noise}
+    history = training.fit(step, state, **options)
+    assert history["distance"][0] > 0.8
+    # What the image does not tell is the family's scatter about its mean; the rest is the guess's to know.
+    truth = model.standardised((2 + b[:, None]) * torch.linspace(0, math.pi, N_WAVE).sin())
+    least = ((y - truth).square().mean() / y.square().mean()).item()
+    context = d.contexts(model, images, batch_size=100)
+    with torch.no_grad():
+        guess = model.guess(context)
+        assert ((guess - y).square().mean() / y.square().mean()).item() < 1.1 * least
+        assert torch.equal(model.beside(context)[:, 0], guess)
+    assert all(torch.equal(p, q) for p, q in zip(model.unet.parameters(), unet, strict=True))
+
+
+def test_images_encoded_beforehand_train_the_rest():
+    images, x, _ = planted(32)
+    model = tiny(n_components=2).learn_scale(images, x)
+    data = {"context": d.contexts(model, images), "x": x}
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.train()
+    step, _ = trainer(model, data)
+    step(torch.arange(32))
+    for name, value in model.encoder.state_dict().items():
+        assert torch.equal(value, before[f"encoder.{name}"])
+    assert not torch.equal(model.unet.level[0].weight, before["unet.level.0.weight"])
 
 
 def test_autocast_is_used_and_weights_stay_float32():

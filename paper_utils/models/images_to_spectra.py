@@ -35,9 +35,9 @@ def log_spectra(spectra: Spectra) -> tuple[Tensor, Tensor, np.ndarray]:
     """Spectra on `WAVE` as the networks learn them (Sec. 2.2), x and sigma (N, 4500), and which are fit for it, (N,).
 
     Unusable bins are filled linearly; then a cubic spline to 1 Angstrom, a Gaussian of 2 Angstrom, division by the
-    mean over 6900-6950 Angstrom in the galaxy's frame, and the natural logarithm. sigma is the error of x, inf where
-    most of an element's weight lies on unusable bins; neighbours share theirs. As in the authors' code only spectra
-    that are positive everywhere are fit; the rows of the others are NaN.
+    mean over 6900-6950 Angstrom in the galaxy's frame, and the natural logarithm. sigma is the error of x without that
+    of the mean, inf where most of an element's weight lies on unusable bins; neighbours share theirs. As in the
+    authors' code only spectra that are positive everywhere are fit; the rows of the others are NaN.
 
     Raises DataError where the spectra do not cover `WAVE`.
     """
