@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from paper_utils.models import resnet
-from paper_utils.models.gaussian import Gaussian, components
+from paper_utils.models.gaussian import Blocks, Gaussian, components
 from paper_utils.models.unet import UNet
 
 N_TIMES = 250  # Sec. 3.1
@@ -47,8 +47,9 @@ class Diffusion(nn.Module):
     n_components : published 0. Otherwise the network learns only what a linear model cannot say, and short runs begin
         as well as that model: the image encoder also regresses so many principal components of the spectra
         (`encoder_step`; with n_low, the low-resolution spectrum takes the place of this `guess`), the residuals about
-        the guess are described by a Gaussian of as many components (`learn_residuals`), and the U-Net corrects the
-        x_0 that this Gaussian expects; guess and expected x_0 are two more of its channels.
+        the guess are described by a Gaussian (`learn_residuals`; of as many components, or of the elements between two
+        of the low-resolution spectrum), and the U-Net corrects the x_0 that it expects. Guess and expected x_0 are two
+        more of its channels.
     image_width, stretch : of the image encoder (resnet.py).   base, mults, patch, pooled ... : of the U-Net (unet.py).
     prediction : what the U-Net's output means: the noise eps (published), or v = sqrt(abar) eps - sqrt(1 - abar) x_0
         (Salimans & Ho 2022, arXiv:2202.00512), from which x_0 follows without division by a small sqrt(abar_t).
@@ -65,7 +66,9 @@ class Diffusion(nn.Module):
         self.encoder = resnet.resnet18(n_bands, image_width, stretch)
         n_context, n_in = self.encoder.n_features, 3 if n_components else 1 + (n_low is not None)
         self.head = nn.Linear(n_context, n_components) if n_components and n_low is None else None
-        self.residuals = Gaussian(n_components, n_wave) if n_components else None
+        self.residuals = None
+        if n_components:
+            self.residuals = Gaussian(n_components, n_wave) if n_low is None else Blocks(-(-n_wave // n_low), n_wave)
         self.unet = UNet(n_in, n_context=n_context, **unet)
         if n_components:  # no correction yet
             nn.init.zeros_(self.unet.leave.weight)
