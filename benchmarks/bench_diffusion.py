@@ -57,15 +57,16 @@ def trained(options, images, x, batch, n_steps, device):
     """By regression first, then on images encoded beforehand."""
     with training.seeded(0):
         model = d.Diffusion(N_WAVE, prediction="v", **(options | {"n_components": 20})).to(device)
-    model.learn_scale(images, x, contrast=0.3)
+    model.learn_scale(images, x)
     fit = {"n_items": len(x), "batch_size": batch, "device": device}
     generator = torch.Generator(device).manual_seed(0)
     optimizer = torch.optim.Adam(model.parameters(), 2e-3)
     step = d.encoder_step(model, optimizer, {"images": images, "x": x}, torch.Tensor.backward, generator)
     training.fit(step, {"model": model, "optimizer": optimizer}, n_steps=n_steps // 4, label="encoder", **fit)
+    data = {"context": d.contexts(model, images), "x": x}
+    model.learn_residuals(x, data["context"])
     average = d.Average(model)
     optimizer = torch.optim.Adam(model.parameters(), 2e-3)
-    data = {"context": d.contexts(model, images), "x": x}
     step = d.diffusion_step(model, average, optimizer, data, torch.Tensor.backward, generator)
     state = {"model": model, "average": average, "optimizer": optimizer}
     training.fit(step, state, n_steps=n_steps, label="diffusion", **fit)
@@ -133,7 +134,7 @@ def step_times(options, images, x, batch, n_steps, device):
         ("float32", None, False), ("bf16 autocast", torch.bfloat16, False), ("encoded beforehand", None, True),
     ):  # fmt: skip
         with training.seeded(0):
-            model = d.Diffusion(N_WAVE, prediction="v", **options).to(device).learn_scale(images, x, contrast=0.3)
+            model = d.Diffusion(N_WAVE, prediction="v", **options).to(device).learn_scale(images, x)
         average, optimizer = d.Average(model), torch.optim.Adam(model.parameters(), 1e-4)
         generator = torch.Generator(device).manual_seed(0)
         contexts = d.contexts(model, images) if cached else None
