@@ -22,6 +22,8 @@ import torch
 
 from paper_utils import training
 from paper_utils.models import diffusion as d
+from paper_utils.models.augmentation import augmented, centred
+from paper_utils.models.samplers import integrate
 
 QUICK = {"base": 32, "mults": (1, 2), "patch": 8, "n_attention": 0, "pooled": True, "image_width": 1 / 8,
          "n_components": 20}  # fmt: skip
@@ -99,7 +101,7 @@ def samplers(model, images, x, n_samples, device):
 
 @torch.no_grad()
 def encoding(model, images, n_samples, device, n_steps=20):
-    seen = d.centred(images)
+    seen = centred(images)
     generator = torch.Generator(device).manual_seed(1)
 
     def once():
@@ -114,7 +116,7 @@ def encoding(model, images, n_samples, device, n_steps=20):
             context = model.encode(images_of)
             return model.clean(x, t, context, model.beside(context))
 
-        return d.integrate(clean, noise, model.alpha, model.sigma, n_steps=n_steps)
+        return integrate(clean, noise, model.alpha, model.sigma, n_steps=n_steps)
 
     def one_by_one():
         for image in seen:
@@ -153,7 +155,7 @@ def step_times(options, images, x, batch, n_steps, device):
             t = torch.randint(1, model.n_times + 1, (batch,), generator=generator, device=device)
             eps = torch.randn(clean.shape, generator=generator, device=device)
             noisy = model.noised(clean, eps, t)
-            seen = None if cached else d.augmented(images[index], generator)
+            seen = None if cached else augmented(images[index], generator)
             mark()
             with torch.autocast(device.type, precision) if precision else nullcontext():
                 context = contexts[index] if cached else model.encode(seen)

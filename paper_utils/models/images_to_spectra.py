@@ -20,8 +20,9 @@ from tqdm.auto import tqdm
 
 from paper_utils.data import Spectra
 from paper_utils.errors import DataError
+from paper_utils.models.augmentation import centred
 from paper_utils.models.contrastive import Contrastive
-from paper_utils.models.diffusion import Diffusion, centred, sample
+from paper_utils.models.diffusion import Diffusion, sample
 
 WAVE = np.arange(4000.0, 8500.0)  # vacuum Angstrom, observed frame (Sec. 2.2)
 SMOOTHING = 2.0  # Angstrom, standard deviation; R ~ 2000 becomes R ~ 1500; from the authors' public code
