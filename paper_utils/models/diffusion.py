@@ -64,7 +64,7 @@ class Diffusion(nn.Module):
         self.register_buffer("sigma", (1 - alpha_bar).sqrt().float(), persistent=False)  # of eps in x_t
         self.register_buffer("mean", torch.zeros(n_wave))
         self.register_buffer("scale", torch.ones(n_wave))
-        self.register_buffer("components", torch.zeros(n_components if self.head else 0, n_wave))
+        self.register_buffer("components", torch.zeros(n_components if self.head is not None else 0, n_wave))
 
     @property
     def n_times(self) -> int:
