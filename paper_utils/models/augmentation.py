@@ -10,7 +10,7 @@ N_ZOOM = 71  # pixels that 64 are resampled to before a crop of 64; from the aut
 
 
 def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Images (N, B, H, H), each flipped or not along either axis, and a random crop of H from it resampled to 71 / 64 H.
+    """A random crop of H from each of the images (N, B, H, H) resampled to 71 / 64 H, flipped or not along either axis.
 
     As published (Sec. 3.1; the numbers are from the public code). All on the device, each image its own draw.
     """
