@@ -25,17 +25,15 @@ COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, GREY)
 
 
 def composite(cube: ArrayLike, bands: Sequence[str], noise: ArrayLike) -> NDArray:
-    """Colour pictures (N, H, W, 3) of stamps (N, B, H, W): i, r and g as red, green and blue (Lupton+ 2004)."""
-    red, green, blue = (list(bands).index(band) for band in ("i", "r", "g"))
-    # Brightest in the middle of the range; the sky's noise just visible.
-    scale = np.asarray(noise)[green] / np.asarray(noise) * np.array([1.0 if b != "i" else 1.15 for b in bands])
-    weight = np.sqrt(scale)  # between equal noise and equal flux
-    return np.stack(
-        [
-            make_lupton_rgb(*(stamp[k] * weight[k] for k in (red, green, blue)), stretch=18 * noise[green], Q=9)
-            for stamp in np.asarray(cube)
-        ]
-    )
+    """Colour pictures (N, H, W, 3) of stamps (N, B, H, W) with sky noise (B,), after Lupton+ 2004.
+
+    i, r and g are red, green and blue; of a camera without these the last, the middle and the first band.
+    """
+    bands, noise = list(bands), np.asarray(noise)
+    three = [bands.index(b) for b in "irg"] if set("irg") <= set(bands) else [-1, len(bands) // 2, 0]
+    weight = np.sqrt(noise[three[1]] / noise[three])  # between equal noise and equal flux
+    stretch = 18 * noise[three[1]]  # the sky's noise is just visible
+    return np.stack([make_lupton_rgb(*(weight[:, None, None] * stamp[three]), stretch=stretch, Q=9) for stamp in cube])
 
 
 def plot_stamps(pictures: Mapping[str, NDArray], pixel_scale: float) -> Figure:
@@ -69,10 +67,11 @@ def plot_spectra_from_images(
     predicted: NDArray,
     titles: Sequence[str],
     observed: NDArray | None = None,
+    interval: tuple[NDArray, NDArray] | None = None,
 ) -> Figure:
-    """Images beside decoded spectra (n, R), of the target latents (black) and of the predicted ones: the paper's Fig. 1.
+    """Images beside decoded spectra (n, R), of the target latents (black) and of the predicted: the paper's Fig. 1.
 
-    observed (n, R) : the spectra themselves, in grey.
+    observed (n, R) : the spectra themselves, in grey.   interval : low and high (n, R), shaded.
     """
     n_rows = -(-len(pictures) // 2)
     fig, axes = plt.subplots(n_rows, 4, figsize=(WIDTH, 1.12 * n_rows + 0.35), width_ratios=[1, 2.6] * 2, squeeze=False)
@@ -86,6 +85,11 @@ def plot_spectra_from_images(
         left.set(xticks=[], yticks=[])
         if observed is not None:
             right.plot(wave_rest, observed[i], color="0.7", lw=0.4, label="observed")
+        if interval is not None:
+            low, high = (edge[i] for edge in interval)
+            right.fill_between(wave_rest, low, high, color=VERMILION, alpha=0.3, lw=0, label="68 %")
+                wave_rest, interval[0][i], interval[1][i], color=VERMILION, alpha=0.3, lw=0, label="68 %"
+            )
         right.plot(wave_rest, target[i], color="k", lw=0.9, label="target, decoded")
         right.plot(wave_rest, predicted[i], color=VERMILION, lw=0.9, label="from the image")
         both = np.concatenate([target[i], predicted[i]])
@@ -94,7 +98,7 @@ def plot_spectra_from_images(
         right.text(0.98, 0.95, titles[i], transform=right.transAxes, fontsize=6.5, ha="right", va="top", bbox=PAPER)
     for _, right in cells[: max(len(pictures) - 2, 0)]:
         right.set_xticklabels([])
-    cells[0, 1].legend(fontsize=6, ncols=3, loc="lower left", bbox_to_anchor=(0, 1.0), borderpad=0)
+    cells[0, 1].legend(fontsize=6, ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0), borderpad=0)
     fig.supxlabel(REST_LABEL, fontsize=9)
     fig.supylabel(FLUX_LABEL, fontsize=9)
     return fig
@@ -114,8 +118,8 @@ def plot_method(
     boxes = [
         (3.05, 3.3, 1.15, ("VAE encoder", "1000–549–110–6", SKY)),
         (2.5, 0.75, 0.9, ("stem", "deconvolution", ORANGE)),
-        (3.8, 0.75, 0.9, ("body", "resnet, batch norm", SKY)),
-        (5.1, 0.75, 0.75, ("head", "linear, 6", SKY)),
+        (3.75, 0.75, 1.1, ("body", "resnet, batch norm", SKY)),
+        (5.2, 0.75, 0.7, ("head", "linear, 6", SKY)),
         (8.25, 2.1, 1.15, ("VAE decoder", "6–110–549–1000", SKY)),
     ]
     for x, y, width, (name, text, colour) in boxes:
@@ -125,12 +129,12 @@ def plot_method(
         ax.text(x + width / 2, y + 0.58, name, ha="center", va="center", fontsize=7)
         ax.text(x + width / 2, y + 0.25, text, ha="center", va="center", fontsize=5)
     arrows = [((2.35, 3.75), (2.98, 3.75)), ((4.28, 3.75), (6.15, 3.75)), ((2.0, 1.2), (2.42, 1.2))]
-    arrows += [((3.47, 1.2), (3.72, 1.2)), ((4.77, 1.2), (5.02, 1.2)), ((5.92, 1.2), (6.15, 1.2))]
+    arrows += [((3.47, 1.2), (3.68, 1.2)), ((4.92, 1.2), (5.13, 1.2)), ((5.97, 1.2), (6.2, 1.2))]
     arrows += [((7.75, 3.6), (8.15, 2.9)), ((7.75, 1.35), (8.15, 2.1)), ((9.47, 2.55), (9.75, 2.55))]
     for a, b in arrows:
         ax.add_patch(FancyArrowPatch(a, b, arrowstyle="->", mutation_scale=8))
-    ax.annotate("", (6.95, 3.05), (6.95, 2.0), arrowprops={"arrowstyle": "<->", "ls": "--"})
-    ax.text(7.0, 2.53, "loss", fontsize=7, ha="left", va="center", style="italic")
+    ax.annotate("", (6.98, 2.8), (6.98, 1.95), arrowprops={"arrowstyle": "<->", "ls": "--"})
+    ax.text(7.05, 2.4, "loss", fontsize=7, ha="left", va="center", style="italic")
 
     def inset(left, bottom, width, height, xlabel, ylabel):
         panel = fig.add_axes((left / 12, bottom / 5, width / 12, height / 5))
@@ -182,9 +186,7 @@ def plot_latent_space(
     return fig
 
 
-def plot_reconstructions(
-    wave_rest: NDArray, x: NDArray, models: Mapping[str, NDArray], titles: Sequence[str]
-) -> Figure:
+def plot_class_spectra(wave_rest: NDArray, x: NDArray, models: Mapping[str, NDArray], titles: Sequence[str]) -> Figure:
     """Spectra x (n, R) in grey with their reconstructions {method: (n, R)}, and below what is left, smoothed."""
     fig, axes = plt.subplots(
         2, len(x), figsize=(WIDTH, 3.0), height_ratios=[2, 1], sharex=True, sharey="row", squeeze=False
@@ -208,10 +210,10 @@ def plot_reconstructions(
     return fig
 
 
-def plot_table(
+def plot_losses_by_model(
     ours: Mapping[str, Sequence[float]], published: Mapping[str, float | None], floor: float | None = None
 ) -> Figure:
-    """Validation losses of models {name: one for each seed} beside the published ones; `floor` is the targets' noise."""
+    """Validation losses of models {name: one for each seed} beside the published; `floor` is the targets' noise."""
     fig, ax = plt.subplots(figsize=(WIDTH, 0.34 * len(ours) + 1.0))
     at = np.arange(len(ours))[::-1]
     for y, (name, losses) in zip(at, ours.items(), strict=True):
@@ -223,7 +225,7 @@ def plot_table(
     ax.text(1, len(ours) - 0.35, "the mean", fontsize=7, color=BASELINE, ha="center", va="bottom")
     if floor is not None:
         ax.axvline(floor, color=BASELINE, ls=":", lw=1)
-        ax.text(floor, len(ours) - 0.35, "noise of the targets", fontsize=7, color=BASELINE, ha="center", va="bottom")
+        ax.text(floor, len(ours) - 0.35, " noise of the targets", fontsize=7, color=BASELINE, ha="left", va="bottom")
     ax.set_yticks(at, labels=list(ours))
     ax.set(xlabel="validation loss: mean squared error of standardised latents", ylim=(-0.6, len(ours) + 0.1))
     marks = [Line2D([], [], ls="", marker="o", color=MODEL, label="ours, each seed")]
@@ -232,8 +234,8 @@ def plot_table(
     return fig
 
 
-def plot_shares(shares: Mapping[str, Mapping[str, float]], ylabel: str) -> Figure:
-    """Dots {method: {quantity: share of its variance}}, one column per quantity."""
+def plot_shares(shares: Mapping[str, Mapping[str, float]]) -> Figure:
+    """R^2 {method: {quantity: share of its variance}}, one column per quantity."""
     quantities = list(next(iter(shares.values())))
     fig, ax = plt.subplots(figsize=(WIDTH, 3.0))
     offsets = np.linspace(-0.28, 0.28, len(shares))
@@ -248,7 +250,7 @@ def plot_shares(shares: Mapping[str, Mapping[str, float]], ylabel: str) -> Figur
     ax.set_xticks(range(len(quantities)), labels=quantities)
     ax.grid(axis="x", visible=False)
     lowest = min(min(values.values()) for values in shares.values())
-    ax.set(ylabel=ylabel, xlabel="quantity", ylim=(max(min(-0.03, 1.1 * lowest), -0.5), 1))
+    ax.set(ylabel="share of the variance, R²", xlabel="quantity", ylim=(max(min(-0.03, 1.1 * lowest), -0.5), 1))
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=7)
     return fig
 
@@ -294,13 +296,17 @@ def plot_saliency(pictures: NDArray, maps: NDArray, pixel_scale: float, titles: 
 def plot_robustness(panels: Mapping[str, tuple[Sequence, Mapping[str, ArrayLike]]], ylabel: str) -> Figure:
     """A loss against conditions changed after training: {xlabel: (values, {method: losses})}, a panel each."""
     fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 2.7), sharey=True, squeeze=False)
+    top = 1.6  # what is worse is no prediction any more: its number is written at the edge
     for ax, (xlabel, (x, curves)) in zip(axes[0], panels.items(), strict=True):
         for (name, losses), colour, (line, marker) in zip(curves.items(), COLOURS, STYLES, strict=False):
             ax.plot(x, losses, ls=line, marker=marker, ms=4, color=colour, label=name)
+            for at, loss in zip(x, losses, strict=True):
+                if loss > top:
+                    ax.text(at, 0.97 * top, f"{loss:.2g}", color=colour, fontsize=7, ha="center", va="top")
         ax.axhline(1, color=BASELINE, ls="--", lw=0.8)
         ax.set(xlabel=xlabel)
     axes[0, 0].set_ylabel(ylabel)
-    axes[0, 0].set_ylim(bottom=0)
+    axes[0, 0].set_ylim(0, top)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=7.5)
     return fig
