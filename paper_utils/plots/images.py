@@ -88,8 +88,6 @@ def plot_spectra_from_images(
         if interval is not None:
             low, high = (edge[i] for edge in interval)
             right.fill_between(wave_rest, low, high, color=VERMILION, alpha=0.3, lw=0, label="68 %")
-                wave_rest, interval[0][i], interval[1][i], color=VERMILION, alpha=0.3, lw=0, label="68 %"
-            )
         right.plot(wave_rest, target[i], color="k", lw=0.9, label="target, decoded")
         right.plot(wave_rest, predicted[i], color=VERMILION, lw=0.9, label="from the image")
         both = np.concatenate([target[i], predicted[i]])
