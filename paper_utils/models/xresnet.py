@@ -158,12 +158,15 @@ def xresnet18(norm: str = "batch", stem_norm: str | None = None, *, n_bands: int
     return ImageRegressor(body, n_stages[-1], n_bands, n_out, dropout, gaussian)
 
 
-def simple_cnn(norm: str = "batch", *, n_bands: int = 5, n_out: int = 6, width: float = 1.0, dropout: float = 0.0,
-               gaussian: bool = False) -> ImageRegressor:  # fmt: skip
+def simple_cnn(norm: str = "batch", *, n_bands: int = 5, n_out: int = 6, width: float = 1.0, block: int = BLOCK,
+               dropout: float = 0.0, gaussian: bool = False) -> ImageRegressor:  # fmt: skip
     """Table 1's baselines: convolutions of 32, 32 and 64 filters (strides 2, 2, 1) with ReLU, and a linear layer."""
     n = [n_bands, *(round(c * width) for c in (32, 32, 64))]
     strides = (2, 2, 1)
-    layers = [convolution(a, b, stride=s, norm=norm, act=nn.ReLU) for a, b, s in zip(n, n[1:], strides, strict=False)]
+    layers = [
+        convolution(a, b, stride=s, norm=norm, act=nn.ReLU, block=block)
+        for a, b, s in zip(n, n[1:], strides, strict=False)
+    ]
     return ImageRegressor(nn.Sequential(*layers), n[-1], n_bands, n_out, dropout, gaussian)
 
 

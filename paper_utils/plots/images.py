@@ -225,7 +225,8 @@ def plot_losses_by_model(
         ax.axvline(floor, color=BASELINE, ls=":", lw=1)
         ax.text(floor, len(ours) - 0.35, " noise of the targets", fontsize=7, color=BASELINE, ha="left", va="bottom")
     ax.set_yticks(at, labels=list(ours))
-    ax.set(xlabel="validation loss: mean squared error of standardised latents", ylim=(-0.6, len(ours) + 0.1))
+    ax.set(xlabel="validation loss: mean squared error of standardised latents", ylabel="model and length")
+    ax.set_ylim(-0.6, len(ours) + 0.1)
     marks = [Line2D([], [], ls="", marker="o", color=MODEL, label="ours, each seed")]
     marks += [Line2D([], [], ls="", marker="D", mfc="none", color=VERMILION, label="Table 1")]
     ax.legend(handles=marks, loc="upper left", bbox_to_anchor=(1, 1))
