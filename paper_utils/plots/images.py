@@ -91,12 +91,13 @@ def plot_spectra_from_images(
         right.plot(wave_rest, target[i], color="k", lw=0.9, label="target, decoded")
         right.plot(wave_rest, predicted[i], color=VERMILION, lw=0.9, label="from the image")
         both = np.concatenate([target[i], predicted[i]])
-        right.set(xlim=wave_rest[[0, -1]], ylim=(min(0, both.min()), 1.3 * both.max()), yticks=[])
+        top = 1.5 * np.percentile(both, 98.5)  # the strongest lines may leave the panel, the continuum stays readable
+        right.set(xlim=wave_rest[[0, -1]], ylim=(min(0, both.min()), top), yticks=[])
         right.tick_params(labelsize=6.5)
         right.text(0.98, 0.95, titles[i], transform=right.transAxes, fontsize=6.5, ha="right", va="top", bbox=PAPER)
     for _, right in cells[: max(len(pictures) - 2, 0)]:
         right.set_xticklabels([])
-    cells[0, 1].legend(fontsize=6, ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0), borderpad=0)
+    fig.legend(*cells[0, 1].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=7)
     fig.supxlabel(REST_LABEL, fontsize=9)
     fig.supylabel(FLUX_LABEL, fontsize=9)
     return fig
