@@ -76,7 +76,7 @@ def test_an_image_shrinks_by_32_and_first_kernels_are_3x3():
 
 
 def test_a_batch_norm_block_begins_as_its_shortcut():
-    block = xresnet.ResidualBlock(16, 16, 1, 4, "batch", attention=True)
+    block = xresnet.ResidualBlock(16, 16, 1, 4, "batch", block=64, attention=True)
     x = torch.randn(4, 16, 8, 8)
     assert torch.allclose(block(x), nn.functional.mish(x), atol=1e-6)
 
