@@ -298,11 +298,15 @@ def plot_robustness(panels: Mapping[str, tuple[Sequence, Mapping[str, ArrayLike]
     fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 2.7), sharey=True, squeeze=False)
     top = 1.6  # what is worse is no prediction any more: its number is written at the edge
     for ax, (xlabel, (x, curves)) in zip(axes[0], panels.items(), strict=True):
-        for (name, losses), colour, (line, marker) in zip(curves.items(), COLOURS, STYLES, strict=False):
+        margin = 0.12 * (max(x) - min(x))
+        for i, (name, losses) in enumerate(curves.items()):
+            (line, marker), colour = STYLES[i], COLOURS[i]
             ax.plot(x, losses, ls=line, marker=marker, ms=4, color=colour, label=name)
             for at, loss in zip(x, losses, strict=True):
                 if loss > top:
-                    ax.text(at, 0.97 * top, f"{loss:.2g}", color=colour, fontsize=7, ha="center", va="top")
+                    where = {"ha": "center", "va": "top", "bbox": PAPER, "zorder": 4}
+                    ax.text(at, (0.98 - 0.06 * i) * top, f"{loss:.2g}", color=colour, fontsize=7, **where)
+        ax.set_xlim(min(x) - margin, max(x) + margin)
         ax.axhline(1, color=BASELINE, ls="--", lw=0.8)
         ax.set(xlabel=xlabel)
     axes[0, 0].set_ylabel(ylabel)
