@@ -1,12 +1,16 @@
 """Are predicted uncertainties right? Of predictions that are a mean and a standard deviation, or samples.
 
-`photoz.pit_distance` and `metrics.coverage` judge what these return; all shapes but the samples' are (N, ...).
+Ranks and probabilities below the truth are uniform if they are right: `photoz.pit_distance` says how far from it. Of
+samples there must be equally many for each object, drawn independently; the tests are then exact for every number.
+All shapes but the samples' are (N, ...).
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+LEVEL = 0.68
 
 
 def gaussian_pit(truth: ArrayLike, mean: ArrayLike, std: ArrayLike) -> NDArray:
@@ -42,8 +46,35 @@ def inflation(truth: ArrayLike, mean: ArrayLike, std: ArrayLike) -> NDArray:
     return np.quantile(np.abs(np.asarray(truth, float) - mean) / std, 0.68, axis=0)
 
 
-def interval_coverage(truth: ArrayLike, samples: ArrayLike, level: float = 0.68) -> NDArray:
-    """Share (L,) of truths (N, L) inside the central interval of samples (n_draws, N, L), element by element."""
-    low, high = np.quantile(np.asarray(samples), [(1 - level) / 2, (1 + level) / 2], axis=0)
-    truth = np.asarray(truth)
-    return ((truth >= low) & (truth <= high)).mean(axis=0)
+def pit(samples: ArrayLike, truth: ArrayLike, seed: int = 0) -> NDArray:
+    """Probability integral transform: where truth (N, ...) ranks among samples (K, N, ...), (N, ...) within 0-1.
+
+    Uniform if calibrated; ties, and the place between two samples, are drawn at random. NaN where truth or a sample is.
+    """
+    samples, truth = np.asarray(samples), np.asarray(truth)
+    below, equal = (samples < truth).sum(axis=0), (samples == truth).sum(axis=0)
+    u = np.random.default_rng(seed).random(truth.shape)
+    known = np.isfinite(truth) & np.isfinite(samples).all(axis=0)
+    return np.where(known, (below + u * (equal + 1)) / (len(samples) + 1), np.nan)
+
+
+def coverage(pit_values: ArrayLike, level: float | ArrayLike = LEVEL, axis: int | None = 0) -> NDArray:
+    """Share of truths within the central interval of `level` of their samples, from `pit`; over objects (`axis` 0).
+
+    level : a number, or (M,) numbers: the result then has M first. Equal to `level` if calibrated, for every K.
+    """
+    distance = np.abs(np.asarray(pit_values) - 0.5)
+    half = np.expand_dims(level, tuple(range(-distance.ndim, 0))) / 2
+    inside = np.where(np.isnan(distance), np.nan, distance <= half)
+    return np.nanmean(inside, axis=axis if axis is None or np.ndim(level) == 0 else axis + 1)
+
+
+def tarp(samples: ArrayLike, truth: ArrayLike, references: ArrayLike) -> NDArray:
+    """Share (N,) of samples (K, N, D) nearer to a reference (N, D) than truth (N, D) is: uniform if calibrated.
+
+    The joint test of Lemos+ 2023 (2023PMLR..20219256L, "Tests of Accuracy with Random Points"): unlike `pit` of each
+    element it sees correlations that are wrong. References may be anything drawn without knowledge of the truth.
+    Distances are Euclidean: give elements of like scale. Ranks are randomised as those of `pit`.
+    """
+    samples, truth, references = (np.asarray(a, float) for a in (samples, truth, references))
+    return pit(np.linalg.norm(samples - references, axis=-1), np.linalg.norm(truth - references, axis=-1))
