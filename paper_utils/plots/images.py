@@ -110,7 +110,8 @@ def plot_method(
 
     spectrum (R,) and what the decoder makes of target (6,) and predicted (6,) latents: decoded (2, R).
     """
-    fig = plt.figure(figsize=(WIDTH, 3.0), layout="none")
+    fig = plt.figure(figsize=(WIDTH, 3.0))
+    fig.set_layout_engine("none")  # kept when a notebook shows it, as layout="none" is not
     ax = fig.add_axes((0, 0, 1, 1))
     ax.set(xlim=(0, 12), ylim=(0, 5))
     ax.axis("off")
