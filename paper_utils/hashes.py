@@ -39,16 +39,14 @@ def file_hash(path: Path) -> str:
 
 
 def code_hash(notebook: Path, package: Path = PACKAGE) -> str:
-    """SHA-256 of a notebook's cell sources and of every module of `package` that it imports, directly or not."""
+    """SHA-256 of a notebook's code cells and of every module of `package` that it imports, directly or not.
+
+    Prose is not part of it: it is written when the results are seen.
+    """
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    sources = ["".join(cell["source"]) for cell in cells]
-    code = "\n".join(
-        line
-        for cell, source in zip(cells, sources, strict=True)
-        if cell["cell_type"] == "code"
-        for line in source.splitlines()
-        if not line.lstrip().startswith(("%", "!"))
-    )
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    lines = (line for source in sources for line in source.splitlines())
+    code = "\n".join(line for line in lines if not line.lstrip().startswith(("%", "!")))
     hashed = hashlib.sha256(json.dumps(sources).encode())
     for module in sorted(imported(code, package)):
         hashed.update(json.dumps([module.relative_to(package).as_posix(), module.read_text(encoding="utf-8")]).encode())

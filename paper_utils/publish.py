@@ -12,7 +12,7 @@ from paper_utils.errors import CompanionError
 from paper_utils.hashes import code_hash
 from paper_utils.notebooks import MARK, Job, products, read, write
 
-MAX_BYTES = 1_500_000
+MAX_BYTES = 2_500_000
 WIDGET = "application/vnd.jupyter.widget-view+json"
 # Folders that tell of the machine a notebook ran on.
 MACHINE_PATHS = re.compile(

@@ -182,6 +182,7 @@ def test_code_hash_follows_what_is_imported_and_nothing_else(package, tmp_path):
     book = notebooks.read(notebook)
     book["cells"][1]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "hello"}]
     book["cells"][1]["execution_count"] = 5
+    book["cells"].append({"cell_type": "markdown", "id": "found", "metadata": {}, "source": "What we find"})
     notebooks.write(book, notebook)
     assert hashes.code_hash(notebook, package) == before
     (package / "c.py").write_text("x = 1")
