@@ -1,0 +1,317 @@
+"""Study 3's conditional diffusion model: images -> samples of log spectra, by removing noise step by step.
+
+Doorenbos+ 2024, Appendix A: the forward process x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps of Ho+ 2020
+(arXiv:2006.11239) in 250 steps with the cosine schedule of Nichol & Dhariwal 2021 (arXiv:2102.09672); a U-Net that
+sees x_t, t and the image learns eps (eq. A2). A second model of the same kind, with a low-resolution spectrum as one
+more channel, brings spectra to full resolution (eq. A4). One step trains both.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from paper_utils.models import resnet
+from paper_utils.models.unet import UNet
+
+N_TIMES = 250  # Sec. 3.1
+PREDICTIONS = ("noise", "v")
+SAMPLERS = ("ancestral", "ddim", "dpm++")
+N_ZOOM = 71  # pixels that 64 are resampled to before a crop of 64; from the authors' public code
+
+
+def cosine_schedule(n_times: int = N_TIMES, s: float = 0.008, max_beta: float = 0.999) -> Tensor:
+    """abar_t (n_times + 1,) for t = 0 (no noise, 1) to n_times (all noise, about 0), float64.
+
+    abar_t = f(t) / f(0) with f(t) = cos^2((t / T + s) / (1 + s) pi / 2), as long as beta_t = 1 - abar_t / abar_(t-1)
+    stays below 0.999 (Nichol & Dhariwal 2021, eq. 17).
+    """
+    t = torch.arange(n_times + 1, dtype=torch.float64) / n_times
+    f = torch.cos((t + s) / (1 + s) * math.pi / 2).square()
+    beta = (1 - f[1:] / f[:-1]).clamp(max=max_beta)
+    return torch.cat([torch.ones(1, dtype=torch.float64), (1 - beta).cumprod(0)])
+
+
+class Diffusion(nn.Module):
+    """A conditional diffusion model of log spectra (N, n_wave), as big as the published one unless told otherwise.
+
+    n_low : elements of the low-resolution spectrum that a super-resolution model is also given.
+    image_width, stretch : of the image encoder (resnet.py).   base, mults, patch, pooled ... : of the U-Net (unet.py).
+    prediction : what the U-Net's output means: the noise eps (published), or v = sqrt(abar) eps - sqrt(1 - abar) x_0
+        (Salimans & Ho 2022, arXiv:2202.00512), from which x_0 follows without division by a small sqrt(abar_t).
+    """
+
+    def __init__(
+        self, n_wave: int = 563, n_low: int | None = None, *, n_bands: int = 5, image_width: float = 1.0,
+        stretch: str = "linear", n_times: int = N_TIMES, prediction: str = "noise", **unet,
+    ):  # fmt: skip
+        super().__init__()
+        if prediction not in PREDICTIONS:
+            raise ValueError(f"prediction is {prediction!r}, not one of {', '.join(PREDICTIONS)}")
+        self.n_wave, self.n_low, self.prediction = n_wave, n_low, prediction
+        self.encoder = resnet.resnet18(n_bands, image_width, stretch)
+        self.unet = UNet(1 if n_low is None else 2, n_context=self.encoder.n_features, **unet)
+        alpha_bar = cosine_schedule(n_times)
+        self.register_buffer("alpha", alpha_bar.sqrt().float(), persistent=False)  # of x_0 in x_t
+        self.register_buffer("sigma", (1 - alpha_bar).sqrt().float(), persistent=False)  # of eps in x_t
+        self.register_buffer("mean", torch.zeros(n_wave))
+        self.register_buffer("scale", torch.ones(n_wave))
+
+    @property
+    def n_times(self) -> int:
+        return len(self.alpha) - 1
+
+    def learn_scale(self, images: Tensor, x: Tensor | None = None, contrast: float = 1.0) -> Diffusion:
+        """Take the scale of each band from training images; with training spectra x (N, n_wave) also theirs.
+
+        Log spectra then lose their mean and have the standard deviation `contrast` at each wavelength. Published they
+        stay as they are. Neighbouring elements vary together, and add up: the smaller the contrast, the more of the
+        250 steps are spent where the shape of the whole spectrum is decided.
+        """
+        self.encoder.learn_scale(images)
+        if x is not None:
+            std, mean = torch.std_mean(x, dim=0)
+            self.mean.copy_(mean)
+            self.scale.copy_(std / contrast)
+        return self
+
+    def encode(self, images: Tensor) -> Tensor:
+        """What the U-Net sees of images (N, n_bands, H, W): tokens (N, T, C), one for each 32 x 32 pixels."""
+        return self.encoder(images).flatten(2).mT
+
+    def standardised(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.scale
+
+    def beside(self, low: Tensor | None) -> Tensor | None:
+        """Low-resolution log spectra (N, n_low) as a channel beside x: interpolated linearly, (N, n_wave).
+
+        Element i of the low-resolution spectrum is element 8 i of the full one; beyond the last it stays level.
+        """
+        if low is None:
+            return None
+        factor = -(-self.n_wave // self.n_low)
+        inner = F.interpolate(low[:, None], (self.n_low - 1) * factor + 1, mode="linear", align_corners=True)[:, 0]
+        inner = F.pad(inner, (0, max(self.n_wave - inner.shape[1], 0)), mode="replicate")
+        return self.standardised(inner[:, : self.n_wave])
+
+    def noised(self, x: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        """x_t (N, n_wave) at steps t (N,) of standardised spectra x and noise eps."""
+        return self.alpha[t][:, None] * x + self.sigma[t][:, None] * eps
+
+    def forward(self, x: Tensor, t: Tensor, context: Tensor, beside: Tensor | None = None) -> Tensor:
+        """The U-Net's output (N, n_wave) for x_t at steps t (N,): eps or v."""
+        channels = torch.stack([x] if beside is None else [x, beside], dim=1)
+        return self.unet(channels, t, context)[:, 0].float()
+
+    def target(self, x: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        """What `forward` should have returned."""
+        return eps if self.prediction == "noise" else self.alpha[t][:, None] * eps - self.sigma[t][:, None] * x
+
+    def clean(self, x: Tensor, t: int, context: Tensor, beside: Tensor | None = None) -> Tensor:
+        """The expected x_0 of x_t (N, n_wave), all at step t."""
+        output = self(x, torch.full((len(x),), t, device=x.device), context, beside)
+        if self.prediction == "noise":
+            return (x - self.sigma[t] * output) / self.alpha[t]
+        return self.alpha[t] * x - self.sigma[t] * output
+
+
+class Average(nn.Module):
+    """The exponential moving average of a model's weights, itself a model: `average`, the one to sample from.
+
+    The decay is 0.9999 as published, but (1 + n) / (10 + n) for as long as that is less, after n updates: the first
+    weights, drawn at random, would else be most of the average for the first ten thousand steps.
+    """
+
+    def __init__(self, model: nn.Module, decay: float = 0.9999):
+        super().__init__()
+        self.average = copy.deepcopy(model).requires_grad_(False)
+        self.max_decay = decay
+        self.register_buffer("n_updates", torch.tensor(0))
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        n = int(self.n_updates)
+        decay = min(self.max_decay, (1 + n) / (10 + n))
+        pairs = [
+            (mine, new)
+            for part in ("parameters", "buffers")
+            for mine, new in zip(getattr(self.average, part)(), getattr(model, part)(), strict=True)
+        ]
+        floats = [(mine, new) for mine, new in pairs if mine.is_floating_point()]
+        torch._foreach_lerp_(*(list(each) for each in zip(*floats, strict=True)), 1 - decay)
+        for mine, new in pairs:
+            if not mine.is_floating_point():  # counters of batch norm
+                mine.copy_(new)
+        self.n_updates += 1
+
+
+def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Each image (N, B, H, H) flipped or not along either axis, and a random crop of H from it resampled to 71 / 64 H.
+
+    As published (Sec. 3.1; the numbers are from the public code). All on the device, each image its own draw.
+    """
+    n, size = len(images), images.shape[-1]
+    images = _zoomed(images)
+    draw = {"generator": generator, "device": images.device}
+    along = []
+    for _ in range(2):
+        start = torch.randint(images.shape[-1] - size + 1, (n, 1), **draw)
+        at = start + torch.arange(size, device=images.device)
+        along.append(torch.where(torch.rand((n, 1), **draw) < 0.5, at.flip(1), at))
+    rows, columns = along
+    item = torch.arange(n, device=images.device)[:, None, None]
+    return images.movedim(1, -1)[item, rows[:, :, None], columns[:, None]].movedim(-1, 1)
+
+
+def centred(images: Tensor) -> Tensor:
+    """The central crop of the resampled image: what a trained network is shown."""
+    size = images.shape[-1]
+    images = _zoomed(images)
+    start = (images.shape[-1] - size) // 2
+    return images[..., start : start + size, start : start + size]
+
+
+def _zoomed(images: Tensor) -> Tensor:
+    size = round(images.shape[-1] * N_ZOOM / 64)
+    return F.interpolate(images, (size, size), mode="bilinear", align_corners=False)
+
+
+def diffusion_step(
+    model: Diffusion,
+    average: Average,
+    optimizer: torch.optim.Optimizer,
+    data: Mapping[str, Tensor],
+    backward: Callable[[Tensor], None],
+    generator: torch.Generator,
+    *,
+    augment: bool = True,
+    autocast: Callable[[], AbstractContextManager] = nullcontext,
+) -> Callable[[Tensor], dict[str, Tensor]]:
+    """One step (eq. A2, A4) at the indices (B,) of data = {"images" (N, n_bands, H, H), "x" (N, n_wave)}.
+
+    For super-resolution data also holds "low" (N, n_low). generator, on the device of the data, draws orientations,
+    noise, and for each spectrum a noise level t of its own, every time anew. autocast: such as `fabric.autocast`.
+    """
+
+    def step(index: Tensor) -> dict[str, Tensor]:
+        images, x = data["images"][index], model.standardised(data["x"][index])
+        images = augmented(images, generator) if augment else centred(images)
+        t = torch.randint(1, model.n_times + 1, index.shape, generator=generator, device=x.device)
+        eps = torch.randn(x.shape, generator=generator, device=x.device)
+        beside = model.beside(data["low"][index] if "low" in data else None)
+        with autocast():
+            output = model(model.noised(x, eps, t), t, model.encode(images), beside)
+        loss = (output - model.target(x, eps, t)).square().mean()
+        optimizer.zero_grad(set_to_none=True)
+        backward(loss)
+        optimizer.step()
+        average.update(model)
+        return {"loss": loss.detach()}
+
+    return step
+
+
+def steps_of(alpha: Tensor, sigma: Tensor, sampler: str, n_steps: int | None) -> list[int]:
+    """The noise levels that a sampler visits, from all noise to 0: about n_steps + 1 of them, or all without n_steps.
+
+    The few are evenly spaced in log(alpha / sigma), the logarithm of the signal-to-noise ratio, from T - 1 on (at T
+    itself beta is clipped): spectra vary much in some directions and little in others, and each is decided at its own
+    noise level, so that all levels deserve the same care.
+    """
+    last = len(alpha) - 1
+    if sampler == "ancestral" or n_steps is None:
+        return list(range(last, -1, -1))
+    snr = (alpha[1:last].double() / sigma[1:last].double()).log()
+    wanted = torch.linspace(float(snr[-1]), float(snr[0]), n_steps, dtype=torch.float64)
+    nearest = (snr - wanted.to(snr)[:, None]).abs().argmin(dim=1) + 1
+    return [*sorted(set(nearest.tolist()), reverse=True), 0]
+
+
+def integrate(
+    clean: Callable[[Tensor, int], Tensor],
+    x: Tensor,
+    alpha: Tensor,
+    sigma: Tensor,
+    sampler: str = "dpm++",
+    n_steps: int | None = 20,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """From noise x (N, L) to samples (N, L), given the expectation of x_0, clean(x_t, t), at each step.
+
+    sampler : "ancestral", all steps with new noise of variance beta_t in each (Ho+ 2020, algorithm 2; as published);
+        "ddim", first order and without new noise (Song+ 2021, arXiv:2010.02502); or "dpm++", DPM-Solver++(2M), second
+        order (Lu+ 2022, arXiv:2211.01095, algorithm 2).
+    """
+    if sampler not in SAMPLERS:
+        raise ValueError(f"sampler is {sampler!r}, not one of {', '.join(SAMPLERS)}")
+    times = steps_of(alpha, sigma, sampler, n_steps)
+    a, b = alpha.double().tolist(), sigma.double().tolist()
+    before, width_before = None, 0.0
+    for t, s in zip(times, times[1:], strict=False):
+        x_0 = clean(x, t)
+        if s == 0:
+            x = x_0
+        elif sampler == "ancestral":
+            keep = (a[t] / a[s]) ** 2  # 1 - beta_t
+            x = (a[s] * (1 - keep) * x_0 + keep**0.5 * b[s] ** 2 * x) / b[t] ** 2
+            x = x + (1 - keep) ** 0.5 * torch.randn(x.shape, generator=generator, device=x.device)
+        elif sampler == "ddim":
+            x = a[s] * x_0 + b[s] / b[t] * (x - a[t] * x_0)
+        else:
+            width = math.log(a[s] / b[s]) - math.log(a[t] / b[t])
+            ahead = x_0 if before is None else x_0 + (x_0 - before) * width / (2 * width_before)
+            x = b[s] / b[t] * x - a[s] * math.expm1(-width) * ahead
+            before, width_before = x_0, width
+    return x
+
+
+@torch.no_grad()
+def sample(
+    model: Diffusion,
+    context: Tensor,
+    n_samples: int = 1,
+    *,
+    low: Tensor | None = None,
+    sampler: str = "dpm++",
+    n_steps: int | None = 20,
+    generator: torch.Generator | None = None,
+    batch_size: int = 512,
+    progress: bool = False,
+) -> Tensor:
+    """Log spectra (N, n_samples, n_wave) for the images behind context (N, T, C), `model.encode` of `centred` images.
+
+    low : (N, n_low), for super-resolution.   generator : on the device of context; else torch's own.
+    Images and samples share batches of batch_size. Except for new noise in ancestral sampling, results do not depend
+    on it. n_steps=None takes every step.
+    """
+    model.eval()
+    n = len(context) * n_samples
+    device = context.device
+    owner = torch.arange(len(context), device=device).repeat_interleave(n_samples)
+    noise = torch.randn((n, model.n_wave), generator=generator, device=device)
+    beside = model.beside(low)
+    parts = []
+    for rows in tqdm(
+        torch.arange(n, device=device).split(batch_size), desc="sampling", disable=not progress, leave=False
+    ):
+        seen = context[owner[rows]]
+        channel = None if beside is None else beside[owner[rows]]
+        parts.append(
+            integrate(
+                lambda x, t, seen=seen, channel=channel: model.clean(x, t, seen, channel),
+                noise[rows],
+                model.alpha,
+                model.sigma,
+                sampler,
+                n_steps,
+                generator,
+            )  # fmt: skip
+        )
+    return (torch.cat(parts) * model.scale + model.mean).unflatten(0, (len(context), n_samples))
