@@ -10,19 +10,20 @@ from __future__ import annotations
 import contextlib
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from paper_utils.archives import fits_files
 from paper_utils.archives.download import download
 from paper_utils.checks import Z_RANGE
 from paper_utils.data import WAVE_OBS, Spectra
 from paper_utils.errors import DataError
 
-FITS_BLOCK, FITS_ENDINGS = 2880, (".fits", ".fit", ".fits.gz")
+FITS_ENDINGS = (".fits", ".fit", ".fits.gz")
 ALL_BITS = ~0
 C_KMS = 299792.458
 # The column `LINENAME` of SPZLINE and the name that we give: customary air wavelengths in the names.
@@ -72,6 +73,13 @@ def read_folder(path: Path | str, *, skip_bad: bool = False, bits: int = ALL_BIT
             remedy="Give a folder of SDSS files under their own names, such as spec-0266-51602-0001.fits.",
             source=folder,
         )
+    return read_files(files, folder, skip_bad=skip_bad, bits=bits, n_jobs=n_jobs)
+
+
+def read_files(
+    files: Sequence[Path], folder: Path, *, skip_bad: bool = False, bits: int = ALL_BITS, n_jobs: int = 1
+) -> Spectra:
+    """The spec files `files` below `folder`, in that order; as `read_folder`."""
     rows, skipped, file_of = [], {}, {}
     with ProcessPoolExecutor(n_jobs) if n_jobs > 1 else contextlib.nullcontext() as pool:
         read_one = partial(_attempt, bits=bits)
@@ -165,6 +173,22 @@ def urls(plate: int, mjd: int, fiber: int, release: str = "dr16", base: str = BA
     return [f"{base}/{release}/{survey}/spectro/redux/{run}/spectra/lite/{name}" for run in runs]
 
 
+def object_id(plate: int, mjd: int, fiber: int) -> str:
+    """What an object is called in the `ids` of `Spectra`."""
+    return f"{plate:04d}-{mjd}-{fiber:04d}"
+
+
+def unpack(spec_obj_id: int) -> tuple[int, int, int]:
+    """Plate, MJD and fibre of a specObjID of DR8 or later, which has them in 14, 14 and 12 of its 64 bits.
+
+    Raises ValueError where these bits make no sense.
+    """
+    plate, fiber, mjd = spec_obj_id >> 50, spec_obj_id >> 38 & 0xFFF, (spec_obj_id >> 24 & 0x3FFF) + 50_000
+    if not (0 < plate < 1 << 14 and 0 < fiber <= 1000 and 51_000 < mjd < 62_000):
+        raise ValueError(f"{spec_obj_id} is no specObjID")
+    return plate, mjd, fiber
+
+
 def file_name(plate: int, mjd: int, fiber: int) -> str:
     """The archive's name of a spectrum's file."""
     return f"spec-{plate:04d}-{mjd:05d}-{fiber:04d}.fits"
@@ -183,7 +207,9 @@ def get(
     if bad := [row for row in rows if len(row) != 3 or min(row) < 0]:
         raise DataError(f"{bad[0]} is no plate, MJD and fibre", remedy="Give rows of three positive integers.")
     files = [Path(folder) / file_name(*row) for row in rows]
-    download({file: urls(*row, release, base) for file, row in zip(files, rows, strict=True)}, _is_whole, **options)
+    download(
+        {file: urls(*row, release, base) for file, row in zip(files, rows, strict=True)}, fits_files.is_whole, **options
+    )
     return files
 
 
@@ -241,45 +267,31 @@ def _read(path: Path, bits: int) -> dict:
         )
     truth |= {"plate": plate, "mjd": mjd, "fiber": fiber} | measured
     flux, ivar = _on_grid(loglam, flux, np.where(mask & bits, 0, ivar), path)
-    return {"id": f"{plate:04d}-{mjd}-{fiber:04d}", "z": z, "flux": flux, "ivar": ivar, "truth": truth}
+    return {"id": object_id(plate, mjd, fiber), "z": z, "flux": flux, "ivar": ivar, "truth": truth}
 
 
 def _tables(path: Path):
     """The tables COADD, SPECOBJ (or SPALL; its only row) and SPZLINE (or None) of a spec file."""
-    from astropy.io import fits
-
-    remedy = "Get the file again."
-    try:
-        # Astropy only warns of a file that is cut short, and reads what there is.
-        with warnings.catch_warnings(), contextlib.ExitStack() as stack:
-            warnings.simplefilter("ignore")
-            warnings.filterwarnings("error", message=r"(?s).*(truncated|corrupted)")
-            hdus = stack.enter_context(fits.open(path, memmap=False))
-            if hdus[0].header.get("VACUUM") is False:
-                raise DataError(
-                    "the header says VACUUM = F: wavelengths in air",
-                    remedy="Convert them to vacuum first; all spec files of DR8 and later are in vacuum.",
-                    source=path,
-                )
-            # One by one: a slice would read on to the many single exposures of a full file.
-            hdu_of = {}
-            with contextlib.suppress(IndexError):
-                hdu_of.update((hdus[i].name, hdus[i]) for i in (1, 2, 3))
-            record = hdu_of.get("SPECOBJ", hdu_of.get("SPALL"))
-            if "COADD" not in hdu_of or record is None:
-                raise DataError(
-                    f"no COADD and SPECOBJ (or SPALL) among its tables: {', '.join(hdu_of) or 'none'}",
-                    remedy="Give spec-PLATE-MJD-FIBER.fits files, or leave others out with skip_bad.",
-                    source=path,
-                )
-            lines = hdu_of["SPZLINE"].data if "SPZLINE" in hdu_of else None
-            return hdu_of["COADD"].data, record.data[0], lines
-    except DataError:
-        raise
-    except Exception as problem:  # astropy raises many kinds, by where a file is damaged
-        if isinstance(problem, FileNotFoundError):
-            remedy = "Check the path."
-        raise DataError(f"not a whole FITS file ({problem})", remedy=remedy, source=path) from None
+    with fits_files.opened(path) as hdus:
+        if hdus[0].header.get("VACUUM") is False:
+            raise DataError(
+                "the header says VACUUM = F: wavelengths in air",
+                remedy="Convert them to vacuum first; all spec files of DR8 and later are in vacuum.",
+                source=path,
+            )
+        # One by one: a slice would read on to the many single exposures of a full file.
+        hdu_of = {}
+        with contextlib.suppress(IndexError):
+            hdu_of.update((hdus[i].name, hdus[i]) for i in (1, 2, 3))
+        record = hdu_of.get("SPECOBJ", hdu_of.get("SPALL"))
+        if "COADD" not in hdu_of or record is None:
+            raise DataError(
+                f"no COADD and SPECOBJ (or SPALL) among its tables: {', '.join(hdu_of) or 'none'}",
+                remedy="Give spec-PLATE-MJD-FIBER.fits files, or leave others out with skip_bad.",
+                source=path,
+            )
+        lines = hdu_of["SPZLINE"].data if "SPZLINE" in hdu_of else None
+        return hdu_of["COADD"].data, record.data[0], lines
 
 
 def _line_columns(lines) -> dict[str, float]:
@@ -325,8 +337,3 @@ def _on_grid(loglam, flux, ivar, path) -> tuple[np.ndarray, np.ndarray]:
             row=f"{WAVE_OBS[bad[0]]:.1f} A",
         )
     return on_flux, on_ivar
-
-
-def _is_whole(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(6) == b"SIMPLE" and path.stat().st_size % FITS_BLOCK == 0

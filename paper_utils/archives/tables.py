@@ -68,11 +68,7 @@ def stream(
     """
     path = Path(path)
     wanted = [*needed, *optional]
-    if not path.is_file():
-        problem = "a folder, not a table" if path.is_dir() else "there is no such file"
-        raise DataError(problem, remedy="Check the path.", source=path)
-    if path.stat().st_size == 0:
-        raise DataError("the file is empty", remedy="Write or copy it again.", source=path)
+    _check_file(path)
     blanks = BLANKS | {text.strip().casefold() for text in blanks}
     if path.name.endswith((*FITS_ENDINGS, ".ecsv")):
         columns = _astropy_columns(path)
@@ -81,13 +77,22 @@ def stream(
     with _text(path) as lines:
         skipped, header, delimiter = _header(lines, [*wanted, *([id_column] if id_column else [])])
     if delimiter is None:
-        raise DataError(
-            f"no header with any of the columns wanted ({', '.join(wanted[:4])} ...); the file begins {header[:60]!r}",
-            remedy=f"A first line names the columns, with commas, semicolons, tabs, pipes or white space. {remedy}",
-            source=path,
-        )
+        raise _no_header(path, header, wanted, remedy)
     at = _locate(_split(header, delimiter), wanted, len(needed), id_column, path, remedy)
     return Stream(list(at.numbers), _of_text(path, skipped, delimiter, at, blanks))
+
+
+def names(path: Path | str, wanted: Collection[str]) -> list[str]:
+    """The names of a table's columns (a vector's as NAME[0] ...), found as `stream` does. Raises DataError."""
+    path = Path(path)
+    _check_file(path)
+    if path.name.endswith((*FITS_ENDINGS, ".ecsv")):
+        return list(_astropy_columns(path))
+    with _text(path) as lines:
+        _, header, delimiter = _header(lines, wanted)
+    if delimiter is None:
+        raise _no_header(path, header, list(wanted), "")
+    return _split(header, delimiter)
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,22 @@ class _Places:
     id: int | None
     n_columns: int
     found: list[str]  # the file's own names
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        problem = "a folder, not a table" if path.is_dir() else "there is no such file"
+        raise DataError(problem, remedy="Check the path.", source=path)
+    if path.stat().st_size == 0:
+        raise DataError("the file is empty", remedy="Write or copy it again.", source=path)
+
+
+def _no_header(path: Path, header: str, wanted: list[str], remedy: str) -> DataError:
+    return DataError(
+        f"no header with any of the columns wanted ({', '.join(wanted[:4])} ...); the file begins {header[:60]!r}",
+        remedy=f"A first line names the columns, with commas, semicolons, tabs, pipes or white space. {remedy}".strip(),
+        source=path,
+    )
 
 
 def _locate(found, wanted, n_needed, id_column, path, remedy) -> _Places:
