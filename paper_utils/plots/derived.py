@@ -34,7 +34,8 @@ def plot_by_kind(rows: Mapping[str, Mapping[str, NDArray]], kinds: NDArray, *, l
             for kind, colour in KINDS.items():
                 chosen = np.clip(values[(kinds == kind) & np.isfinite(values)], edges[0], edges[-1])
                 label = f"{kind}: {np.median(chosen):.2g}" if chosen.size else kind
-                ax.hist(chosen, edges, histtype="step", density=chosen.size > 0, color=colour, label=label)
+                share = np.full(chosen.size, 1 / max(chosen.size, 1))
+                ax.hist(chosen, edges, histtype="step", weights=share, color=colour, label=label)
             if log:
                 ax.set_xscale("log")
                 ax.xaxis.set_minor_formatter("")
@@ -44,7 +45,7 @@ def plot_by_kind(rows: Mapping[str, Mapping[str, NDArray]], kinds: NDArray, *, l
             ax.set_ylim(0, 1.5 * ax.get_ylim()[1])
             ax.tick_params(labelsize=6.5)
             ax.legend(fontsize=5.5, title="median", title_fontsize=5.5, loc="upper right", handlelength=1)
-        line[0].set_ylabel(f"{title}\nshare per unit".strip(), fontsize=7.5)
+        line[0].set_ylabel(f"{title}\nshare of its kind".strip(), fontsize=7.5)
         for ax in line[len(row) :]:
             ax.set_axis_off()
     return fig

@@ -19,15 +19,18 @@ OBSERVED = "0.35"
 
 
 def colour_image(cube: NDArray, bands: Sequence[str]) -> NDArray:
-    """Three bands of a stamp (B, H, W) as red, green and blue, (H, W, 3), with the stretch of Lupton+ 2004."""
+    """Three bands of a stamp (B, H, W) as red, green and blue, (H, W, 3): arcsinh as in Lupton+ 2004."""
     names = [str(band) for band in bands]
     triple = [names.index(b) for b in "irg"] if set("gri") <= set(names) else [-1, len(names) // 2, 0]
     flux = np.asarray(cube, float)[triple]
-    flux = flux * (flux[1].max() / np.maximum(flux.reshape(3, -1).max(axis=1), 1e-9))[:, None, None] ** 0.5
-    intensity = np.clip(flux.mean(axis=0), 1e-9, None)
-    soft = max(2.0 * float(np.std(intensity[:8])), 1e-6)
-    scale = np.arcsinh(intensity / soft) / np.arcsinh(max(intensity.max(), soft) / soft) / intensity
-    return np.clip(np.moveaxis(flux * scale, 0, -1), 0, 1)
+    middle = [slice(n // 2 - n // 8 - 1, n // 2 + n // 8 + 1) for n in flux.shape[1:]]
+    core = flux[:, middle[0], middle[1]].reshape(3, -1).max(axis=1)
+    flux = flux * np.sqrt(core[1] / np.maximum(core, 1e-9))[:, None, None]
+    mean = np.clip(flux.mean(axis=0), 1e-9, None)
+    sky = 1.4826 * np.median(np.abs(flux.mean(axis=0) - np.median(flux.mean(axis=0))))
+    soft = max(4 * sky, 0.02 * float(core.max()), 1e-9)
+    brightness = np.arcsinh(mean / soft) / np.arcsinh(1.2 * max(core.max(), soft) / soft)
+    return np.clip(np.moveaxis(flux / mean * brightness, 0, -1), 0, 1)
 
 
 def plot_stamps(cube: NDArray, bands: Sequence[str], titles: Sequence[str]) -> Figure:
