@@ -213,7 +213,7 @@ def plot_coverage_by_wavelength(wave: NDArray, curves: Mapping[str, NDArray], le
     return fig
 
 
-def plot_steps(rows: Mapping[str, tuple[NDArray, NDArray, NDArray]]) -> Figure:
+def plot_few_steps(rows: Mapping[str, tuple[NDArray, NDArray, NDArray]]) -> Figure:
     """Error against the number of denoising steps, and against time: {sampler: (steps, error, seconds)}, (n,) each."""
     fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.6), sharey=True)
     for (name, (steps, error, seconds)), marker in zip(rows.items(), "os^D", strict=False):
