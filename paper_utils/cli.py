@@ -131,18 +131,26 @@ def data_list() -> None:
 
 
 @data_commands.command("get")
-def data_get(name: Annotated[str, typer.Argument(help="A name from `companion data list`.")]) -> None:
-    """Download a data set whose address and checksum are pinned; for the others, say how to get them."""
+def data_get(
+    name: Annotated[str, typer.Argument(help="A name from `companion data list`.")],
+    objects: Annotated[
+        Path | None, typer.Option(metavar="TABLE", help="For which objects (panstarrs, sdss-spectra).")
+    ] = None,
+    to: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where to; the cache by default.")] = None,
+) -> None:
+    """Download a data set, as far as that is possible; for the others, say how to get them.
+
+    Examples: companion data get alhambra; companion data get panstarrs --objects mine.csv --to mine
+    """
     from paper_utils import report
+    from paper_utils.archives import fetch
 
     sources = {source["name"]: source for source in report.read_sources()}
     if name not in sources:
         raise unknown("data set is called", name, sources)
     source = sources[name]
-    if name == "alhambra":  # the archive gives no checksum to pin
-        from paper_utils.archives import alhambra
-
-        report.note(f"{name} is at {alhambra.get()}")
+    if name in fetch.NAMES:
+        report.note(f"{name} is at {fetch.get(name, objects, to)}")
         return
     if not source["url"]:
         report.note(f"{name} has no pinned download. {source['how_to_get']}")
@@ -150,7 +158,9 @@ def data_get(name: Annotated[str, typer.Argument(help="A name from `companion da
     import pooch
 
     try:
-        path = pooch.retrieve(source["url"], known_hash=source["sha256"], path=paths.CACHE / name, progressbar=True)
+        path = pooch.retrieve(
+            source["url"], known_hash=source["sha256"], path=to or paths.CACHE / name, progressbar=True
+        )
     except (OSError, ValueError) as error:  # no connection; a checksum that differs
         raise DataError(
             f"the download failed ({' '.join(str(error).split())})",

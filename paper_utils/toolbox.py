@@ -74,7 +74,7 @@ def measure(
     from paper_utils.archives import templates
 
     what = What(what)
-    emiles = templates.emiles() if what != What.indices else None
+    emiles = templates.emiles()
     options = dict(n_jobs=n_jobs, folder=output / "fits" if output else None, progress=progress)
     table, details = _TOOLS[what](spectra, lsf_kms, emiles, n_draws, options)
     if output:
@@ -94,12 +94,25 @@ def _redshift(spectra, lsf_kms, emiles, n_draws, options):
 
 
 def _indices(spectra, lsf_kms, emiles, n_draws, options):
-    from paper_utils.measure import indices
+    from paper_utils.measure import indices, ppxf_fit
 
-    n_draws = 25 if n_draws is None else n_draws
-    table = indices.measure(spectra.wave_obs, spectra.flux, spectra.ivar, spectra.z, lsf_kms=lsf_kms, n_draws=n_draws)
-    told = "Dn4000 and Lick indices at Lick resolution, not corrected for velocity dispersion; Hbeta with its emission"
-    return _named(table, spectra, told), None
+    # Without their stars' velocity dispersion indices are too weak, and without its gas Hbeta is that of the stars.
+    fits, details = ppxf_fit.fit_all(spectra, emiles, lsf_kms=lsf_kms, config=ppxf_fit.Config(n_draws=0), **options)
+    gas = np.array([np.nan_to_num(d.get("gas", np.zeros(spectra.wave_obs.size))) for d in details])
+    sigma_star = np.asarray(fits["sigma_star"], float) if "sigma_star" in fits.colnames else np.full(len(fits), np.nan)
+    table = indices.measure(
+        spectra.wave_obs,
+        spectra.flux - gas,
+        spectra.ivar,
+        spectra.z,
+        sigma_star=sigma_star,
+        lsf_kms=lsf_kms,
+        n_draws=25 if n_draws is None else n_draws,
+    )
+    table["sigma_star"], table["reason"] = sigma_star, fits["reason"]
+    table["sigma_star"].unit = "km / s"
+    told = "Dn4000, and Lick indices at Lick resolution and no velocity dispersion; pPXF's sigma_star and gas are taken out"
+    return _named(table, spectra, told), details
 
 
 def _lines(spectra, lsf_kms, emiles, n_draws, options):

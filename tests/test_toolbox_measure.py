@@ -93,7 +93,7 @@ def mock_file(folder, n=2):
     ).save(folder / "mine.h5")
 
 
-def test_a_users_own_spectra_are_measured(tmp_path, capsys):
+def test_a_users_own_spectra_are_measured(tmp_path, emiles, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.app(
             ["measure", str(mock_file(tmp_path)), "--what", "indices", "--draws", "3", "--output", str(tmp_path / "o")]
@@ -105,6 +105,40 @@ def test_a_users_own_spectra_are_measured(tmp_path, capsys):
     assert str(table["Mgb"].unit) == "Angstrom"
     assert (tmp_path / "o" / "a_1.indices.png").stat().st_size > 10_000
     assert "2 of 2" in capsys.readouterr().out
+
+
+def test_indices_do_not_depend_on_the_dispersion_or_the_gas(tmp_path, emiles):
+    """An old population at rest, at 250 km/s, and with emission besides: the rows agree, those of plain indices do not."""
+    from paper_utils.measure import indices
+    from paper_utils.measure.resample import C_KMS, SDSS_STEP, broaden, log_grid, rebin
+    from paper_utils.sky.spectrograph import lsf_km_s
+
+    z, rest = 0.1, log_grid(3300.0, 8700.0)
+    old = emiles.templates[np.argmin(abs(emiles.ages - 8)), np.argmin(abs(emiles.metals))][None].astype(float)
+    stars, _ = rebin(emiles.wave_rest, old, np.ones(old.shape), rest)
+    own = np.interp(rest, emiles.wave_rest, emiles.fwhm) / np.sqrt(8 * np.log(2)) / rest * C_KMS
+    line = np.exp(-0.5 * ((np.log(rest) - np.log(4862.683)) * C_KMS / 150) ** 2)
+    flux = []
+    for sigma, gas in ((0.0, 0.0), (250.0, 0.0), (250.0, 0.4)):
+        seen = np.sqrt(np.clip(lsf_km_s(rest * (1 + z)) ** 2 - own**2, 0, None) + sigma**2)
+        spectrum = broaden(stars, seen / C_KMS / SDSS_STEP)[0]
+        flux.append(spectrum / np.median(spectrum) + gas * line)
+    flux = rebin(rest * (1 + z), np.array(flux), np.ones((3, rest.size)), WAVE_OBS)[0] * 20
+    inside = (WAVE_OBS > 3300 * (1 + z)) & (WAVE_OBS < 8600 * (1 + z))
+    ivar = np.tile(np.where(inside, 300.0**2 / 20**2, 0), (3, 1))
+    flux += np.random.default_rng(0).standard_normal(flux.shape) * 20 / 300 * inside
+    spectra = Spectra(WAVE_OBS, flux, ivar, np.full(3, z), ["rest", "moving", "emitting"])
+    lsf = np.tile(lsf_km_s(WAVE_OBS), (3, 1))
+    table = toolbox.measure(spectra, lsf, "indices", n_draws=5, progress=False)
+    bare = indices.measure(WAVE_OBS, flux, ivar, spectra.z, lsf_kms=lsf)
+    assert np.abs(table["sigma_star"][1:] - 250).max() < 15
+    for name in ("Mgb", "Fe5270", "Fe5335"):
+        tolerance = 5 * max(table[f"{name}_err"])
+        assert np.abs(table[name] - table[name][0]).max() < tolerance, name
+        assert bare[name][0] - bare[name][1] > tolerance, name  # broadened lines look weak
+    assert bare["Hbeta"][1] - bare["Hbeta"][2] > 2  # 0.4 of the continuum x 6 A
+    assert abs(table["Hbeta"][1] - table["Hbeta"][2]) < 0.3
+    assert (table["reason"] == "").all()
 
 
 def test_real_files_give_a_table_and_a_figure_each(tmp_path, emiles, capsys):

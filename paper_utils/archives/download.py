@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import shutil
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,26 +30,29 @@ def download(
     timeout_s: float = 60.0,
     progress: bool = True,
     resume: bool = False,
+    per_second: float | None = None,
 ):
     """Fetch each file from the first of its `addresses` that has it.
 
     A file that is there and `is_whole` is not fetched again, so that a second call resumes. At most `n_parallel`
-    (8) requests run at once. A busy, failing or dropping server is asked `n_tries` times, after `wait_s`, twice that
-    and so on, or when it says (Retry-After). A file appears under its name only when it has the announced length and
-    `is_whole`. With `resume` (large files, an `is_whole` that would notice halves of two versions) what came before the
-    connection broke is kept in .NAME.part, by later calls too, and only the rest is asked for.
+    (8) requests run at once, and at most `per_second` begin in a second. A busy, failing or dropping server is asked
+    `n_tries` times, after `wait_s`, twice that and so on, or when it says (Retry-After). A file appears under its name
+    only when it has the announced length and `is_whole`. With `resume` (large files, an `is_whole` that would notice
+    halves of two versions) what came before the connection broke is kept in .NAME.part, by later calls too, and only
+    the rest is asked for.
 
     Raises DataError, after all others were fetched, if some could not be; it names the first.
     """
     from tqdm import tqdm
 
     stop = threading.Event()
+    pace = _pace(per_second, stop)
 
     def fetch(path: Path) -> DataError | None:
         if path.is_file() and is_whole(path):
             return None
         try:
-            _first_of(addresses[path], path, is_whole, n_tries, wait_s, timeout_s, stop, resume)
+            _first_of(addresses[path], path, is_whole, n_tries, wait_s, timeout_s, stop, resume, pace)
         except DataError as problem:
             return problem
 
@@ -66,9 +70,25 @@ def download(
         )
 
 
-def _first_of(addresses, path, is_whole, n_tries, wait_s, timeout_s, stop, resume):
+def _pace(per_second: float | None, stop: threading.Event) -> Callable[[], None]:
+    """A function that returns at most so often in a second, whichever threads call it."""
+    lock, free = threading.Lock(), [time.monotonic()]
+
+    def wait() -> None:
+        if per_second is None:
+            return
+        with lock:
+            turn = max(free[0], time.monotonic())
+            free[0] = turn + 1 / per_second
+        stop.wait(max(turn - time.monotonic(), 0))
+
+    return wait
+
+
+def _first_of(addresses, path, is_whole, n_tries, wait_s, timeout_s, stop, resume, pace):
     for address in addresses:
         for attempt in range(n_tries):
+            pace()
             pause = wait_s * 2**attempt
             try:
                 with (_kept if resume else paths.atomic)(path) as temporary:

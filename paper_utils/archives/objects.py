@@ -69,25 +69,7 @@ def read(path: Path | str) -> Table:
     latents = sorted((int(match[1]), name) for name in names.values() if (match := LATENT.fullmatch(name)))
     wanted = [*source_of.values(), *(name for _, name in latents)]
     ids, values = _read(path, wanted, id_column)
-    for row, name in enumerate(ids, start=1):
-        if not name or not name.isprintable() or "/" in name or name.startswith("."):
-            raise DataError(
-                f"the object is called {name!r}",
-                remedy="Ids are printable text without '/', such as the stamps' files begin with.",
-                source=path,
-                row=f"row {row}",
-            )
-    repeated, first = {}, {}
-    for row, name in enumerate(ids, start=1):
-        if first.setdefault(name, row) != row:
-            repeated.setdefault(name, row)
-    for name, row in repeated.items():
-        raise DataError(
-            f"the object {name!r} stands in row {first[name]} already",
-            remedy="Give every object its own name, or drop repeats.",
-            source=path,
-            row=f"row {row}",
-        )
+    check_ids(ids, path)
     table = Table({"id": np.array(ids)})
     for column, ours in enumerate(source_of):
         table[ours] = values[:, column]
@@ -99,6 +81,20 @@ def read(path: Path | str) -> Table:
         spec_ids, _ = _read(path, wanted, names["specobjid"])
     table["spectrum"] = [_spectrum(row, spec_id) for row, spec_id in zip(table, spec_ids, strict=True)]
     return table
+
+
+def check_ids(ids, source: object) -> None:
+    """Names that can be names of files, each once. Raises DataError with the row (from 1)."""
+    row_of = {}
+    for row, name in enumerate(map(str, ids), start=1):
+        problem, remedy = None, "Ids are printable text without '/', such as the stamps' files begin with."
+        if not name or not name.isprintable() or "/" in name or name.startswith("."):
+            problem = f"the object is called {name!r}"
+        elif (first := row_of.setdefault(name, row)) != row:
+            problem = f"the object {name!r} stands in row {first} already"
+            remedy = "Give every object its own name, or drop repeats."
+        if problem:
+            raise DataError(problem, remedy=remedy, source=source, row=f"row {row}")
 
 
 def _read(path: Path, wanted: list[str], id_column: str) -> tuple[list[str], np.ndarray]:

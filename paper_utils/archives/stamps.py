@@ -61,9 +61,9 @@ def read(
     listed in `truth.meta["skipped"]`, {id: problem}. Raises DataError for more than a share `max_bad` of such objects.
     """
     folder = Path(folder)
-    folder = folder / "stamps" if (folder / "stamps").is_dir() else folder
     if table is None:
         table = objects.read(objects.find(folder))
+    folder = folder / "stamps" if (folder / "stamps").is_dir() else folder
     if "z" not in table.colnames:
         raise DataError("no column of redshifts", remedy="Give the column `z`.", source=folder, row="table of objects")
     files_of = _files(folder, table["id"])
@@ -200,14 +200,15 @@ def _read(files: dict[str, Path], row: dict, bands: str | None) -> Stamp:
         )
     planes = [planes[band] for band in bands]
     files = [name_of[band] for band in bands]
-    if len(shapes := {data.shape for data, _ in planes}) > 1:
+    (shape, _), *others = Counter(data.shape for data, _ in planes).most_common()
+    if others:
         raise DataError(
-            f"its bands have {' and '.join(map(str, sorted(shapes)))} pixels",
+            f"it has {others[0][0]} pixels, other bands have {shape}",
             remedy="Cut them to the same pixels.",
-            source=source,
+            source=next(file for file, (data, _) in zip(files, planes, strict=True) if data.shape != shape),
         )
     scale = _check_sky(planes, files, row)
-    cube = np.empty((len(planes), *shapes.pop()), np.float32)
+    cube = np.empty((len(planes), *shape), np.float32)
     at = 0
     try:
         for at, (data, header) in enumerate(planes):
