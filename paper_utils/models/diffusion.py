@@ -43,6 +43,9 @@ class Diffusion(nn.Module):
     """A conditional diffusion model of log spectra (N, n_wave), as big as the published one unless told otherwise.
 
     n_low : elements of the low-resolution spectrum that a super-resolution model is also given.
+    n_components : principal components of the training spectra of which the image encoder also says how much it sees;
+        their sum, its `guess` of the spectrum, is one more channel. Published 0. With it training can begin by
+        regression (`encoder_step`), and short runs know at once what colours can tell.
     image_width, stretch : of the image encoder (resnet.py).   base, mults, patch, pooled ... : of the U-Net (unet.py).
     prediction : what the U-Net's output means: the noise eps (published), or v = sqrt(abar) eps - sqrt(1 - abar) x_0
         (Salimans & Ho 2022, arXiv:2202.00512), from which x_0 follows without division by a small sqrt(abar_t).
@@ -50,19 +53,22 @@ class Diffusion(nn.Module):
 
     def __init__(
         self, n_wave: int = 563, n_low: int | None = None, *, n_bands: int = 5, image_width: float = 1.0,
-        stretch: str = "linear", n_times: int = N_TIMES, prediction: str = "noise", **unet,
+        stretch: str = "linear", n_times: int = N_TIMES, prediction: str = "noise", n_components: int = 0, **unet,
     ):  # fmt: skip
         super().__init__()
         if prediction not in PREDICTIONS:
             raise ValueError(f"prediction is {prediction!r}, not one of {', '.join(PREDICTIONS)}")
         self.n_wave, self.n_low, self.prediction = n_wave, n_low, prediction
         self.encoder = resnet.resnet18(n_bands, image_width, stretch)
-        self.unet = UNet(1 if n_low is None else 2, n_context=self.encoder.n_features, **unet)
+        n_context, n_in = self.encoder.n_features, 1 + (n_low is not None) + (n_components > 0)
+        self.head = nn.Linear(n_context, n_components) if n_components else None
+        self.unet = UNet(n_in, n_context=n_context, **unet)
         alpha_bar = cosine_schedule(n_times)
         self.register_buffer("alpha", alpha_bar.sqrt().float(), persistent=False)  # of x_0 in x_t
         self.register_buffer("sigma", (1 - alpha_bar).sqrt().float(), persistent=False)  # of eps in x_t
         self.register_buffer("mean", torch.zeros(n_wave))
         self.register_buffer("scale", torch.ones(n_wave))
+        self.register_buffer("components", torch.zeros(n_components, n_wave))
 
     @property
     def n_times(self) -> int:
@@ -80,6 +86,11 @@ class Diffusion(nn.Module):
             std, mean = torch.std_mean(x, dim=0)
             self.mean.copy_(mean)
             self.scale.copy_(std / contrast)
+            if self.head is not None:
+                with torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(0)
+                    _, length, axes = torch.pca_lowrank(self.standardised(x), len(self.components), center=False)
+                self.components.copy_((axes * length).T / len(x) ** 0.5)  # of coefficients with unit variance
         return self
 
     def encode(self, images: Tensor) -> Tensor:
@@ -89,32 +100,38 @@ class Diffusion(nn.Module):
     def standardised(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.scale
 
-    def beside(self, low: Tensor | None) -> Tensor | None:
-        """Low-resolution log spectra (N, n_low) as a channel beside x: interpolated linearly, (N, n_wave).
+    def guess(self, context: Tensor) -> Tensor:
+        """The image encoder's own idea of the standardised spectrum, (N, n_wave); needs n_components."""
+        return self.head(context.mean(dim=1)) @ self.components
+
+    def upsampled(self, low: Tensor) -> Tensor:
+        """Low-resolution log spectra (N, n_low) interpolated linearly, (N, n_wave).
 
         Element i of the low-resolution spectrum is element 8 i of the full one; beyond the last it stays level.
         """
-        if low is None:
-            return None
         factor = -(-self.n_wave // self.n_low)
         inner = F.interpolate(low[:, None], (self.n_low - 1) * factor + 1, mode="linear", align_corners=True)[:, 0]
-        inner = F.pad(inner, (0, max(self.n_wave - inner.shape[1], 0)), mode="replicate")
-        return self.standardised(inner[:, : self.n_wave])
+        return F.pad(inner, (0, max(self.n_wave - inner.shape[1], 0)), mode="replicate")[:, : self.n_wave]
+
+    def beside(self, context: Tensor, low: Tensor | None = None) -> Tensor:
+        """What the U-Net sees beside the noisy spectrum at all steps: low and the guess, (N, 0 - 2, n_wave)."""
+        channels = [] if low is None else [self.standardised(self.upsampled(low))]
+        channels += [self.guess(context)] if self.head is not None else []
+        return torch.stack(channels, dim=1) if channels else context.new_empty(len(context), 0, self.n_wave)
 
     def noised(self, x: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         """x_t (N, n_wave) at steps t (N,) of standardised spectra x and noise eps."""
         return self.alpha[t][:, None] * x + self.sigma[t][:, None] * eps
 
-    def forward(self, x: Tensor, t: Tensor, context: Tensor, beside: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, context: Tensor, beside: Tensor) -> Tensor:
         """The U-Net's output (N, n_wave) for x_t at steps t (N,): eps or v."""
-        channels = torch.stack([x] if beside is None else [x, beside], dim=1)
-        return self.unet(channels, t, context)[:, 0].float()
+        return self.unet(torch.cat([x[:, None], beside], dim=1), t, context)[:, 0].float()
 
     def target(self, x: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         """What `forward` should have returned."""
         return eps if self.prediction == "noise" else self.alpha[t][:, None] * eps - self.sigma[t][:, None] * x
 
-    def clean(self, x: Tensor, t: int, context: Tensor, beside: Tensor | None = None) -> Tensor:
+    def clean(self, x: Tensor, t: int, context: Tensor, beside: Tensor) -> Tensor:
         """The expected x_0 of x_t (N, n_wave), all at step t."""
         output = self(x, torch.full((len(x),), t, device=x.device), context, beside)
         if self.prediction == "noise":
@@ -196,18 +213,20 @@ def diffusion_step(
 ) -> Callable[[Tensor], dict[str, Tensor]]:
     """One step (eq. A2, A4) at the indices (B,) of data = {"images" (N, n_bands, H, H), "x" (N, n_wave)}.
 
-    For super-resolution data also holds "low" (N, n_low). generator, on the device of the data, draws orientations,
-    noise, and for each spectrum a noise level t of its own, every time anew. autocast: such as `fabric.autocast`.
+    For super-resolution data also holds "low" (N, n_low). With "context" (N, T, C), what `encode` made of each image,
+    in place of "images" the image encoder stays as it is and costs nothing. generator, on the device of the data, draws
+    orientations, noise, and for each spectrum a noise level t of its own, every time anew. autocast: such as
+    `fabric.autocast`.
     """
 
     def step(index: Tensor) -> dict[str, Tensor]:
-        images, x = data["images"][index], model.standardised(data["x"][index])
-        images = augmented(images, generator) if augment else centred(images)
+        x = model.standardised(data["x"][index])
+        low = data["low"][index] if "low" in data else None
         t = torch.randint(1, model.n_times + 1, index.shape, generator=generator, device=x.device)
         eps = torch.randn(x.shape, generator=generator, device=x.device)
-        beside = model.beside(data["low"][index] if "low" in data else None)
         with autocast():
-            output = model(model.noised(x, eps, t), t, model.encode(images), beside)
+            context = _context(model, data, index, generator, augment)
+            output = model(model.noised(x, eps, t), t, context, model.beside(context, low))
         loss = (output - model.target(x, eps, t)).square().mean()
         optimizer.zero_grad(set_to_none=True)
         backward(loss)
@@ -216,6 +235,50 @@ def diffusion_step(
         return {"loss": loss.detach()}
 
     return step
+
+
+def encoder_step(
+    model: Diffusion,
+    optimizer: torch.optim.Optimizer,
+    data: Mapping[str, Tensor],
+    backward: Callable[[Tensor], None],
+    generator: torch.Generator,
+    *,
+    augment: bool = True,
+    autocast: Callable[[], AbstractContextManager] = nullcontext,
+) -> Callable[[Tensor], dict[str, Tensor]]:
+    """One step of the image encoder alone, towards a `guess` that is near the spectrum; data as in `diffusion_step`.
+
+    The loss is the mean squared error in units of the variance of the spectra: 1 for a guess that knows nothing.
+    """
+
+    def step(index: Tensor) -> dict[str, Tensor]:
+        x = model.standardised(data["x"][index])
+        with autocast():
+            guess = model.guess(_context(model, data, index, generator, augment))
+        loss = (guess.float() - x).square().mean() / x.square().mean()
+        optimizer.zero_grad(set_to_none=True)
+        backward(loss)
+        optimizer.step()
+        return {"distance": loss.detach()}
+
+    return step
+
+
+def _context(
+    model: Diffusion, data: Mapping[str, Tensor], index: Tensor, generator: torch.Generator, augment: bool
+) -> Tensor:
+    if "context" in data:
+        return data["context"][index]
+    images = data["images"][index]
+    return model.encode(augmented(images, generator) if augment else centred(images))
+
+
+@torch.no_grad()
+def contexts(model: Diffusion, images: Tensor, batch_size: int = 256) -> Tensor:
+    """(N, T, C) for images (N, n_bands, H, H) of any number: `encode` of their centres, to be used many times."""
+    model.eval()
+    return torch.cat([model.encode(centred(part)) for part in images.split(batch_size)])
 
 
 def steps_of(alpha: Tensor, sigma: Tensor, sampler: str, n_steps: int | None) -> list[int]:
@@ -296,16 +359,16 @@ def sample(
     device = context.device
     owner = torch.arange(len(context), device=device).repeat_interleave(n_samples)
     noise = torch.randn((n, model.n_wave), generator=generator, device=device)
-    beside = model.beside(low)
+    beside = model.beside(context, low)
     parts = []
     for rows in tqdm(
         torch.arange(n, device=device).split(batch_size), desc="sampling", disable=not progress, leave=False
     ):
         seen = context[owner[rows]]
-        channel = None if beside is None else beside[owner[rows]]
+        channels = beside[owner[rows]]
         parts.append(
             integrate(
-                lambda x, t, seen=seen, channel=channel: model.clean(x, t, seen, channel),
+                lambda x, t, seen=seen, channels=channels: model.clean(x, t, seen, channels),
                 noise[rows],
                 model.alpha,
                 model.sigma,

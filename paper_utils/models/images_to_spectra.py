@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.interpolate import CubicSpline
+from scipy.interpolate import make_interp_spline
 from scipy.ndimage import gaussian_filter1d
 from scipy.sparse import csr_array
 from torch import Tensor
@@ -35,9 +35,9 @@ def log_spectra(spectra: Spectra) -> tuple[Tensor, Tensor, np.ndarray]:
     """Spectra on `WAVE` as the networks learn them (Sec. 2.2), x and sigma (N, 4500), and which are fit for it, (N,).
 
     Unusable bins are filled linearly; then a cubic spline to 1 Angstrom, a Gaussian of 2 Angstrom, division by the
-    mean over 6900-6950 Angstrom in the galaxy's frame, and the natural logarithm. sigma is the error of x, inf where
-    most of an element's weight lies on unusable bins; neighbours share theirs. As in the authors' code only spectra
-    that are positive everywhere are fit; the rows of the others are NaN.
+    mean over 6900-6950 Angstrom in the galaxy's frame, and the natural logarithm. sigma is the error of x without that
+    of the mean, inf where most of an element's weight lies on unusable bins; neighbours share theirs. As in the
+    authors' code only spectra that are positive everywhere are fit; the rows of the others are NaN.
 
     Raises DataError where the spectra do not cover `WAVE`.
     """
@@ -73,7 +73,7 @@ def log_spectra(spectra: Spectra) -> tuple[Tensor, Tensor, np.ndarray]:
 @lru_cache(maxsize=4)
 def _smoothing_matrix(wave: bytes) -> csr_array:
     """Spline and Gaussian are linear in the flux: one sparse matrix (4500, L) for the grid does both."""
-    spline = CubicSpline(np.frombuffer(wave), np.eye(len(wave) // 8))
+    spline = make_interp_spline(np.frombuffer(wave), np.eye(len(wave) // 8))
     lead = np.arange(1, 9.0)  # of the Gaussian, on either side, as far as the spectra reach
     at = np.concatenate([WAVE[0] - lead[::-1], WAVE, WAVE[-1] + lead])
     values = spline(np.clip(at, *np.frombuffer(wave)[[0, -1]]))

@@ -66,7 +66,7 @@ class Transformer(nn.Module):
 
     def __init__(self, n: int, n_context: int):
         super().__init__()
-        self.norm = nn.GroupNorm(min(32, n), n, eps=1e-6)
+        self.norm = nn.GroupNorm(math.gcd(32, n), n, eps=1e-6)
         self.enter = nn.Conv1d(n, n, 1)
         self.norms = nn.ModuleList(nn.LayerNorm(n) for _ in range(3))
         self.to_self, self.to_image = Attention(n, n), Attention(n, n_context)
@@ -95,11 +95,13 @@ class UNet(nn.Module):
     n_attention : so many of the deepest depths look at the image, on the way down and up; the bottom always does.
     patch : elements that enter together as one position. 1 is the published network; 4 is 4 times as fast.
     pooled : also add the mean of the image's tokens to the noise level's embedding, which every block sees.
+    n_places : elements of a spectrum, to learn one vector for each place. Published (0), the network knows from its
+        padded ends alone which wavelength is which, until the noise is low enough to see.
     """
 
     def __init__(
         self, n_in: int = 1, base: int = 64, mults: tuple[int, ...] = (1, 2, 4, 8), n_context: int = 512, *,
-        n_attention: int = 1, patch: int = 1, pooled: bool = False,
+        n_attention: int = 1, patch: int = 1, pooled: bool = False, n_places: int = 0,
     ):  # fmt: skip
         super().__init__()
         self.patch, self.n_time = patch, 4 * base
@@ -109,6 +111,7 @@ class UNet(nn.Module):
         # Published, the first block takes the spectrum itself.
         self.enter = nn.Conv1d(n_in, base, patch, patch) if patch > 1 else nn.Identity()
         widths = [base if patch > 1 else n_in, *channels]
+        self.place = nn.Parameter(torch.zeros(widths[0], -(-n_places // patch))) if n_places else None
         looks = [depth >= len(channels) - n_attention for depth in range(len(channels))]
         down = [
             _way(ResidualBlock(a, b, b, n_time), nn.Conv1d(b, b, 3, 2, 1), b, look and n_context)
@@ -131,6 +134,7 @@ class UNet(nn.Module):
         if self.pooled is not None:
             level = level + self.pooled(context.mean(dim=1))
         x = self.enter(F.pad(x, (0, -length % self.patch), mode="replicate") if self.patch > 1 else x)
+        x = x if self.place is None else x + self.place
         kept = []
         for way in self.down:
             x = way["block"](x, level)
