@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from paper_utils.models import resnet
+from paper_utils.models.gaussian import Gaussian, components
 from paper_utils.models.unet import UNet
 
 N_TIMES = 250  # Sec. 3.1
@@ -43,9 +44,11 @@ class Diffusion(nn.Module):
     """A conditional diffusion model of log spectra (N, n_wave), as big as the published one unless told otherwise.
 
     n_low : elements of the low-resolution spectrum that a super-resolution model is also given.
-    n_components : principal components of the training spectra of which the image encoder also says how much it sees;
-        their sum, its `guess` of the spectrum, is one more channel. Published 0. With it training can begin by
-        regression (`encoder_step`), and short runs know at once what colours can tell.
+    n_components : published 0. Otherwise the network learns only what a linear model cannot say, and short runs begin
+        as well as that model: the image encoder also regresses so many principal components of the spectra
+        (`encoder_step`; with n_low, the low-resolution spectrum takes the place of this `guess`), the residuals about
+        the guess are described by a Gaussian of as many components (`learn_residuals`), and the U-Net corrects the
+        x_0 that this Gaussian expects; guess and expected x_0 are two more of its channels.
     image_width, stretch : of the image encoder (resnet.py).   base, mults, patch, pooled ... : of the U-Net (unet.py).
     prediction : what the U-Net's output means: the noise eps (published), or v = sqrt(abar) eps - sqrt(1 - abar) x_0
         (Salimans & Ho 2022, arXiv:2202.00512), from which x_0 follows without division by a small sqrt(abar_t).
@@ -60,15 +63,19 @@ class Diffusion(nn.Module):
             raise ValueError(f"prediction is {prediction!r}, not one of {', '.join(PREDICTIONS)}")
         self.n_wave, self.n_low, self.prediction = n_wave, n_low, prediction
         self.encoder = resnet.resnet18(n_bands, image_width, stretch)
-        n_context, n_in = self.encoder.n_features, 1 + (n_low is not None) + (n_components > 0)
-        self.head = nn.Linear(n_context, n_components) if n_components else None
+        n_context, n_in = self.encoder.n_features, 3 if n_components else 1 + (n_low is not None)
+        self.head = nn.Linear(n_context, n_components) if n_components and n_low is None else None
+        self.residuals = Gaussian(n_components, n_wave) if n_components else None
         self.unet = UNet(n_in, n_context=n_context, **unet)
+        if n_components:  # no correction yet
+            nn.init.zeros_(self.unet.leave.weight)
+            nn.init.zeros_(self.unet.leave.bias)
         alpha_bar = cosine_schedule(n_times)
         self.register_buffer("alpha", alpha_bar.sqrt().float(), persistent=False)  # of x_0 in x_t
         self.register_buffer("sigma", (1 - alpha_bar).sqrt().float(), persistent=False)  # of eps in x_t
         self.register_buffer("mean", torch.zeros(n_wave))
         self.register_buffer("scale", torch.ones(n_wave))
-        self.register_buffer("components", torch.zeros(n_components, n_wave))
+        self.register_buffer("components", torch.zeros(n_components if self.head else 0, n_wave))
 
     @property
     def n_times(self) -> int:
@@ -87,10 +94,17 @@ class Diffusion(nn.Module):
             self.mean.copy_(mean)
             self.scale.copy_(std / contrast)
             if self.head is not None:
-                with torch.random.fork_rng(devices=[]):
-                    torch.manual_seed(0)
-                    _, length, axes = torch.pca_lowrank(self.standardised(x), len(self.components), center=False)
-                self.components.copy_((axes * length).T / len(x) ** 0.5)  # of coefficients with unit variance
+                length, axes = components(self.standardised(x), len(self.components))
+                self.components.copy_(axes * length[:, None] / len(x) ** 0.5)  # of coefficients with unit variance
+        return self
+
+    @torch.no_grad()
+    def learn_residuals(self, x: Tensor, context: Tensor, low: Tensor | None = None) -> Diffusion:
+        """Describe what the guess, or low, leaves of training spectra x (N, n_wave) by a Gaussian; once it has learned.
+
+        context : of the same images, see `contexts`.   low : (N, n_low), for super-resolution.
+        """
+        self.residuals.learn(self.standardised(x) - self.beside(context, low)[:, 0])
         return self
 
     def encode(self, images: Tensor) -> Tensor:
@@ -114,18 +128,26 @@ class Diffusion(nn.Module):
         return F.pad(inner, (0, max(self.n_wave - inner.shape[1], 0)), mode="replicate")[:, : self.n_wave]
 
     def beside(self, context: Tensor, low: Tensor | None = None) -> Tensor:
-        """What the U-Net sees beside the noisy spectrum at all steps: low and the guess, (N, 0 - 2, n_wave)."""
-        channels = [] if low is None else [self.standardised(self.upsampled(low))]
-        channels += [self.guess(context)] if self.head is not None else []
-        return torch.stack(channels, dim=1) if channels else context.new_empty(len(context), 0, self.n_wave)
+        """What the U-Net sees beside the noisy spectrum at all steps: low or the guess, (N, 1, n_wave), or nothing."""
+        if low is not None:
+            return self.standardised(self.upsampled(low))[:, None]
+        return (
+            self.guess(context)[:, None] if self.head is not None else context.new_empty(len(context), 0, self.n_wave)
+        )
 
     def noised(self, x: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         """x_t (N, n_wave) at steps t (N,) of standardised spectra x and noise eps."""
         return self.alpha[t][:, None] * x + self.sigma[t][:, None] * eps
 
     def forward(self, x: Tensor, t: Tensor, context: Tensor, beside: Tensor) -> Tensor:
-        """The U-Net's output (N, n_wave) for x_t at steps t (N,): eps or v."""
-        return self.unet(torch.cat([x[:, None], beside], dim=1), t, context)[:, 0].float()
+        """eps or v (N, n_wave) for x_t at steps t (N,): the U-Net's output, added to the Gaussian's if there is one."""
+        if self.residuals is None:
+            return self.unet(torch.cat([x[:, None], beside], dim=1), t, context)[:, 0].float()
+        guess, alpha, sigma = beside[:, 0].float(), self.alpha[t][:, None], self.sigma[t][:, None]
+        with torch.autocast(x.device.type, enabled=False):
+            x_0 = guess + self.residuals.expected(x - alpha * guess, alpha, sigma)
+        output = self.unet(torch.stack([x, guess, x_0], dim=1), t, context)[:, 0].float()
+        return output + self.target(x_0, (x - alpha * x_0) / sigma, t)
 
     def target(self, x: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         """What `forward` should have returned."""
