@@ -79,8 +79,8 @@ def red_mean(flux: np.ndarray, z: np.ndarray) -> np.ndarray:
     return (flux * inside).sum(axis=1) / inside.sum(axis=1)
 
 
-def low(flux: np.ndarray) -> np.ndarray:
-    """Low-resolution spectra (N, 563): every 8th element of (N, 4500)."""
+def low(flux):
+    """Low-resolution spectra (..., 563), every 8th element of (..., 4500); of arrays and of tensors."""
     return flux[..., ::EVERY]
 
 

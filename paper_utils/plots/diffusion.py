@@ -36,7 +36,7 @@ def colour_image(cube: NDArray, bands: Sequence[str]) -> NDArray:
 def plot_stamps(cube: NDArray, bands: Sequence[str], titles: Sequence[str]) -> Figure:
     """Stamps (n, B, H, W) as networks get them, a row per galaxy and a column per band: the paper's Fig. 1."""
     n, n_bands = cube.shape[:2]
-    fig, axes = plt.subplots(n, n_bands, figsize=(WIDTH, WIDTH / n_bands * n * 0.98 + 0.3), squeeze=False)
+    fig, axes = plt.subplots(n, n_bands, figsize=(0.7 * WIDTH, 0.7 * WIDTH / n_bands * n + 0.2), squeeze=False)
     for row, stamp, title in zip(axes, cube, titles, strict=True):
         for ax, image, band in zip(row, stamp, bands, strict=True):
             _picture(ax, _stretched(image), f"{band}")
@@ -187,7 +187,7 @@ def plot_samples(
     """Observed spectra (n, L), the central 68 % of samples (n, K, L), and the sample that was chosen (n, L)."""
     fig, axes = plt.subplots(len(titles), 1, figsize=(WIDTH, 1.5 * len(titles) + 0.3), sharex=True, squeeze=False)
     for i, ax in enumerate(axes[:, 0]):
-        low, high = np.nanquantile(samples[i], [0.16, 0.84], axis=0)
+        low, high = np.quantile(samples[i], [0.16, 0.84], axis=0)  # NaN where a sample does not reach
         ax.fill_between(wave_rest, low, high, color=SKY, alpha=0.6, lw=0, label="central 68 % of samples")
         ax.plot(wave_rest, observed[i], color=OBSERVED, lw=0.5, label="observed")
         ax.plot(wave_rest, chosen[i], color=MODEL, lw=0.7, label="chosen sample")
