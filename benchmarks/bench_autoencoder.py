@@ -33,13 +33,11 @@ def batch(device):
 def ours(device, precision):
     model = ae.Autoencoder().to(device)
     optimizer = torch.optim.Adam(model.parameters(), 1e-4, fused=True)
-
-    def loss(y, w, z):
-        with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
-            seen = model(y, z)[1]
-        return ae.weighted_mse(y, seen, w)
-
-    return model, optimizer, loss, model.encode
+    autocast = fabric(device, precision).autocast
+    step = ae.autoencoder_step(
+        model, optimizer, dict(zip("ywz", batch(device), strict=True)), torch.Tensor.backward, autocast=autocast
+    )
+    return partial(step, torch.arange(N, device=device)), model.encode
 
 
 def theirs(device, leaky):
@@ -50,7 +48,14 @@ def theirs(device, leaky):
     act = [torch.nn.LeakyReLU() for _ in range(3)] + [torch.nn.Identity()] if leaky else None
     model = spender.SpectrumAutoencoder(instrument, wave_rest, n_latent=10, act=act).to(device)
     optimizer = torch.optim.Adam(model.parameters(), 1e-4, fused=True)
-    return model, optimizer, lambda y, w, z: model.loss(y, w, instrument, z=z), lambda y, z: model.encode(y)
+    y, w, z = batch(device)
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        model.loss(y, w, instrument, z=z).backward()
+        optimizer.step()
+
+    return step, lambda y, z: model.encode(y)
 
 
 def seconds(call, device):
@@ -66,24 +71,18 @@ def seconds(call, device):
 def main():
     device = fabric("auto").device.type
     data = batch(device)
-    made = {"ours, float32": ours(device, "float32"), "ours, bfloat16": ours(device, "bf16")}
+    made = {"ours, float32": ours(device, "32-true"), "ours, bfloat16": ours(device, "bf16-mixed")}
     try:
         made |= {"spender, its activations": theirs(device, False), "spender, leaky ReLU": theirs(device, True)}
     except ImportError as error:
         print(f"spender is not installed ({error}): ours alone. pip install 'spender>=0.3'")
 
-    def step(name):
-        _, optimizer, loss, _ = made[name]
-        optimizer.zero_grad(set_to_none=True)
-        loss(*data).backward()
-        optimizer.step()
-
+    @torch.no_grad()
     def encode(name):
-        with torch.no_grad():
-            made[name][3](data[0], data[2])
+        made[name][1](data[0], data[2])
 
     print(f"{N} spectra a batch, {device}, {torch.get_num_threads()} threads")
-    for what, call in (("training step", step), ("encoding", encode)):
+    for what, call in (("training step", lambda name: made[name][0]()), ("encoding", encode)):
         times = {name: [] for name in made}
         for _ in range(ROUNDS + 1):
             for name in made:

@@ -111,7 +111,7 @@ def _indices(spectra, lsf_kms, emiles, n_draws, options):
     )
     table["sigma_star"], table["reason"] = sigma_star, fits["reason"]
     table["sigma_star"].unit = "km / s"
-    told = "Dn4000, and Lick indices at Lick resolution and no velocity dispersion; pPXF's sigma_star and gas are taken out"
+    told = "Dn4000, and Lick indices at Lick resolution and no dispersion; pPXF's sigma_star and gas are taken out"
     return _named(table, spectra, told), details
 
 

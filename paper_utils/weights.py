@@ -62,7 +62,9 @@ def trained(
     if weights != "train":
         return load(Path(weights) / f"{stem}.json", modules, architecture, data)
     # The code that builds and trains the modules is part of the key: a change of it trains again.
-    code = {inspect.getsourcefile(type(m)) for m in modules.values()} | {training.__file__}
+    parts = {type(part) for module in modules.values() for part in module.modules()}
+    code = {inspect.getsourcefile(part) for part in parts if not part.__module__.startswith("torch.")}
+    code.add(training.__file__)
     key = {
         "architecture": architecture,
         "settings": settings,

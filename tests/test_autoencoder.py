@@ -1,5 +1,7 @@
 """Study 2's autoencoder: the paper's sizes, exact redshifting with gradients, altered redshifts, and that it learns."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -182,7 +184,11 @@ def test_the_encoder_alone_learns_the_strength_of_a_line():
     assert history["distance"][-1] < 0.1 * s.var()
 
 
-@pytest.mark.parametrize("options", [{}, {"augment": 0.5}, {"consistency": 1.0}], ids=["plain", "augment", "consist"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"augment": 0.5}, {"consistency": 1.0}, {"autocast": partial(torch.autocast, "cpu", torch.bfloat16)}],
+    ids=["plain", "augment", "consist", "bfloat16"],
+)
 def test_it_learns_where_a_line_is(options):
     """Galaxies differ in the strength of one line; a perfect model has chi2 = 1, the mean spectrum far more."""
     generator = torch.Generator().manual_seed(0)

@@ -98,7 +98,7 @@ def is_cube(path: Path) -> bool:
         return path.suffix == ".npz" or (path.suffix == ".npy" and path.stem in CUBES)
     import h5py
 
-    with contextlib.suppress(OSError, RuntimeError), h5py.File(path) as file:
+    with contextlib.suppress(OSError, RuntimeError, KeyError, ValueError), h5py.File(path) as file:
         return "bands" not in file and any(name in file for name in CUBES)
     return False
 

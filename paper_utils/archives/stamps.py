@@ -79,9 +79,10 @@ def read(
     with ProcessPoolExecutor(n_jobs) if n_jobs > 1 else contextlib.nullcontext() as pool:
         read_one = partial(_attempt, bands=bands, folder=folder)
         found = list(pool.map(read_one, jobs, chunksize=16) if pool else map(read_one, jobs))
-    stamps = [stamp for stamp, _ in found]
-    bad = {str(name): problem for name, (_, problem) in zip(table["id"], found, strict=True) if problem}
-    _refuse_the_odd(stamps, table["id"], bad, folder)
+    stamps, problems = map(list, zip(*found, strict=True))
+    del found  # `collect` frees each stamp when it is copied
+    bad = {str(name): problem for name, problem in zip(table["id"], problems, strict=True) if problem}
+    _refuse_the_odd(stamps, table["id"], bad)
     return collect(stamps, table, bad, folder, max_bad)
 
 
@@ -213,7 +214,7 @@ def _read(files: dict[str, Path], row: dict, bands: str | None) -> Stamp:
     try:
         for at, (data, header) in enumerate(planes):
             nmgy = fits_images.factor(header, row.get("zero_point", np.nan))
-            with np.errstate(over="ignore"):
+            with np.errstate(all="ignore"):  # what overflows is a bad pixel
                 cube[at] = fits_images.linear(data, header) * np.float32(nmgy)
         cube, bad_pixels = fill(cube)
     except DataError as problem:
@@ -273,7 +274,7 @@ def _check_sky(planes: list[tuple[np.ndarray, Header]], names: list[Path], row: 
     return scale
 
 
-def _refuse_the_odd(stamps: list[Stamp | None], ids, bad: dict[str, str], folder: Path) -> None:
+def _refuse_the_odd(stamps: list[Stamp | None], ids, bad: dict[str, str]) -> None:
     """Stamps of another shape or pixel scale than most go into `bad`."""
     there = [stamp for stamp in stamps if stamp is not None]
     if not there:
@@ -287,10 +288,10 @@ def _refuse_the_odd(stamps: list[Stamp | None], ids, bad: dict[str, str], folder
             continue
         problem = ""
         if stamp.bands != bands:
-            problem = f"has bands {stamp.bands}, most have {bands}. Get the missing ones."
+            problem = f"it has bands {stamp.bands}, most have {bands}. Get the missing ones."
         elif stamp.cube.shape[1:] != shape:
-            problem = f"has {stamp.cube.shape[1:]} pixels, most have {shape}. Cut it to the same size."
+            problem = f"it has {stamp.cube.shape[1:]} pixels, most have {shape}. Cut it to the same size."
         elif abs(stamp.pixel_scale - scale) > fits_images.SAME_SCALE * scale:
-            problem = f"has pixels of {stamp.pixel_scale:.4g} arcsec, most have {scale:.4g}. Resample it."
+            problem = f"it has pixels of {stamp.pixel_scale:.4g} arcsec, most have {scale:.4g}. Resample it."
         if problem:
             bad[str(name)], stamps[i] = problem, None

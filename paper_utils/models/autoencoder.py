@@ -7,6 +7,7 @@ spectrum at z = 0 of them, which is then redshifted and resampled explicitly, so
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -151,8 +152,10 @@ class PooledNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, pool: int) -> Tensor:
-        mean = x.mean(dim=-1, keepdim=True)
-        square = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square() / x.shape[-1]
+        # Sums are not in bfloat16 even where the convolutions are: the variance is a small difference.
+        precise = torch.promote_types(x.dtype, torch.float32)
+        mean = x.mean(dim=-1, keepdim=True, dtype=precise)
+        square = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=precise).square() / x.shape[-1]
         scale = torch.rsqrt((square - mean.square()).clamp_min(0) + 1e-5)
         top = F.max_pool1d(x, pool, padding=pool // 2)
         out = (top - mean) * scale
@@ -207,13 +210,18 @@ def shifted(y: Tensor, w: Tensor, z: Tensor, z_new: Tensor) -> tuple[Tensor, Ten
     return y, w, ((1 + z.double()) * 10 ** (1e-4 * bins) - 1).to(z.dtype)
 
 
-def matched(model: Tensor, y: Tensor, w: Tensor) -> Tensor:
-    """The model spectra (N, L) times the factor each that fits y best.
+def amplitude(model: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    """The factor (N, 1) by which each model spectrum (N, L) fits y best.
 
     Instance norm hides the amplitude of a spectrum from the encoder, and the median over the observed range depends on
     the redshift: one known factor per spectrum is better fitted than guessed (as the authors' later code does too).
     """
-    return model * ((w * y * model).sum(dim=1) / (w * model.square()).sum(dim=1))[:, None]
+    return ((w * y * model).sum(dim=1) / (w * model.square()).sum(dim=1))[:, None]
+
+
+def matched(model: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    """The model spectra (N, L), each times its `amplitude`."""
+    return model * amplitude(model, y, w)
 
 
 def weighted_mse(y: Tensor, model: Tensor, w: Tensor) -> Tensor:
@@ -241,7 +249,7 @@ def best_redshift(model: Autoencoder, y: Tensor, w: Tensor, z: Tensor) -> tuple[
     z_best = z.gather(1, best[:, None])[:, 0]
     rest = model.decode(model.encode(y, z_best))
     seen, slope = torch.func.jvp(lambda at: model.observe(rest, at), (z_best,), (torch.ones_like(z_best),))
-    factor = ((w * y * seen).sum(dim=1) / (w * seen.square()).sum(dim=1))[:, None]
+    factor = amplitude(seen, y, w)
     shift = (w * (y - factor * seen) * factor * slope).sum(dim=1) / (w * (factor * slope).square()).sum(dim=1)
     step = (z[:, 1] - z[:, 0]).abs()
     z_new = z_best + shift.clamp(-step, step)
@@ -280,12 +288,14 @@ def autoencoder_step(
     augment: float = 0.0,
     consistency: float = 0.0,
     seed: int = 0,
+    autocast: Callable[[], AbstractContextManager] = nullcontext,
 ) -> Callable[[Tensor], dict[str, Tensor]]:
     """One step on the spectra at the indices (B,) of data = {"y", "w", "z"}.
 
     augment : share of each batch whose redshifts are altered to a uniform draw of 0 - 0.5 (Sec. 4).
     consistency : weight of the mean squared distance between the latents of each spectrum and of its altered copy, in
         units of the batch's variance, without which shrinking all latents would satisfy it (after Sinha & Dieng 2021).
+    autocast : precision of encoder and decoder, as Fabric's `autocast`; redshifting and losses are in float32 always.
     """
     generator = torch.Generator(data["y"].device).manual_seed(seed)
 
@@ -297,13 +307,16 @@ def autoencoder_step(
             z_new = Z_MAX * torch.rand(len(z[copied]), generator=generator, device=z.device)
             y_new, w_new, z_new = shifted(y[copied], w[copied], z[copied], z_new.to(z.dtype))
             y, w, z = (torch.cat([new[:n], old[n:]]) for new, old in ((y_new, y), (w_new, w), (z_new, z)))
-        s, seen = model(y, z)
-        seen = matched(seen, y, w)
+        with autocast():
+            s = model.encode(y, z)
+            rest = model.decode(s)
+        seen = matched(model.observe(rest.float(), z), y, w)
         loss = mse = weighted_mse(y, seen, w)
         losses = {"mse": mse.detach(), "chi2": chi2(y, seen.detach(), w).mean()}
         if consistency:
-            spread = s.var(dim=0).mean()
-            distance = (model.encode(y_new, z_new) - s).square().mean() / spread
+            with autocast():
+                s_new = model.encode(y_new, z_new)
+            distance = (s_new - s).float().square().mean() / s.float().var(dim=0).mean()
             losses["distance"] = distance.detach()
             loss = mse + consistency * distance * mse.detach()  # relative, like the distance itself
         optimizer.zero_grad(set_to_none=True)

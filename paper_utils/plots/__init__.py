@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from numpy.typing import NDArray
 
 # Okabe & Ito (2008). The same thing has the same colour in every notebook.
@@ -20,6 +21,8 @@ BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, GREY = (
 )  # fmt: skip
 TRUTH, MODEL, PHOTOMETRY, BASELINE = VERMILION, BLUE, GREEN, GREY
 WIDTH = 7.2  # inches: a page's width
+# Lines and markers in order, so that curves also differ in black and white.
+STYLES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"), ((0, (5, 1)), "v"), ((0, (1, 1)), "P"))
 PAPER = {"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1}  # keeps text readable over curves
 
 
@@ -50,6 +53,20 @@ def label_micron(ax: Axes, ticks: Sequence[float]) -> None:
     ax.set_xscale("log")
     ax.set_xticks(list(ticks), labels=[f"{tick:g}" for tick in ticks])
     ax.set_xticks([], minor=True)
+
+
+def draw_chain(ax: Axes, texts: Sequence[str], colours: Sequence[str], y: float = 0.0, height: float = 0.5) -> None:
+    """Boxes in a row, joined by arrows, at x = 0, 1, 2 ... and from y to y + height: the parts of a network."""
+    middle = y + height / 2
+    for i, (text, colour) in enumerate(zip(texts, colours, strict=True)):
+        ax.add_patch(
+            FancyBboxPatch(
+                (i - 0.39, y), 0.78, height, boxstyle="round,pad=0.02", fc=colour, ec="k", lw=0.7, alpha=0.45
+            )
+        )
+        ax.text(i, middle, text, ha="center", va="center", fontsize=6.5)
+        if i:
+            ax.add_patch(FancyArrowPatch((i - 0.6, middle), (i - 0.41, middle), arrowstyle="->", mutation_scale=7))
 
 
 def plot_losses(histories: Mapping[str, Mapping[str, list]], key: str, ylabel: str, log: bool = True) -> Figure:

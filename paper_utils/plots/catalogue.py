@@ -8,13 +8,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from numpy.typing import ArrayLike, NDArray
 
-from paper_utils.plots import BASELINE, BLUE, MODEL, ORANGE, PAPER, SKY, TRUTH, WIDTH
+from paper_utils.plots import BASELINE, BLUE, MODEL, ORANGE, PAPER, SKY, STYLES, TRUTH, WIDTH, draw_chain
 
 Curves = Mapping[str, tuple[NDArray, NDArray]]
-STYLES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"), ((0, (5, 1)), "v"), ((0, (1, 1)), "P"))
 
 
 def plot_filters(curves: Curves, ranges: Sequence[tuple[float, float]], dashed: Sequence[str] = ()) -> Figure:
@@ -47,16 +45,10 @@ def plot_networks(networks: Mapping[str, tuple[Sequence[int], Sequence[str]]]) -
     fig, axes = plt.subplots(len(networks), 1, figsize=(WIDTH, 1.05 * len(networks)), squeeze=False)
     deepest = max(len(sizes) for sizes, _ in networks.values())
     for ax, (name, (sizes, texts)) in zip(axes[:, 0], networks.items(), strict=True):
-        for i, (size, text) in enumerate(zip(sizes, texts, strict=True)):
-            colour = BASELINE if i == 0 else ORANGE if i == len(sizes) - 1 else SKY
-            ax.add_patch(
-                FancyBboxPatch((i, 0), 0.68, 0.6, boxstyle="round,pad=0.04", fc=colour, ec="k", lw=0.7, alpha=0.45)
-            )
-            ax.text(i + 0.34, 0.3, f"{size}\n{text}", ha="center", va="center", fontsize=7.5)
-            if i:
-                ax.add_patch(FancyArrowPatch((i - 0.28, 0.3), (i - 0.04, 0.3), arrowstyle="->", mutation_scale=8))
-        ax.text(-0.1, 0.3, name, ha="right", va="center", fontsize=8.5, style="italic")
-        ax.set(xlim=(-0.75, deepest - 0.2), ylim=(-0.1, 0.75))
+        colours = [BASELINE, *[SKY] * (len(sizes) - 2), ORANGE]
+        draw_chain(ax, [f"{size}\n{text}" for size, text in zip(sizes, texts, strict=True)], colours, height=0.6)
+        ax.text(-0.46, 0.3, name, ha="right", va="center", fontsize=8.5, style="italic")
+        ax.set(xlim=(-1.1, deepest - 0.55), ylim=(-0.1, 0.75))
         ax.axis("off")
     return fig
 

@@ -8,10 +8,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import FancyArrowPatch
 from numpy.typing import NDArray
 
-from paper_utils.plots import BASELINE, BLUE, GREEN, GREY, MODEL, ORANGE, PAPER, SKY, TRUTH, WIDTH
+from paper_utils.plots import BASELINE, BLUE, GREEN, GREY, MODEL, ORANGE, PAPER, SKY, STYLES, TRUTH, WIDTH, draw_chain
 
 REST_LABEL = "Rest-frame wavelength [Å, vacuum]"
 OBSERVED_LABEL = "Observed wavelength [Å, vacuum]"
@@ -23,34 +23,20 @@ ZOOMS = {
     r"H$\alpha$ [N II]": (6500, 6640),
 }
 OBSERVED = "0.6"
-STYLES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"))
 
 
 def plot_architecture(encoder: Sequence[str], decoder: Sequence[str], after: Sequence[str]) -> Figure:
     """The autoencoder as boxes in the order that data take: encoder, decoder, and the part without parameters."""
     fig, ax = plt.subplots(figsize=(WIDTH, 2.3))
-    rows = ((1.0, encoder, SKY, "encoder"), (0.0, [*decoder, *after], ORANGE, "decoder"))
-    n = max(len(texts) for _, texts, _, _ in rows)
-    ends = []
-    for y, texts, colour, name in rows:
-        ax.text(-0.15, y + 0.19, name, fontsize=8, style="italic", va="center", ha="right")
-        for i, text in enumerate(texts):
-            fixed = name == "decoder" and i >= len(decoder)
-            box = FancyBboxPatch(
-                (i - 0.08, y), 0.78, 0.38, boxstyle="round,pad=0.02", fc="white" if fixed else colour, ec="k", lw=0.7,
-                alpha=1 if fixed else 0.45,
-            )  # fmt: skip
-            ax.add_patch(box)
-            ax.text(i + 0.31, y + 0.19, text, ha="center", va="center", fontsize=6.5)
-            if i:
-                ax.add_patch(
-                    FancyArrowPatch((i - 0.28, y + 0.19), (i - 0.1, y + 0.19), arrowstyle="->", mutation_scale=7)
-                )
-        ends.append((len(texts) - 1, y))
-    (x, y), _ = ends
-    ax.plot([x + 0.31, x + 0.31, 0.31], [y - 0.03, 0.68, 0.68], color="k", lw=0.7)
-    ax.add_patch(FancyArrowPatch((0.31, 0.69), (0.31, 0.42), arrowstyle="->", mutation_scale=7))
-    ax.set(xlim=(-0.85, n - 0.25), ylim=(-0.1, 1.45))
+    n = max(len(encoder), len(decoder) + len(after))
+    draw_chain(ax, encoder, [SKY] * len(encoder), y=1.0, height=0.38)
+    draw_chain(ax, [*decoder, *after], [ORANGE] * len(decoder) + ["white"] * len(after), height=0.38)
+    for y, name in ((1.0, "encoder"), (0.0, "decoder")):
+        ax.text(-0.46, y + 0.19, name, fontsize=8, style="italic", va="center", ha="right")
+    x = len(encoder) - 1
+    ax.plot([x, x, 0], [0.97, 0.68, 0.68], color="k", lw=0.7)
+    ax.add_patch(FancyArrowPatch((0, 0.69), (0, 0.42), arrowstyle="->", mutation_scale=7))
+    ax.set(xlim=(-1.16, n - 0.56), ylim=(-0.1, 1.45))
     ax.axis("off")
     return fig
 
