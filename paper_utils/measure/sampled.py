@@ -15,7 +15,7 @@ from paper_utils.measure import lines
 ELLIPTICAL, SPIRAL, UNCERTAIN = "elliptical", "spiral", "uncertain"
 # Bulge shares above and below which a look at the image decides; between them lie the "composite bulge-disk systems
 # in which neither overshadows the other" (Sec. 2.2).
-BULGE, DISC = 0.6, 0.3
+BULGE, DISC = 0.75, 0.2  # most galaxies lie between, as most are uncertain in Galaxy Zoo
 # Relative errors of line fluxes and the absolute one of EW(H alpha) [Angstrom] (Sec. 5.7, after Richardson+ 2016,
 # 2016MNRAS.458..988R). The text has the width "multiplied with a Gaussian error with a standard deviation of 1": taken
 # as 1 Angstrom added, since it lets galaxies across the limit of 1 Angstrom.
