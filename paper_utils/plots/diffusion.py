@@ -16,6 +16,7 @@ from paper_utils.plots import BASELINE, GREY, MODEL, ORANGE, PAPER, SKY, TRUTH, 
 REST_LABEL = "Rest-frame vacuum wavelength [Å]"
 FLUX_LABEL = "Flux / mean at 6900–6950 Å"
 OBSERVED = "0.35"
+SHADES = 16  # of stamps: noise in fewer steps makes files smaller by half
 
 
 def colour_image(cube: NDArray, bands: Sequence[str]) -> NDArray:
@@ -30,7 +31,8 @@ def colour_image(cube: NDArray, bands: Sequence[str]) -> NDArray:
     sky = 1.4826 * np.median(np.abs(flux.mean(axis=0) - np.median(flux.mean(axis=0))))
     soft = max(4 * sky, 0.02 * float(core.max()), 1e-9)
     brightness = np.arcsinh(mean / soft) / np.arcsinh(1.2 * max(core.max(), soft) / soft)
-    return np.clip(np.moveaxis(flux / mean * brightness, 0, -1), 0, 1)
+    shades = np.clip(np.moveaxis(flux / mean * brightness, 0, -1), 0, 1)
+    return np.round(SHADES * shades) / SHADES
 
 
 def plot_stamps(cube: NDArray, bands: Sequence[str], titles: Sequence[str]) -> Figure:
@@ -56,7 +58,7 @@ def plot_predictions(
 ) -> Figure:
     """Spectra (n, L) observed with their errors (grey), and predicted from the image beside: the paper's Fig. 2."""
     n = len(titles)
-    fig, axes = plt.subplots(n, 2, figsize=(WIDTH, 1.55 * n + 0.3), width_ratios=[4.4, 1], squeeze=False)
+    fig, axes = plt.subplots(n, 2, figsize=(WIDTH, 1.4 * n + 0.3), width_ratios=[5.5, 1], squeeze=False)
     for i, (ax, beside) in enumerate(axes):
         ax.fill_between(wave_rest, observed[i] - sigma[i], observed[i] + sigma[i], color="0.8", lw=0)
         ax.plot(wave_rest, observed[i], color=OBSERVED, lw=0.5, label="observed")
@@ -111,7 +113,7 @@ def plot_population_fits(
 ) -> Figure:
     """Predicted spectra (n, L) and populations fitted to them, what was masked in grey: the paper's Fig. 4."""
     n = len(titles)
-    fig, axes = plt.subplots(n, 2, figsize=(WIDTH, 1.5 * n + 0.3), width_ratios=[4.4, 1], squeeze=False)
+    fig, axes = plt.subplots(n, 2, figsize=(WIDTH, 1.35 * n + 0.3), width_ratios=[5.5, 1], squeeze=False)
     for i, (ax, beside) in enumerate(axes):
         ax.plot(wave_rest, flux[i], color=MODEL, lw=0.6, label="predicted spectrum")
         ax.plot(wave_rest, stars[i], color=ORANGE, lw=0.8, label="fitted stars")
@@ -231,7 +233,7 @@ def _stretched(image: NDArray, limits: tuple[float, float] | None = None) -> NDA
 
 
 def _picture(ax: Axes, image: NDArray, name: str = "") -> None:
-    ax.imshow(image, cmap="gray", origin="lower", interpolation="nearest")
+    ax.imshow(image, cmap=plt.get_cmap("gray", SHADES), origin="lower", interpolation="nearest")
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
     if name:
