@@ -121,3 +121,18 @@ def test_the_rest_frame_is_a_shift_to_zero():
     rest = np.arange(4000.0, 7001.0)
     moved = grid.shifted(flux, np.array([0.05, 0.15]), 0.0, rest)
     np.testing.assert_allclose(moved, rest * np.array([[1.05], [1.15]]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("z", [0.055, 0.1, 0.149])
+def test_pinned_spectra_come_back_with_their_redshift(z):
+    rest = grid.WAVE / (1 + z)
+    flux = (1 + 0.5 * np.sin(rest / 40) + 2 * np.exp(-0.5 * ((rest - 6564.6) / 5) ** 2))[None]
+    x = grid.pinned(flux, np.array([z]))
+    # The line lies at its place in the rest frame, whatever its redshift.
+    assert grid.PINNED[:-8][x[0, :-8].argmax()] == pytest.approx(6564.6, abs=1)
+    back, found = grid.unpinned(x)
+    assert found[0] == pytest.approx(z, abs=1e-6)
+    inside = grid.WAVE < 8499 - 10 * (z < 0.06)  # the last 8 elements are seen at the lowest redshifts alone
+    np.testing.assert_allclose(back[0, inside], flux[0, inside], rtol=2e-2)
+    assert np.abs(back[0, inside] / flux[0, inside] - 1).mean() < 1e-3
+    assert np.isfinite(back).all()

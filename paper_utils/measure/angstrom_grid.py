@@ -23,6 +23,9 @@ EVERY = 8  # low-resolution spectra are every 8th element: 563
 Z_RANGE = (0.05, 0.15)
 NORM = (6900.0, 6950.0)  # A in the rest frame: the mean is 1 here
 RESOLUTION, AT = 1500.0, 5000.0
+# Of `pinned`: all that is seen of any galaxy [A in the rest frame], and the unit of redshifts.
+PINNED = np.linspace(WAVE[0] / (1 + Z_RANGE[1]), WAVE[-1] / (1 + Z_RANGE[0]), WAVE.size)
+Z_MIDDLE, Z_UNIT = 0.1, 0.03
 _FWHM = np.sqrt(8 * np.log(2))
 SMOOTHING = np.sqrt((AT / RESOLUTION / _FWHM) ** 2 - (lsf_km_s(AT) / C_KMS * AT) ** 2)  # A, Gaussian sigma
 MIN_KNOWN = 0.9  # share of elements; sky lines mask 3.5 % of a typical spectrum, longer gaps are left out
@@ -84,18 +87,47 @@ def low(flux):
     return flux[..., ::EVERY]
 
 
-def shifted(flux: np.ndarray, z_from: np.ndarray, z_to: np.ndarray | float, wave: np.ndarray = WAVE) -> np.ndarray:
+def shifted(
+    flux: np.ndarray, z_from: np.ndarray, z_to: np.ndarray | float, wave: np.ndarray = WAVE, *, hold: bool = False
+) -> np.ndarray:
     """Spectra (N, 4500) of redshifts `z_from` as seen at `z_to`, at `wave` (L,): (N, L), NaN beyond the grid.
+
+    hold : the last values there instead.
 
     Sec. 5.1 brings predicted spectra to the true redshift before they are compared; z_to = 0 is the rest frame.
     """
     stretch = (1 + np.asarray(z_from, float)) / (1 + np.asarray(z_to, float))
     at = np.multiply.outer(np.broadcast_to(stretch, len(flux)), wave) - WAVE[0]  # in elements, (N, L)
-    inside = (at >= 0) & (at <= WAVE.size - 1)
-    before = np.clip(at.astype(int), 0, WAVE.size - 2)
-    share = at - before
+    values = _interpolated(flux, np.clip(at, 0, WAVE.size - 1))
+    return values if hold else np.where((at >= 0) & (at <= WAVE.size - 1), values, np.nan)
+
+
+def pinned(flux: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Log spectra (N, 4500) in the rest frame, on `PINNED`, and in the last 8 elements the redshift: (z - 0.1) / 0.03.
+
+    Not the paper's way, whose networks learn the redshift with the spectrum: on few spectra, features that stay in
+    their places are learned much sooner. Where a galaxy was not observed its last value goes on; moved back, that is
+    out of view.
+    """
+    moved = np.log(shifted(flux, z, 0.0, PINNED, hold=True))
+    moved[:, -EVERY:] = ((np.asarray(z) - Z_MIDDLE) / Z_UNIT)[:, None]
+    return moved
+
+
+def unpinned(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What `pinned` undoes: flux (N, 4500) on `WAVE`, and the redshifts (N,), held within 0.02-0.18."""
+    flux = np.exp(np.asarray(x, float))
+    flux[:, -EVERY:] = flux[:, [-EVERY - 1]]
+    z = np.clip(Z_MIDDLE + Z_UNIT * np.asarray(x, float)[:, -EVERY:].mean(axis=1), 0.02, 0.18)
+    at = (WAVE / (1 + z[:, None]) - PINNED[0]) / (PINNED[1] - PINNED[0])
+    return _interpolated(flux, np.clip(at, 0, PINNED.size - 1)), z
+
+
+def _interpolated(flux: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Values (N, L) of rows (N, M) at fractional elements (N, L) within 0 ... M - 1."""
+    before = np.clip(at.astype(int), 0, flux.shape[1] - 2)
     left, right = (np.take_along_axis(np.asarray(flux), before + k, axis=1) for k in (0, 1))
-    return np.where(inside, left + share * (right - left), np.nan)
+    return left + (at - before) * (right - left)
 
 
 def _to_grid(spectra: Spectra) -> tuple[np.ndarray, np.ndarray]:

@@ -203,14 +203,16 @@ def plot_samples(
     return fig
 
 
-def plot_coverage_by_wavelength(wave: NDArray, curves: Mapping[str, NDArray], level: float) -> Figure:
-    """Share of observed spectra inside the central interval of their samples, at each observed wavelength."""
+def plot_coverage_by_wavelength(
+    wave: NDArray, curves: Mapping[str, NDArray], level: float, xlabel: str = "Observed wavelength [Å, vacuum]"
+) -> Figure:
+    """Share of observed spectra inside the central interval of their samples, at each wavelength."""
     fig, ax = plt.subplots(figsize=(WIDTH, 2.4))
     for (name, values), line in zip(curves.items(), ("-", "--", ":"), strict=False):
         ax.plot(wave, 100 * values, ls=line, lw=0.9, label=name)
     ax.axhline(100 * level, color="k", lw=0.9)
     ax.axhspan(60, 76, color=BASELINE, alpha=0.15, lw=0)
-    ax.set(xlabel="Observed wavelength [Å]", ylabel="covered [%]", ylim=(0, 100), xlim=wave[[0, -1]])
+    ax.set(xlabel=xlabel, ylabel="covered [%]", ylim=(0, 100), xlim=wave[[0, -1]])
     ax.legend(fontsize=7, loc="lower right")
     return fig
 
