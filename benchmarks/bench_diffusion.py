@@ -22,6 +22,8 @@ import torch
 
 from paper_utils import training
 from paper_utils.models import diffusion as d
+from paper_utils.models.augmentation import augmented, centred
+from paper_utils.models.samplers import integrate
 
 QUICK = {"base": 32, "mults": (1, 2), "patch": 8, "n_attention": 0, "pooled": True, "image_width": 1 / 8,
          "n_components": 20}  # fmt: skip
@@ -57,15 +59,16 @@ def trained(options, images, x, batch, n_steps, device):
     """By regression first, then on images encoded beforehand."""
     with training.seeded(0):
         model = d.Diffusion(N_WAVE, prediction="v", **(options | {"n_components": 20})).to(device)
-    model.learn_scale(images, x, contrast=0.3)
+    model.learn_scale(images, x)
     fit = {"n_items": len(x), "batch_size": batch, "device": device}
     generator = torch.Generator(device).manual_seed(0)
     optimizer = torch.optim.Adam(model.parameters(), 2e-3)
     step = d.encoder_step(model, optimizer, {"images": images, "x": x}, torch.Tensor.backward, generator)
     training.fit(step, {"model": model, "optimizer": optimizer}, n_steps=n_steps // 4, label="encoder", **fit)
+    data = {"context": d.contexts(model, images), "x": x}
+    model.learn_residuals(x, data["context"])
     average = d.Average(model)
     optimizer = torch.optim.Adam(model.parameters(), 2e-3)
-    data = {"context": d.contexts(model, images), "x": x}
     step = d.diffusion_step(model, average, optimizer, data, torch.Tensor.backward, generator)
     state = {"model": model, "average": average, "optimizer": optimizer}
     training.fit(step, state, n_steps=n_steps, label="diffusion", **fit)
@@ -98,7 +101,7 @@ def samplers(model, images, x, n_samples, device):
 
 @torch.no_grad()
 def encoding(model, images, n_samples, device, n_steps=20):
-    seen = d.centred(images)
+    seen = centred(images)
     generator = torch.Generator(device).manual_seed(1)
 
     def once():
@@ -113,7 +116,7 @@ def encoding(model, images, n_samples, device, n_steps=20):
             context = model.encode(images_of)
             return model.clean(x, t, context, model.beside(context))
 
-        return d.integrate(clean, noise, model.alpha, model.sigma, n_steps=n_steps)
+        return integrate(clean, noise, model.alpha, model.sigma, n_steps=n_steps)
 
     def one_by_one():
         for image in seen:
@@ -133,7 +136,7 @@ def step_times(options, images, x, batch, n_steps, device):
         ("float32", None, False), ("bf16 autocast", torch.bfloat16, False), ("encoded beforehand", None, True),
     ):  # fmt: skip
         with training.seeded(0):
-            model = d.Diffusion(N_WAVE, prediction="v", **options).to(device).learn_scale(images, x, contrast=0.3)
+            model = d.Diffusion(N_WAVE, prediction="v", **options).to(device).learn_scale(images, x)
         average, optimizer = d.Average(model), torch.optim.Adam(model.parameters(), 1e-4)
         generator = torch.Generator(device).manual_seed(0)
         contexts = d.contexts(model, images) if cached else None
@@ -152,7 +155,7 @@ def step_times(options, images, x, batch, n_steps, device):
             t = torch.randint(1, model.n_times + 1, (batch,), generator=generator, device=device)
             eps = torch.randn(clean.shape, generator=generator, device=device)
             noisy = model.noised(clean, eps, t)
-            seen = None if cached else d.augmented(images[index], generator)
+            seen = None if cached else augmented(images[index], generator)
             mark()
             with torch.autocast(device.type, precision) if precision else nullcontext():
                 context = contexts[index] if cached else model.encode(seen)

@@ -7,7 +7,7 @@ import torch
 
 from paper_utils import training
 from paper_utils.models import contrastive as c
-from paper_utils.models.diffusion import centred
+from paper_utils.models.augmentation import centred
 
 
 def test_published_sizes():

@@ -7,13 +7,15 @@ import torch
 
 from paper_utils import training
 from paper_utils.models import diffusion as d
-from paper_utils.models.gaussian import Gaussian
+from paper_utils.models import samplers
+from paper_utils.models.augmentation import augmented, centred
+from paper_utils.models.gaussian import Blocks, Gaussian
 
 N_WAVE = 24
 
 
 def test_the_schedule_is_the_cosine_formula():
-    abar = d.cosine_schedule()
+    abar = samplers.cosine_schedule()
     assert len(abar) == 251
 
     def f(t):
@@ -46,7 +48,7 @@ def gaussian(n=8):
 
 def sampled(sampler, n_steps, n=20_000):
     mean, covariance = gaussian()
-    abar = d.cosine_schedule()
+    abar = samplers.cosine_schedule()
     alpha, sigma = abar.sqrt(), (1 - abar).sqrt()
 
     def clean(x, t):
@@ -56,7 +58,7 @@ def sampled(sampler, n_steps, n=20_000):
 
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(n, len(mean), generator=generator).double()
-    return d.integrate(clean, x, alpha, sigma, sampler, n_steps, generator)
+    return samplers.integrate(clean, x, alpha, sigma, sampler, n_steps, generator)
 
 
 @pytest.mark.parametrize(
@@ -94,16 +96,16 @@ def test_second_order_is_better_than_first_at_equal_cost():
 
 def test_steps_run_from_noise_to_none():
     model = tiny()
-    assert d.steps_of(model.alpha, model.sigma, "ancestral", 20) == list(range(250, -1, -1))
-    assert d.steps_of(model.alpha, model.sigma, "ddim", None) == list(range(250, -1, -1))
-    few = d.steps_of(model.alpha, model.sigma, "dpm++", 20)
+    assert samplers.steps_of(model.alpha, model.sigma, "ancestral", 20) == list(range(250, -1, -1))
+    assert samplers.steps_of(model.alpha, model.sigma, "ddim", None) == list(range(250, -1, -1))
+    few = samplers.steps_of(model.alpha, model.sigma, "dpm++", 20)
     assert (few[0], few[-2], few[-1], len(few)) == (249, 1, 0, 21)
     assert all(a > b for a, b in zip(few, few[1:], strict=False))
     gaps = (model.alpha / model.sigma).log()[few[:-1]].diff()
     assert gaps.min() > 0.5 * gaps.mean()  # even but for rounding to whole steps, which are rare near T
     assert gaps[3:].std() < 0.1 * gaps.mean()
     with pytest.raises(ValueError, match="euler"):
-        d.integrate(lambda x, t: x, torch.randn(1, 2), model.alpha, model.sigma, "euler")
+        samplers.integrate(lambda x, t: x, torch.randn(1, 2), model.alpha, model.sigma, "euler")
 
 
 # --- the model -------------------------------------------------------------------------------------------------------
@@ -172,7 +174,7 @@ def learned():
     context = d.contexts(model, images)
     model.learn_residuals(x, context)
     step, state = trainer(model, {"context": context, "x": x})
-    history = training.fit(step, state, n_steps=200, **fit)
+    history = training.fit(step, state, n_steps=350, **fit)
     return state["average"].average, history
 
 
@@ -180,7 +182,7 @@ def test_a_planted_conditional_family_is_recovered(learned):
     model, _ = learned
     at = torch.linspace(0, math.pi, N_WAVE)
     b = torch.tensor([-0.8, 0.0, 0.8])
-    context = model.encode(d.centred(b[:, None, None, None].expand(3, 1, 32, 32)))
+    context = model.encode(centred(b[:, None, None, None].expand(3, 1, 32, 32)))
     x = d.sample(model, context, 200, generator=torch.Generator().manual_seed(4))
     level = x @ at.sin() / at.sin().square().sum()
     spread = x @ at.cos() / at.cos().square().sum()
@@ -193,7 +195,7 @@ def test_samples_follow_their_images(learned):
     """Permuted images permute the samples' levels; the same noise with another image is another spectrum."""
     model, _ = learned
     images, _, b = planted(40, seed=5)
-    context = model.encode(d.centred(images))
+    context = model.encode(centred(images))
     order = torch.randperm(40, generator=torch.Generator().manual_seed(0))
     draw = {"n_steps": 10}
     one, other = (
@@ -208,7 +210,7 @@ def test_samples_follow_their_images(learned):
 @pytest.mark.parametrize(("sampler", "n_steps"), [("ancestral", None), ("ddim", 25)])
 def test_other_samplers_agree(learned, sampler, n_steps):
     model, _ = learned
-    context = model.encode(d.centred(torch.zeros(1, 1, 32, 32)))
+    context = model.encode(centred(torch.zeros(1, 1, 32, 32)))
     reference, x = (
         d.sample(model, context, 100, sampler=s, n_steps=n, generator=torch.Generator().manual_seed(7))[0]
         for s, n in (("dpm++", 20), (sampler, n_steps))
@@ -219,7 +221,7 @@ def test_other_samplers_agree(learned, sampler, n_steps):
 
 def test_encoding_once_is_encoding_at_every_step(learned):
     model, _ = learned
-    images = d.centred(planted(3, seed=8)[0])
+    images = centred(planted(3, seed=8)[0])
     with torch.no_grad():
         once = d.sample(model, model.encode(images), generator=torch.Generator().manual_seed(0))[:, 0]
         noise = torch.randn((3, N_WAVE), generator=torch.Generator().manual_seed(0))
@@ -228,13 +230,13 @@ def test_encoding_once_is_encoding_at_every_step(learned):
             context = model.encode(images)
             return model.clean(x, t, context, model.beside(context))
 
-        each = d.integrate(clean, noise, model.alpha, model.sigma)
+        each = samplers.integrate(clean, noise, model.alpha, model.sigma)
     assert torch.equal(once, each * model.scale + model.mean)
 
 
 def test_samples_do_not_depend_on_the_batch_but_on_the_seed(learned):
     model, _ = learned
-    context = model.encode(d.centred(planted(5, seed=8)[0]))
+    context = model.encode(centred(planted(5, seed=8)[0]))
 
     def draw(seed, **options):
         return d.sample(model, context, 3, n_steps=5, generator=torch.Generator().manual_seed(seed), **options)
@@ -353,10 +355,25 @@ def test_the_gaussian_start_is_exact():
         assert torch.allclose(found[i], alpha[i] * whole @ torch.linalg.solve(noisy, y[i]), atol=1e-4)
 
 
+def test_blocks_are_gaussians_of_their_own():
+    r = torch.randn(5000, 10, generator=torch.Generator().manual_seed(0)) @ torch.rand(10, 10)
+    start = Blocks(4, 10).learn(r)
+    alpha, sigma, y = torch.tensor([[0.6], [0.99]]), torch.tensor([[0.8], [0.14]]), torch.randn(2, 10)
+    found = start.expected(y, alpha, sigma)
+    assert found.shape == (2, 10)
+    for rows in (slice(0, 4), slice(4, 8), slice(8, 10)):
+        block = r[:, rows].T @ r[:, rows] / len(r)
+        for i in range(2):
+            noisy = alpha[i] ** 2 * block + sigma[i] ** 2 * torch.eye(len(block))
+            assert torch.allclose(found[i, rows], alpha[i] * block @ torch.linalg.solve(noisy, y[i, rows]), atol=1e-3)
+
+
 @pytest.mark.parametrize("n_low", [None, 3])
 def test_an_untrained_network_samples_the_gaussian(n_low):
     """With the start, and before a single step of training, residuals have the covariance of the training set's."""
     _, covariance = gaussian(N_WAVE)
+    if n_low:  # independent from one block of 8 to the next
+        covariance = covariance * torch.block_diag(*[torch.ones(8, 8)] * 3)
     generator = torch.Generator().manual_seed(1)
     r = torch.randn(4000, N_WAVE, generator=generator) @ torch.linalg.cholesky(covariance).T.float()
     x, images = r + 3, torch.rand(4000, 1, 32, 32, generator=generator)
@@ -368,7 +385,7 @@ def test_an_untrained_network_samples_the_gaussian(n_low):
     context = torch.zeros(4000, 1, 64)
     model.learn_residuals(x, context, low)
     y = d.sample(model, context[:1], 1500, low=None if low is None else low[:1], n_steps=30, generator=generator)[0]
-    assert torch.allclose(y.mean(dim=0), x.mean(dim=0), atol=0.25)
+    assert torch.allclose(y.mean(dim=0), x.mean(dim=0), atol=0.3)
     assert (torch.cov(y.T) - torch.cov(x.T)).norm() < 0.2 * torch.cov(x.T).norm()
 
 
@@ -453,7 +470,7 @@ def test_augmented_images_are_crops_and_flips_each_its_own():
         for j in range(8)
         for flips in ((), (1,), (2,), (1, 2))
     }
-    seen = d.augmented(image.expand(400, -1, -1, -1), torch.Generator().manual_seed(0))
+    seen = augmented(image.expand(400, -1, -1, -1), torch.Generator().manual_seed(0))
     assert seen.shape == (400, 2, 64, 64)
     keys = list(crops)
     distance = torch.cdist(seen.flatten(1).double(), torch.stack([crops[key].flatten() for key in keys]).double())
@@ -462,4 +479,4 @@ def test_augmented_images_are_crops_and_flips_each_its_own():
     assert {key[0] for key in found} == {key[1] for key in found} == set(range(8))
     for flips in ((), (1,), (2,), (1, 2)):
         assert sum(key[2] == flips for key in found) == pytest.approx(100, abs=5 * 100**0.5)
-    assert torch.allclose(d.centred(image)[0], crops[3, 3, ()])
+    assert torch.allclose(centred(image)[0], crops[3, 3, ()])

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paper_utils.models import resnet
-from paper_utils.models.diffusion import augmented, centred
+from paper_utils.models.augmentation import augmented, centred
 
 TEMPERATURE = 0.05  # at first: the authors' constant
 MIN_TEMPERATURE = 0.01

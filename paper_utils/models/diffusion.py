@@ -9,7 +9,6 @@ more channel, brings spectra to full resolution (eq. A4). One step trains both.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
@@ -19,25 +18,12 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from paper_utils.models import resnet
-from paper_utils.models.gaussian import Gaussian, components
+from paper_utils.models.augmentation import augmented, centred
+from paper_utils.models.gaussian import Blocks, Gaussian, components
+from paper_utils.models.samplers import N_TIMES, cosine_schedule, integrate
 from paper_utils.models.unet import UNet
 
-N_TIMES = 250  # Sec. 3.1
 PREDICTIONS = ("noise", "v")
-SAMPLERS = ("ancestral", "ddim", "dpm++")
-N_ZOOM = 71  # pixels that 64 are resampled to before a crop of 64; from the authors' public code
-
-
-def cosine_schedule(n_times: int = N_TIMES, s: float = 0.008, max_beta: float = 0.999) -> Tensor:
-    """abar_t (n_times + 1,) for t = 0 (no noise, 1) to n_times (all noise, about 0), float64.
-
-    abar_t = f(t) / f(0) with f(t) = cos^2((t / T + s) / (1 + s) pi / 2), as long as beta_t = 1 - abar_t / abar_(t-1)
-    stays below 0.999 (Nichol & Dhariwal 2021, eq. 17).
-    """
-    t = torch.arange(n_times + 1, dtype=torch.float64) / n_times
-    f = torch.cos((t + s) / (1 + s) * math.pi / 2).square()
-    beta = (1 - f[1:] / f[:-1]).clamp(max=max_beta)
-    return torch.cat([torch.ones(1, dtype=torch.float64), (1 - beta).cumprod(0)])
 
 
 class Diffusion(nn.Module):
@@ -47,8 +33,9 @@ class Diffusion(nn.Module):
     n_components : published 0. Otherwise the network learns only what a linear model cannot say, and short runs begin
         as well as that model: the image encoder also regresses so many principal components of the spectra
         (`encoder_step`; with n_low, the low-resolution spectrum takes the place of this `guess`), the residuals about
-        the guess are described by a Gaussian of as many components (`learn_residuals`), and the U-Net corrects the
-        x_0 that this Gaussian expects; guess and expected x_0 are two more of its channels.
+        the guess are described by a Gaussian (`learn_residuals`; of as many components, or of the elements between two
+        of the low-resolution spectrum), and the U-Net corrects the x_0 that it expects. Guess and expected x_0 are two
+        more of its channels.
     image_width, stretch : of the image encoder (resnet.py).   base, mults, patch, pooled ... : of the U-Net (unet.py).
     prediction : what the U-Net's output means: the noise eps (published), or v = sqrt(abar) eps - sqrt(1 - abar) x_0
         (Salimans & Ho 2022, arXiv:2202.00512), from which x_0 follows without division by a small sqrt(abar_t).
@@ -65,7 +52,9 @@ class Diffusion(nn.Module):
         self.encoder = resnet.resnet18(n_bands, image_width, stretch)
         n_context, n_in = self.encoder.n_features, 3 if n_components else 1 + (n_low is not None)
         self.head = nn.Linear(n_context, n_components) if n_components and n_low is None else None
-        self.residuals = Gaussian(n_components, n_wave) if n_components else None
+        self.residuals = None
+        if n_components:
+            self.residuals = Gaussian(n_components, n_wave) if n_low is None else Blocks(-(-n_wave // n_low), n_wave)
         self.unet = UNet(n_in, n_context=n_context, **unet)
         if n_components:  # no correction yet
             nn.init.zeros_(self.unet.leave.weight)
@@ -75,7 +64,7 @@ class Diffusion(nn.Module):
         self.register_buffer("sigma", (1 - alpha_bar).sqrt().float(), persistent=False)  # of eps in x_t
         self.register_buffer("mean", torch.zeros(n_wave))
         self.register_buffer("scale", torch.ones(n_wave))
-        self.register_buffer("components", torch.zeros(n_components if self.head else 0, n_wave))
+        self.register_buffer("components", torch.zeros(n_components if self.head is not None else 0, n_wave))
 
     @property
     def n_times(self) -> int:
@@ -191,37 +180,6 @@ class Average(nn.Module):
         self.n_updates += 1
 
 
-def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Each image (N, B, H, H) flipped or not along either axis, and a random crop of H from it resampled to 71 / 64 H.
-
-    As published (Sec. 3.1; the numbers are from the public code). All on the device, each image its own draw.
-    """
-    n, size = len(images), images.shape[-1]
-    images = _zoomed(images)
-    draw = {"generator": generator, "device": images.device}
-    along = []
-    for _ in range(2):
-        start = torch.randint(images.shape[-1] - size + 1, (n, 1), **draw)
-        at = start + torch.arange(size, device=images.device)
-        along.append(torch.where(torch.rand((n, 1), **draw) < 0.5, at.flip(1), at))
-    rows, columns = along
-    item = torch.arange(n, device=images.device)[:, None, None]
-    return images.movedim(1, -1)[item, rows[:, :, None], columns[:, None]].movedim(-1, 1)
-
-
-def centred(images: Tensor) -> Tensor:
-    """The central crop of the resampled image: what a trained network is shown."""
-    size = images.shape[-1]
-    images = _zoomed(images)
-    start = (images.shape[-1] - size) // 2
-    return images[..., start : start + size, start : start + size]
-
-
-def _zoomed(images: Tensor) -> Tensor:
-    size = round(images.shape[-1] * N_ZOOM / 64)
-    return F.interpolate(images, (size, size), mode="bilinear", align_corners=False)
-
-
 def diffusion_step(
     model: Diffusion,
     average: Average,
@@ -301,60 +259,6 @@ def contexts(model: Diffusion, images: Tensor, batch_size: int = 256) -> Tensor:
     """(N, T, C) for images (N, n_bands, H, H) of any number: `encode` of their centres, to be used many times."""
     model.eval()
     return torch.cat([model.encode(centred(part)) for part in images.split(batch_size)])
-
-
-def steps_of(alpha: Tensor, sigma: Tensor, sampler: str, n_steps: int | None) -> list[int]:
-    """The noise levels that a sampler visits, from all noise to 0: about n_steps + 1 of them, or all without n_steps.
-
-    The few are evenly spaced in log(alpha / sigma), the logarithm of the signal-to-noise ratio, from T - 1 on (at T
-    itself beta is clipped): spectra vary much in some directions and little in others, and each is decided at its own
-    noise level, so that all levels deserve the same care.
-    """
-    last = len(alpha) - 1
-    if sampler == "ancestral" or n_steps is None:
-        return list(range(last, -1, -1))
-    snr = (alpha[1:last].double() / sigma[1:last].double()).log()
-    wanted = torch.linspace(float(snr[-1]), float(snr[0]), n_steps, dtype=torch.float64)
-    nearest = (snr - wanted.to(snr)[:, None]).abs().argmin(dim=1) + 1
-    return [*sorted(set(nearest.tolist()), reverse=True), 0]
-
-
-def integrate(
-    clean: Callable[[Tensor, int], Tensor],
-    x: Tensor,
-    alpha: Tensor,
-    sigma: Tensor,
-    sampler: str = "dpm++",
-    n_steps: int | None = 20,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """From noise x (N, L) to samples (N, L), given the expectation of x_0, clean(x_t, t), at each step.
-
-    sampler : "ancestral", all steps with new noise of variance beta_t in each (Ho+ 2020, algorithm 2; as published);
-        "ddim", first order and without new noise (Song+ 2021, arXiv:2010.02502); or "dpm++", DPM-Solver++(2M), second
-        order (Lu+ 2022, arXiv:2211.01095, algorithm 2).
-    """
-    if sampler not in SAMPLERS:
-        raise ValueError(f"sampler is {sampler!r}, not one of {', '.join(SAMPLERS)}")
-    times = steps_of(alpha, sigma, sampler, n_steps)
-    a, b = alpha.double().tolist(), sigma.double().tolist()
-    before, width_before = None, 0.0
-    for t, s in zip(times, times[1:], strict=False):
-        x_0 = clean(x, t)
-        if s == 0:
-            x = x_0
-        elif sampler == "ancestral":
-            keep = (a[t] / a[s]) ** 2  # 1 - beta_t
-            x = (a[s] * (1 - keep) * x_0 + keep**0.5 * b[s] ** 2 * x) / b[t] ** 2
-            x = x + (1 - keep) ** 0.5 * torch.randn(x.shape, generator=generator, device=x.device)
-        elif sampler == "ddim":
-            x = a[s] * x_0 + b[s] / b[t] * (x - a[t] * x_0)
-        else:
-            width = math.log(a[s] / b[s]) - math.log(a[t] / b[t])
-            ahead = x_0 if before is None else x_0 + (x_0 - before) * width / (2 * width_before)
-            x = b[s] / b[t] * x - a[s] * math.expm1(-width) * ahead
-            before, width_before = x_0, width
-    return x
 
 
 @torch.no_grad()

@@ -1,8 +1,9 @@
-"""A Gaussian as the start of a diffusion model: what noisy residuals are expected to be, in closed form."""
+"""Gaussians as the start of a diffusion model: what noisy residuals are expected to be, in closed form."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 _LEAST = 1e-8
@@ -43,6 +44,40 @@ class Gaussian(nn.Module):
         seen = torch.linalg.solve(inner, (y / noise) @ self.axes.T)
         w = (y - alpha.square() * seen @ self.axes) / noise
         return alpha * (w * self.rest + (w @ self.axes.T * self.variance) @ self.axes)
+
+
+class Blocks(nn.Module):
+    """Residuals r (N, L) of zero mean whose blocks of `size` elements are Gaussians, each independent of the others.
+
+    What linear interpolation between every eighth element leaves: it is zero at those, and tied together in between.
+    """
+
+    def __init__(self, size: int, n_wave: int):
+        super().__init__()
+        self.size, self.n_blocks = size, -(-n_wave // size)
+        self.register_buffer("axes", torch.eye(size).repeat(self.n_blocks, 1, 1))  # columns are eigenvectors
+        self.register_buffer("variance", torch.ones(self.n_blocks, size))
+
+    def _split(self, r: Tensor) -> Tensor:
+        """(N, L) -> (n_blocks, N, size), the last one filled with zeros."""
+        return (
+            F.pad(r, (0, self.n_blocks * self.size - r.shape[1])).unflatten(1, (self.n_blocks, self.size)).movedim(1, 0)
+        )
+
+    def learn(self, r: Tensor) -> Blocks:
+        """Take the covariance of each block from residuals (N, L)."""
+        blocks = self._split(r)
+        variance, axes = torch.linalg.eigh(blocks.mT @ blocks / len(r))
+        self.variance.copy_(variance.clamp_min(0))
+        self.axes.copy_(axes)
+        return self
+
+    def expected(self, y: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        """As `Gaussian.expected`: each block along its own axes, one variance at a time."""
+        variance = self.variance[:, None]
+        gain = alpha * variance / (alpha.square() * variance + sigma.square())  # (n_blocks, N, size)
+        r = (self._split(y) @ self.axes * gain) @ self.axes.mT
+        return r.movedim(0, 1).flatten(1)[:, : y.shape[1]]
 
 
 def components(x: Tensor, n: int) -> tuple[Tensor, Tensor]:

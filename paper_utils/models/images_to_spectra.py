@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from paper_utils.models.augmentation import centred
 from paper_utils.models.contrastive import Contrastive
-from paper_utils.models.diffusion import Diffusion, centred, sample
+from paper_utils.models.diffusion import Diffusion, sample
 
 
 def degraded(images: Tensor, size: int) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from paper_utils.models import resnet
-from paper_utils.models.diffusion import augmented, centred
+from paper_utils.models.augmentation import augmented, centred
 
 
 class SpectrumRegressor(nn.Module):
