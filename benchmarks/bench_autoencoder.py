@@ -75,7 +75,7 @@ def main():
     try:
         made |= {"spender, its activations": theirs(device, False), "spender, leaky ReLU": theirs(device, True)}
     except ImportError as error:
-        print(f"spender is not installed ({error}): ours alone. pip install 'spender>=0.3'")
+        print(f"spender is not installed ({error}): ours alone")
 
     @torch.no_grad()
     def encode(name):

@@ -1,6 +1,6 @@
 """Train the redshift network of study 5 on 424 025 x 75 numbers for 80 epochs: ours against the thesis' way.
 
-The thesis' way is Keras `fit` in batches of 64 (pip install keras tensorflow-cpu); without it, a PyTorch DataLoader
+The thesis' way is Keras `fit` in batches of 64 (extra "bench"); without it, a PyTorch DataLoader
 with the same network, batches and optimiser stands in, and says so. Either is timed on a share of the rows and scaled
 to all, since the whole takes many minutes. Ours is run in full, twice: step for step as the thesis (batches of 64,
 constant learning rate), and in batches of 1024 with a learning rate that falls to 0 along a cosine. The network is a

@@ -16,6 +16,7 @@ from paper_utils.measure import colours
 from paper_utils.plots import catalogue as catalogue_plots
 from paper_utils.plots import derived as derived_plots
 from paper_utils.plots import diffusion as diffusion_plots
+from paper_utils.plots import images as image_plots
 from paper_utils.plots import midir as midir_plots
 from paper_utils.plots import sky as sky_plots
 from paper_utils.plots import spectra as spectra_plots
@@ -50,6 +51,9 @@ Z_FOUND = Z + 0.1 * np.random.default_rng(4).normal(size=400)
 LEVELS = np.linspace(0.1, 0.9, 5)
 BAND_CURVES = {name: (at + np.array([-100.0, -90, 90, 100]), np.array([0.0, 1, 1, 0])) for name, at in
                (("F458W", 4580), ("F489W", 4890), ("F814W", 8140), ("J", 12084))}  # fmt: skip
+KINDS = np.array(list(image_plots.CLASSES) * 10)
+CUBE = np.random.default_rng(5).normal(1, 0.5, (4, 5, 16, 16))
+RGB = image_plots.composite(CUBE, list("grizy"), np.full(5, 0.1))
 CLASSES = {"roc": (LEVELS, LEVELS**0.1), "pr": (LEVELS, 1 - LEVELS**4), "auc": 0.9, "average_precision": 0.8}
 
 STAMPS = np.random.default_rng(5).gamma(2.0, size=(3, 5, 16, 16))
@@ -160,6 +164,22 @@ FIGURES = {
     ),
     "bimodality": lambda: derived_plots.plot_bimodality([(Z, Z_FOUND, "a", "b")] * 4),
     "two BPT": lambda: derived_plots.plot_bpt_pair({"real": (Z - 1.5, Z_FOUND - 1, KINDS), "drawn": (Z, Z, KINDS)}),
+    "galaxies by class": lambda: image_plots.plot_stamps({"star-forming": RGB[:3], "quiescent": RGB[:1]}, 0.25),
+    "spectra from images": lambda: image_plots.plot_spectra_from_images(
+        RGB[:3], 0.25, OPTICAL, SPECTRA, SPECTRA + 0.1, ["a", "b", "c"], SPECTRA, (SPECTRA - 1, SPECTRA + 1)
+    ),
+    "method": lambda: image_plots.plot_method(RGB[0], OPTICAL, SPECTRA[0], SPECTRA[:2], SOME[0, :6], SOME[1, :6]),
+    "latent space": lambda: image_plots.plot_latent_space({"VAE": SOME[:, :240].reshape(160, 6)}, np.tile(KINDS, 4)),
+    "reconstructions of classes": lambda: image_plots.plot_class_spectra(
+        OPTICAL, SPECTRA, {"VAE": SPECTRA}, ["a", "b", "c"]
+    ),
+    "table of losses": lambda: image_plots.plot_losses_by_model({"a": [0.6, 0.7], "b": [0.8]}, {"a": 0.7}, 0.2),
+    "shares": lambda: image_plots.plot_shares({"trees": {"s1": 0.5, "s2": -0.2}, "network": {"s1": 0.7, "s2": 0.1}}),
+    "residuals": lambda: image_plots.plot_residuals({"AGN": SOME[0] ** 2, "quiescent": SOME[1, :9] ** 2}, "error"),
+    "saliency": lambda: image_plots.plot_saliency(RGB[:2], SOME[0, :192].reshape(2, 6, 4, 4)[:, :3], 0.25, list("abc")),
+    "robustness": lambda: image_plots.plot_robustness(
+        {"seeing": ([1, 2], {"a": [0.5, 0.6]}), "depth [mag]": ([0, 1], {"a": [0.5, 30.0]})}, "loss"
+    ),
     "band": lambda: midir_plots.plot_band(WAVE[MID], LOG[:3], LOG[:3], 0.1 + 0 * LOG[:3], ["a", "b", "c"]),
 }
 
@@ -264,3 +284,18 @@ def test_colours_are_told_apart_without_colour_vision():
     linear = {c: matplotlib.colors.to_rgb(c) for c in (plots.TRUTH, plots.MODEL, plots.SKY)}
     luminance = sorted(np.dot(rgb, [0.2126, 0.7152, 0.0722]) for rgb in linear.values())
     assert np.diff(luminance).min() > 0.05
+
+
+def test_colour_pictures_are_red_where_the_light_is_and_know_other_bands():
+    cube = np.zeros((2, 5, 8, 8))
+    cube[0, 2], cube[1, 0] = 5, 5  # i, g
+    red, blue = image_plots.composite(cube, list("grizy"), np.full(5, 0.1)).reshape(2, -1, 3).mean(axis=1)
+    assert red.argmax() == 0
+    assert blue.argmax() == 2
+    assert image_plots.composite(cube, list("JHKLM"), np.full(5, 0.1)).shape == (2, 8, 8, 3)
+
+
+def test_losses_beyond_the_panel_are_written_at_its_edge():
+    ax = FIGURES["robustness"]().axes[1]
+    assert ax.get_ylim()[1] < 30
+    assert [text.get_text() for text in ax.texts] == ["30"]

@@ -76,7 +76,7 @@ def test_an_image_shrinks_by_32_and_first_kernels_are_3x3():
 
 
 def test_a_batch_norm_block_begins_as_its_shortcut():
-    block = xresnet.ResidualBlock(16, 16, 1, 4, "batch", attention=True)
+    block = xresnet.ResidualBlock(16, 16, 1, 4, "batch", block=64, attention=True)
     x = torch.randn(4, 16, 8, 8)
     assert torch.allclose(block(x), nn.functional.mish(x), atol=1e-6)
 
@@ -256,3 +256,41 @@ def test_channels_last_and_its_weights_on_disk_change_nothing(tmp_path):
     other = xresnet.xresnet18("batch", "deconv", width=0.125).to(memory_format=torch.channels_last)
     other.load_state_dict(load_file(tmp_path / "model.safetensors"))
     assert torch.allclose(other.eval()(images.to(memory_format=torch.channels_last)), expected, atol=1e-4)
+
+
+def test_blocks_change_what_is_decorrelated_together_and_no_parameter():
+    whole, parts = (xresnet.xresnet18("deconv", width=0.25, block=block) for block in (64, 16))
+    assert count(whole) == count(parts)
+    widths = [max(layer.n_features for layer in m.modules() if isinstance(layer, Deconv2d)) for m in (whole, parts)]
+    assert widths == [9 * 64, 9 * 16]
+
+
+def test_saliency_of_a_network_linear_in_its_image_sums_to_the_prediction():
+    """Gradient x input of a linear function without a constant is that function, pixel by pixel."""
+    body = nn.Conv2d(5, 8, 3, padding=1, bias=False)
+    model = xresnet.ImageRegressor(body, 8, 5, 6, dropout=0.0, gaussian=False)
+    images = torch.randn(3, 5, 16, 16)
+    maps = il.saliency(model, images)
+    assert maps.shape == (6, 3, 5, 16, 16)
+    with torch.no_grad():
+        expected = model(images) - model.head.bias
+    torch.testing.assert_close(maps.sum(dim=(2, 3, 4)).T, expected, atol=1e-4, rtol=1e-4)
+    # Any network's gradient is that of a small step.
+    with training.seeded(0):
+        deep = xresnet.simple_cnn(width=0.25).double().eval()
+    images = images.double()
+    small = 1e-6 * torch.randn(images.shape, dtype=torch.float64)
+    with torch.no_grad():
+        change = deep(images + small) - deep(images)
+    gradient = il.saliency(deep, images) / images
+    torch.testing.assert_close((gradient * small).sum(dim=(2, 3, 4)).T, change, rtol=0.02, atol=1e-9)
+
+
+def test_features_are_what_the_head_sees():
+    with training.seeded(0):
+        model = xresnet.simple_cnn(gaussian=True).eval()
+    images = torch.randn(10, 5, 16, 16)
+    seen = il.features(model, images, batch_size=4)
+    assert seen.shape == (10, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(model.head(seen), model(images))

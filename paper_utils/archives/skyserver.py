@@ -1,4 +1,4 @@
-"""Queries to SDSS's database through astroquery, which the companion does not install: pip install astroquery."""
+"""Queries to SDSS's database through astroquery, an optional extra: pip install "galaxy-spectra-companion[survey]"."""
 
 from __future__ import annotations
 

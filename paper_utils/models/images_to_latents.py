@@ -96,3 +96,25 @@ def _predict(
         variance = variance.mean(dim=0) + mean.var(dim=0, correction=0)
         mean = mean.mean(dim=0)
     return mean, variance.sqrt()
+
+
+@torch.no_grad()
+def features(model: ImageRegressor, images: Tensor, batch_size: int = 256) -> Tensor:
+    """What the head sees of images (N, n_bands, H, W): (N, n_features). A head alone trains on them in seconds."""
+    model.eval()
+    return torch.cat([model.features(part) for part in images.split(batch_size)])
+
+
+def saliency(model: ImageRegressor, images: Tensor) -> Tensor:
+    """Gradient x input of each predicted latent, (n_latent, N, n_bands, H, W), of images that are 0 where it is dark.
+
+    To first order what each pixel's light adds to the latent (Simonyan+ 2013, arXiv:1312.6034, times the image).
+    """
+    model.eval()
+    images = images.to(model.mean.dtype, copy=True).requires_grad_()
+    mean, _ = model.split(model(images))
+    maps = []
+    for k in range(mean.shape[1]):
+        (slope,) = torch.autograd.grad(mean[:, k].sum(), images, retain_graph=k + 1 < mean.shape[1])
+        maps.append((slope * images).detach())
+    return torch.stack(maps)
