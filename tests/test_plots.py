@@ -14,6 +14,8 @@ import pytest
 from paper_utils import plots
 from paper_utils.measure import colours
 from paper_utils.plots import catalogue as catalogue_plots
+from paper_utils.plots import derived as derived_plots
+from paper_utils.plots import diffusion as diffusion_plots
 from paper_utils.plots import images as image_plots
 from paper_utils.plots import midir as midir_plots
 from paper_utils.plots import sky as sky_plots
@@ -53,6 +55,11 @@ KINDS = np.array(list(image_plots.CLASSES) * 10)
 CUBE = np.random.default_rng(5).normal(1, 0.5, (4, 5, 16, 16))
 RGB = image_plots.composite(CUBE, list("grizy"), np.full(5, 0.1))
 CLASSES = {"roc": (LEVELS, LEVELS**0.1), "pr": (LEVELS, 1 - LEVELS**4), "auc": 0.9, "average_precision": 0.8}
+
+STAMPS = np.random.default_rng(5).gamma(2.0, size=(3, 5, 16, 16))
+PICTURES = [diffusion_plots.colour_image(stamp, "ugriz") for stamp in STAMPS]
+KINDS = np.array(["elliptical", "spiral", "uncertain", "spiral"] * 100)
+PAIR = (Z, Z_FOUND)
 
 FIGURES = {
     "seds": lambda: midir_plots.plot_seds(WAVE, {"a": FLUX[:3], "b": FLUX[3:]}, BANDS),
@@ -124,7 +131,40 @@ FIGURES = {
     ),
     "epochs": lambda: catalogue_plots.plot_epochs({"redshift": [[1.0, 2.0], [0.5, 0.6]]}, {"redshift": 1}),
     "cross-talk": lambda: catalogue_plots.plot_cross_talk({"all": np.eye(6)}, ["z", "age"], 3),
-    "stamps": lambda: image_plots.plot_stamps({"star-forming": RGB[:3], "quiescent": RGB[:1]}, 0.25),
+    "stamps": lambda: diffusion_plots.plot_stamps(STAMPS, "ugriz", ["a", "b", "c"]),
+    "predictions": lambda: diffusion_plots.plot_predictions(
+        OPTICAL, SPECTRA, 0.1 * SPECTRA, SPECTRA, PICTURES, ["a", "b", "c"], SPECTRA
+    ),
+    "population fits": lambda: diffusion_plots.plot_population_fits(
+        OPTICAL, SPECTRA, SPECTRA, 0.1 * SPECTRA, SPECTRA > 5.9, PICTURES, ["a", "b", "c"]
+    ),
+    "degraded": lambda: diffusion_plots.plot_degraded(
+        OPTICAL, SPECTRA[0], 0.1 * SPECTRA[0], {"64": SPECTRA[1], "1": SPECTRA[2]}, {"64": 0.01, "1": 0.05}
+    ),
+    "resolutions": lambda: diffusion_plots.plot_resolutions({"16": STAMPS[0, 2], "1": STAMPS[0, 2, :1, :1]}),
+    "information": lambda: diffusion_plots.plot_information(
+        ["64", "1"], np.array([10.0, 25]), np.array([[9.0, 22], [11, 28]]), [10.7, 24.7], 2.0
+    ),
+    "samples": lambda: diffusion_plots.plot_samples(
+        OPTICAL, SPECTRA, np.stack([SPECTRA - 1, SPECTRA + 1], axis=1), SPECTRA, ["a", "b", "c"], SPECTRA
+    ),
+    "coverage by wavelength": lambda: diffusion_plots.plot_coverage_by_wavelength(
+        OPTICAL, {"low": np.full(300, 0.6), "full": np.full(300, 0.7)}, 0.68
+    ),
+    "few steps": lambda: diffusion_plots.plot_few_steps({"ddim": (np.array([5, 250]), LEVELS[:2], LEVELS[1:3])}),
+    "by kind": lambda: derived_plots.plot_by_kind({"pPXF": {"a": Z, "b": Z_FOUND}, "FIREFLY": {"a": Z}}, KINDS),
+    "by kind, log": lambda: derived_plots.plot_by_kind({"": {"a": Z + 0.1}}, KINDS, log=True),
+    "redshift pairs": lambda: derived_plots.plot_redshift_pairs(0.05 + 0.05 * Z, {"predict-z": 0.05 + 0.05 * Z_FOUND}),
+    "index pairs": lambda: derived_plots.plot_index_pairs({"Dn4000": PAIR, "Mgb": PAIR}, {"Mgb": "Å"}),
+    "mass and metallicity": lambda: derived_plots.plot_mass_metallicity(
+        9 + Z, {"pPXF": (Z_FOUND - 1, np.full(400, 0.1))}, 1.2 + 0.3 * Z, (LEVELS + 9, LEVELS, LEVELS, "somebody+")
+    ),
+    "degeneracy": lambda: derived_plots.plot_degeneracy(
+        {"pPXF": {"metal": Z - 1, "log_age": Z_FOUND - 1, "ebv": Z - 1}}
+    ),
+    "bimodality": lambda: derived_plots.plot_bimodality([(Z, Z_FOUND, "a", "b")] * 4),
+    "two BPT": lambda: derived_plots.plot_bpt_pair({"real": (Z - 1.5, Z_FOUND - 1, KINDS), "drawn": (Z, Z, KINDS)}),
+    "galaxies by class": lambda: image_plots.plot_stamps({"star-forming": RGB[:3], "quiescent": RGB[:1]}, 0.25),
     "spectra from images": lambda: image_plots.plot_spectra_from_images(
         RGB[:3], 0.25, OPTICAL, SPECTRA, SPECTRA + 0.1, ["a", "b", "c"], SPECTRA, (SPECTRA - 1, SPECTRA + 1)
     ),
@@ -176,6 +216,7 @@ def test_every_figure_is_tested():
         "plot_architecture",
         "plot_networks",
         "plot_missing",
+        "plot_pipeline",
     }
     assert drawn == {name for make in FIGURES.values() for name in make.__code__.co_names if name.startswith("plot_")}
 
@@ -203,6 +244,25 @@ def test_networks_say_how_many_neurons_and_what_they_do():
     texts = [text.get_text() for text in fig.axes[0].texts]
     assert texts == ["75\ninputs", "120\nlinear", "1\nlinear", "redshift"]
     assert catalogue_plots.plot_missing("no masses").axes[0].texts[0].get_text() == "no masses"
+
+
+def test_pipeline_says_how_many_go_on():
+    texts = " ".join(text.get_text() for text in diffusion_plots.plot_pipeline((10, 3, 5), (563, 4500)).axes[0].texts)
+    for words in ("10 × 563", "3 of 10", "3 × 5 × 4500", "1 of 15"):
+        assert words in texts.replace("\n", " ")
+
+
+def test_colour_images_show_the_colour():
+    stamp = np.zeros((5, 16, 16))
+    stamp[:, 7:9, 7:9] = np.array([1, 2, 4, 8, 10])[:, None, None]  # u g r i z: red
+    red, green, blue = np.moveaxis(diffusion_plots.colour_image(stamp, "ugriz"), -1, 0)[:, 7, 7]
+    assert red > green > blue > 0
+
+
+def test_histograms_by_kind_are_shares_of_each_kind():
+    ax = derived_plots.plot_by_kind({"": {"a": Z}}, KINDS).axes[0]
+    for outline in ax.patches:  # steps: every height twice, between zeros
+        assert outline.get_xy()[1:-1:2, 1].sum() == pytest.approx(1)
 
 
 def test_confusion_shares_are_of_what_is_expected():
