@@ -51,7 +51,7 @@ Z_FOUND = Z + 0.1 * np.random.default_rng(4).normal(size=400)
 LEVELS = np.linspace(0.1, 0.9, 5)
 BAND_CURVES = {name: (at + np.array([-100.0, -90, 90, 100]), np.array([0.0, 1, 1, 0])) for name, at in
                (("F458W", 4580), ("F489W", 4890), ("F814W", 8140), ("J", 12084))}  # fmt: skip
-KINDS = np.array(list(image_plots.CLASSES) * 10)
+GALAXY_CLASSES = np.array(list(image_plots.CLASSES) * 10)
 CUBE = np.random.default_rng(5).normal(1, 0.5, (4, 5, 16, 16))
 RGB = image_plots.composite(CUBE, list("grizy"), np.full(5, 0.1))
 CLASSES = {"roc": (LEVELS, LEVELS**0.1), "pr": (LEVELS, 1 - LEVELS**4), "auc": 0.9, "average_precision": 0.8}
@@ -169,7 +169,9 @@ FIGURES = {
         RGB[:3], 0.25, OPTICAL, SPECTRA, SPECTRA + 0.1, ["a", "b", "c"], SPECTRA, (SPECTRA - 1, SPECTRA + 1)
     ),
     "method": lambda: image_plots.plot_method(RGB[0], OPTICAL, SPECTRA[0], SPECTRA[:2], SOME[0, :6], SOME[1, :6]),
-    "latent space": lambda: image_plots.plot_latent_space({"VAE": SOME[:, :240].reshape(160, 6)}, np.tile(KINDS, 4)),
+    "latent space": lambda: image_plots.plot_latent_space(
+        {"VAE": SOME[:, :240].reshape(160, 6)}, np.tile(GALAXY_CLASSES, 4)
+    ),
     "reconstructions of classes": lambda: image_plots.plot_class_spectra(
         OPTICAL, SPECTRA, {"VAE": SPECTRA}, ["a", "b", "c"]
     ),
