@@ -1,6 +1,8 @@
 """Tools that several tests share."""
 
 import json
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,19 @@ def write_notebook(path: Path, *cells: str, parameters: str = PARAMETERS) -> Pat
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(book))
     return path
+
+
+@contextmanager
+def serving(server):
+    """An HTTP server that answers in a thread of its own until the block ends."""
+    with server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture

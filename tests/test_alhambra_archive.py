@@ -6,7 +6,7 @@ import io
 import json
 import re
 import tempfile
-import threading
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 from astropy.table import MaskedColumn, Table
+from conftest import PARAMETERS, serving, write_notebook
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -428,8 +429,6 @@ def test_command_line(tmp_path, capsys):
 
 
 def test_reproduce_hands_the_mapping_to_the_notebook(tmp_path, shelf, capsys):
-    from conftest import PARAMETERS, write_notebook
-
     write_notebook(
         shelf / "05_toy.ipynb",
         "from paper_utils.archives import alhambra\nassert len(alhambra.read(DATA, MAPPING)) == 120",
@@ -475,18 +474,13 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def serve(tmp_path):
-    servers = []
+    with ExitStack() as servers:
 
-    def start(columns=None, **options):
-        content = write(tmp_path / "source.csv.gz", columns or catalogue()).read_bytes()
-        servers.append(Server(content, **options))
-        threading.Thread(target=servers[-1].serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        return servers[-1]
+        def start(columns=None, **options):
+            content = write(tmp_path / "source.csv.gz", columns or catalogue()).read_bytes()
+            return servers.enter_context(serving(Server(content, **options)))
 
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+        yield start
 
 
 FAST = {"wait_s": 0.01, "progress": False, "timeout_s": 5}

@@ -8,7 +8,7 @@ import time
 import h5py
 import numpy as np
 import pytest
-from conftest import write_notebook
+from conftest import serving, write_notebook
 
 from paper_utils import cli, paths
 from paper_utils.data import WAVE_UM, SedLibrary
@@ -193,7 +193,6 @@ def test_data_list_says_how_to_get_each(companion):
 
 def test_data_get_downloads_only_what_its_checksum_confirms(companion, tmp_path, monkeypatch):
     import hashlib
-    import threading
     from http.server import HTTPServer, SimpleHTTPRequestHandler
 
     class Quiet(SimpleHTTPRequestHandler):
@@ -204,9 +203,7 @@ def test_data_get_downloads_only_what_its_checksum_confirms(companion, tmp_path,
             pass
 
     (tmp_path / "seds.h5").write_bytes(b"spectra")
-    server = HTTPServer(("127.0.0.1", 0), Quiet)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with serving(HTTPServer(("127.0.0.1", 0), Quiet)) as server:
         sources = tmp_path / "sources.csv"
         monkeypatch.setattr(paths, "DATA", tmp_path)
         monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
@@ -223,8 +220,6 @@ def test_data_get_downloads_only_what_its_checksum_confirms(companion, tmp_path,
                 # The lines before are those of the download.
                 assert refused((outcome[0], outcome[1], outcome[2].strip().splitlines()[-1]), "hash")
                 assert not list((tmp_path / "cache").glob("sedsFalse/*"))
-    finally:
-        server.shutdown()
 
 
 def test_publish_renews_what_is_committed(studies, companion, tmp_path, monkeypatch):

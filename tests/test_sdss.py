@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 from astropy.io import fits
+from conftest import serving
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -371,12 +372,8 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def archive():
-    with Archive() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving(Archive()) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def body(tmp_path, row):

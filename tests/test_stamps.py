@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
+from conftest import serving
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -357,12 +358,8 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def service():
-    with Service(6) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving(Service(6)) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 FAST = {"wait_s": 0.01, "progress": False, "timeout_s": 5, "per_second": 2000.0, "size": SIZE}
