@@ -28,11 +28,6 @@ def sky_noise(cube: Tensor) -> Tensor:
     return (2 * below.square().mean(dim=1)).sqrt()  # half of the values count, the others are 0
 
 
-def stretched(cube: Tensor, noise: Tensor) -> Tensor:
-    """asinh(flux / noise): linear in the sky, logarithmic in the galaxy; noise (B,) from `sky_noise`."""
-    return torch.asinh(cube / noise[:, None, None])
-
-
 def aperture_fluxes(cube: Tensor, pixel_scale: float, radii: tuple[float, ...] = RADII) -> Tensor:
     """Flux (N, B, len(radii)) [nmgy] within circles of `radii` [arcsec]; pixels on a circle count by their share."""
     size = cube.shape[-1]

@@ -38,7 +38,10 @@ def inverse_sqrt(matrices: Tensor, n_iterations: int = 5) -> Tensor:
 class Deconv2d(nn.Conv2d):
     """A convolution of decorrelated input: in place of convolution and batch norm, with a bias. (N, C, H, W) as Conv2d.
 
-    Statistics come from the batch while training and from running averages afterwards, as those of a batch norm.
+    Statistics come from the batch while training and from running averages afterwards, as those of a batch norm. The
+    average is that of the covariance. The authors' code averages D itself, which is as good where batches are alike;
+    but C^-1/2 is largest in the batch that happens to hold no bright object, and the average D then blows up those of
+    all others: with linear fluxes a trained network was ten times worse on single galaxies than on their batches.
     Channels are taken in blocks: the convolution's groups, each with its own statistics, or without groups the largest
     common divisor of `block` and C, whose covariance all blocks share. Zeros of the padding count as they are.
 
@@ -58,7 +61,7 @@ class Deconv2d(nn.Conv2d):
         self.n_features = width * kernel**2
         self.sampling, self.eps, self.n_iterations, self.momentum = sampling, eps, n_iterations, momentum
         self.register_buffer("running_mean", torch.zeros(groups, self.n_features, 1))
-        self.register_buffer("running_deconv", torch.eye(self.n_features).repeat(groups, 1, 1))
+        self.register_buffer("running_covariance", torch.eye(self.n_features).repeat(groups, 1, 1))
 
     def patches(self, x: Tensor, stride: int) -> Tensor:
         """Patches of x (N, C, H, W) as columns: (groups, F, samples) with F = k x k pixels of one block's channels."""
@@ -67,13 +70,12 @@ class Deconv2d(nn.Conv2d):
         return blocks.permute(1, 3, 2, 0, 4).flatten(2)
 
     def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean (groups, F, 1) of the patches of x and D = C^-1/2 (groups, F, F)."""
+        """Mean (groups, F, 1) of the patches of x and their covariance C (groups, F, F), with `eps` on its diagonal."""
         p = self.patches(x, self.sampling * self.stride[0])
         mean = p.mean(dim=-1, keepdim=True)
         p = p - mean
         unit = torch.eye(self.n_features, dtype=p.dtype, device=p.device).expand(self.groups, -1, -1)
-        covariance = torch.baddbmm(unit, p, p.mT, beta=self.eps, alpha=1 / p.shape[-1])
-        return mean, inverse_sqrt(covariance, self.n_iterations)
+        return mean, torch.baddbmm(unit, p, p.mT, beta=self.eps, alpha=1 / p.shape[-1])
 
     def forward(self, x: Tensor) -> Tensor:
         # Halved precision is enough for the convolution itself, not for the inverse root and what it multiplies.
@@ -84,12 +86,16 @@ class Deconv2d(nn.Conv2d):
     def decorrelating(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Weight and bias of the convolution of x that equals this layer's of decorrelated x."""
         if self.training:
-            mean, deconv = self.statistics(x)
+            mean, covariance = self.statistics(x)
             with torch.no_grad():
                 self.running_mean.lerp_(mean, self.momentum)
-                self.running_deconv.lerp_(deconv, self.momentum)
+                self.running_covariance.lerp_(covariance, self.momentum)
         else:
-            mean, deconv = self.running_mean, self.running_deconv
+            mean, covariance = self.running_mean, self.running_covariance
+        deconv = inverse_sqrt(covariance, self.n_iterations)
         weight = self.weight.reshape(self.groups, -1, self.n_features) @ deconv  # (groups, O / groups x blocks, F)
         bias = self.bias - (weight @ mean).view(len(self.bias), -1).sum(dim=1)
-        return weight.view_as(self.weight), bias
+        weight = weight.view_as(self.weight)
+        if self.weight.is_contiguous(memory_format=torch.channels_last):  # four times as fast where groups are many
+            weight = weight.contiguous(memory_format=torch.channels_last)
+        return weight, bias

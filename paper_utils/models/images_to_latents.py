@@ -111,7 +111,7 @@ def saliency(model: ImageRegressor, images: Tensor) -> Tensor:
     To first order what each pixel's light adds to the latent (Simonyan+ 2013, arXiv:1312.6034, times the image).
     """
     model.eval()
-    images = images.to(model.mean.dtype, copy=True).requires_grad_()
+    images = images.to(model.bands.mean.dtype, copy=True).requires_grad_()
     mean, _ = model.split(model(images))
     maps = []
     for k in range(mean.shape[1]):

@@ -5,20 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-STRETCHES = ("linear", "asinh")
+from paper_utils.models.bands import Bands
 
 
 class ResNet(nn.Module):
     """Images (N, n_bands, H, W) -> a map of features (N, n_features, H / 32, W / 32).
 
-    Bands are standardised by the training images' mean and standard deviation (`learn_scale`), before which "asinh"
-    compresses them: arcsinh of the flux in units of the scatter, so that a bright core does not hide all else.
+    stretch : of the bands (bands.py), whose scale is that of training images (`learn_scale`).
     """
 
     def __init__(self, block: type[nn.Module], depths: tuple[int, ...], n_bands: int, width: float, stretch: str):
         super().__init__()
-        if stretch not in STRETCHES:
-            raise ValueError(f"stretch is {stretch!r}, not one of {', '.join(STRETCHES)}")
         n = round(64 * width)
         layers = [nn.Conv2d(n_bands, n, 7, 2, 3, bias=False), nn.BatchNorm2d(n), nn.ReLU(inplace=True)]
         layers += [nn.MaxPool2d(3, 2, 1)]
@@ -27,31 +24,19 @@ class ResNet(nn.Module):
             for i in range(depth):
                 layers.append(block(n_in, n << stage, 2 if stage and not i else 1))
                 n_in = (n << stage) * block.expansion
-        self.body = nn.Sequential(*layers)
-        self.n_features, self.stretch = n_in, stretch
+        self.bands, self.body = Bands(n_bands, stretch), nn.Sequential(*layers)
+        self.n_features = n_in
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-        for name, value in (("unit", 1.0), ("mean", 0.0), ("scale", 1.0)):
-            self.register_buffer(name, torch.full((n_bands, 1, 1), value))
 
     def learn_scale(self, images: Tensor) -> ResNet:
-        """Take each band's mean and standard deviation from training images (N, n_bands, H, W)."""
-        self.unit.copy_(_per_band(images.float())[0])
-        std, mean = _per_band(self._stretched(images.float()))
-        self.scale.copy_(std)
-        self.mean.copy_(mean)
+        """Take the scale of each band from training images (N, n_bands, H, W)."""
+        self.bands.learn(images)
         return self
 
-    def _stretched(self, images: Tensor) -> Tensor:
-        return torch.asinh(images / self.unit) if self.stretch == "asinh" else images
-
     def forward(self, images: Tensor) -> Tensor:
-        return self.body((self._stretched(images) - self.mean) / self.scale)
-
-
-def _per_band(images: Tensor) -> tuple[Tensor, Tensor]:
-    return tuple(value[:, None, None] for value in torch.std_mean(images, dim=(0, 2, 3)))
+        return self.body(self.bands(images))
 
 
 class Basic(nn.Module):

@@ -13,24 +13,26 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from paper_utils.models.bands import Bands
 from paper_utils.models.deconvolution import Deconv2d
 
 BLOCKS = 2  # residual blocks in each of the four stages: 18 layers with stem (1) and head (1)
 GROUPS = 64  # of the first convolution in each block
 REDUCTION = 8  # of squeeze-and-excitation
-BLOCK = 64  # channels that network deconvolution takes together
 MAX_LOG_VAR = 10.0  # bounds a Gaussian head that has not learned anything yet
 
 
 def convolution(
     n_in: int, n_out: int, kernel: int = 3, *, stride: int = 1, groups: int = 1, norm: str = "batch",
-    act: type[nn.Module] | None = nn.Mish, start: float = 1.0, block: int = BLOCK,
+    act: type[nn.Module] | None = nn.Mish, start: float = 1.0, **deconv: int,
 ) -> nn.Sequential:  # fmt: skip
-    """Convolution, norm ("batch" or "deconv") and activation; `start` is the batch norm's first weight, `block` the
-    number of channels that deconvolution takes together."""
+    """Convolution, norm ("batch" or "deconv") and activation.
+
+    start : the batch norm's first weight.   deconv : of network deconvolution, such as `block` (deconvolution.py).
+    """
     where = {"stride": stride, "padding": kernel // 2, "groups": groups}
     if norm == "deconv":
-        layers = [Deconv2d(n_in, n_out, kernel, **where, block=block)]
+        layers = [Deconv2d(n_in, n_out, kernel, **where, **deconv)]
     else:
         layers = [nn.Conv2d(n_in, n_out, kernel, **where, bias=False), nn.BatchNorm2d(n_out)]
         nn.init.constant_(layers[1].weight, start)
@@ -72,9 +74,9 @@ class SelfAttention(nn.Module):
 class ResidualBlock(nn.Module):
     """Mish(convolutions(x) + shortcut(x)); the shortcut halves its resolution by averaging, not by leaving out."""
 
-    def __init__(self, n_in: int, n_out: int, stride: int, groups: int, norm: str, block: int, attention: bool):
+    def __init__(self, n_in: int, n_out: int, stride: int, groups: int, norm: str, attention: bool, **deconv: int):
         super().__init__()
-        how = {"norm": norm, "block": block}
+        how = {"norm": norm, **deconv}
         self.path = nn.Sequential(
             convolution(n_in, n_out, stride=stride, groups=groups, **how),
             convolution(n_out, n_out, act=None, start=0.0, **how),  # with batch norm a block begins as identity
@@ -94,13 +96,22 @@ class ResidualBlock(nn.Module):
 class ImageRegressor(nn.Module):
     """Images (N, n_bands, H, W) -> n_out numbers each, through `body` (features) and a head of dropout and one layer.
 
-    Bands are standardised by the training images' mean and standard deviation (`learn_scale`). With `gaussian` the
-    head gives a mean and a log variance of each number (`predict`).
+    stretch : of the bands (bands.py), whose scale is that of training images (`learn_scale`).   gaussian : whether the
+        head gives a mean and a log variance of each number (`predict`).
     """
 
-    def __init__(self, body: nn.Module, n_features: int, n_bands: int, n_out: int, dropout: float, gaussian: bool):
+    def __init__(
+        self,
+        body: nn.Module,
+        n_features: int,
+        n_bands: int,
+        n_out: int,
+        dropout: float,
+        gaussian: bool,
+        stretch: str = "linear",
+    ):
         super().__init__()
-        self.body, self.gaussian = body, gaussian
+        self.bands, self.body, self.gaussian = Bands(n_bands, stretch), body, gaussian
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(n_features, n_out * (1 + gaussian))
         for layer in self.modules():
@@ -108,19 +119,15 @@ class ImageRegressor(nn.Module):
                 nn.init.kaiming_normal_(layer.weight)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
-        self.register_buffer("mean", torch.zeros(n_bands, 1, 1))
-        self.register_buffer("scale", torch.ones(n_bands, 1, 1))
 
     def learn_scale(self, images: Tensor) -> ImageRegressor:
-        """Take each band's mean and standard deviation from training images (N, n_bands, H, W)."""
-        std, mean = torch.std_mean(images.float(), dim=(0, 2, 3))
-        self.mean.copy_(mean[:, None, None])
-        self.scale.copy_(std[:, None, None])
+        """Take the scale of each band from training images (N, n_bands, H, W)."""
+        self.bands.learn(images)
         return self
 
     def features(self, images: Tensor) -> Tensor:
         """(N, n_features), averaged over the image."""
-        return self.body((images - self.mean) / self.scale).mean(dim=(2, 3))
+        return self.body(self.bands(images)).mean(dim=(2, 3))
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, n_out), or with `gaussian` means and log variances side by side, (N, 2 n_out)."""
@@ -135,39 +142,41 @@ class ImageRegressor(nn.Module):
 
 
 def xresnet18(norm: str = "batch", stem_norm: str | None = None, *, n_bands: int = 5, n_out: int = 6,
-              width: float = 1.0, block: int = BLOCK, dropout: float = 0.0,
-              gaussian: bool = False) -> ImageRegressor:  # fmt: skip
+              width: float = 1.0, dropout: float = 0.0, gaussian: bool = False, stretch: str = "linear",
+              **deconv: int) -> ImageRegressor:  # fmt: skip
     """Table 1's deep networks: norm "batch" or "deconv" in the body, and in the stem `stem_norm` (default: the same).
 
     width : multiplies all channels; 1/4 trains on two cores, with 1/15 of the parameters.
-    block : channels decorrelated together; a quarter of them takes a fraction of the time.
+    dropout, gaussian : of the head.   stretch : of the bands.
+    deconv : `block`, channels decorrelated together, of which a quarter takes a fraction of the time; `sampling`, which
+        should be 1 where images are so small that every third patch are few.
     """
     n_stem, n_stages = [[round(c * width) for c in channels] for channels in ((32, 32, 64), (64, 64, 128, 256, 512))]
     groups = round(GROUPS * width)
     widths = [n_bands, *n_stem]
     stem = [
-        convolution(a, b, stride=2 if i == 0 else 1, norm=stem_norm or norm, block=block)
+        convolution(a, b, stride=2 if i == 0 else 1, norm=stem_norm or norm, **deconv)
         for i, (a, b) in enumerate(zip(widths, n_stem, strict=False))
     ]
     blocks = []
     for stage, (a, b) in enumerate(zip(n_stages, n_stages[1:], strict=False)):
         for i in range(BLOCKS):
             stride, attention = 2 if stage and not i else 1, stage == 0 and i == BLOCKS - 1
-            blocks.append(ResidualBlock(b if i else a, b, stride, groups, norm, block, attention))
+            blocks.append(ResidualBlock(b if i else a, b, stride, groups, norm, attention, **deconv))
     body = nn.Sequential(*stem, nn.MaxPool2d(3, stride=2, padding=1), *blocks)
-    return ImageRegressor(body, n_stages[-1], n_bands, n_out, dropout, gaussian)
+    return ImageRegressor(body, n_stages[-1], n_bands, n_out, dropout, gaussian, stretch)
 
 
-def simple_cnn(norm: str = "batch", *, n_bands: int = 5, n_out: int = 6, width: float = 1.0, block: int = BLOCK,
-               dropout: float = 0.0, gaussian: bool = False) -> ImageRegressor:  # fmt: skip
+def simple_cnn(norm: str = "batch", *, n_bands: int = 5, n_out: int = 6, width: float = 1.0, dropout: float = 0.0,
+               gaussian: bool = False, stretch: str = "linear", **deconv: int) -> ImageRegressor:  # fmt: skip
     """Table 1's baselines: convolutions of 32, 32 and 64 filters (strides 2, 2, 1) with ReLU, and a linear layer."""
     n = [n_bands, *(round(c * width) for c in (32, 32, 64))]
     strides = (2, 2, 1)
     layers = [
-        convolution(a, b, stride=s, norm=norm, act=nn.ReLU, block=block)
+        convolution(a, b, stride=s, norm=norm, act=nn.ReLU, **deconv)
         for a, b, s in zip(n, n[1:], strides, strict=False)
     ]
-    return ImageRegressor(nn.Sequential(*layers), n[-1], n_bands, n_out, dropout, gaussian)
+    return ImageRegressor(nn.Sequential(*layers), n[-1], n_bands, n_out, dropout, gaussian, stretch)
 
 
 # Table 1: name -> how to build it, and the published maximum of the learning rate (that of the simple networks is not

@@ -1,0 +1,41 @@
+"""What every image network of the package sees first: each band stretched, then standardised."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+STRETCHES = ("linear", "asinh")
+
+
+class Bands(nn.Module):
+    """Images (N, n_bands, H, W) with mean 0 and standard deviation 1 in each band, as they were in training (`learn`).
+
+    stretch : "linear" leaves the flux as it is. "asinh" takes arcsinh of the flux in units of the band's scatter first,
+        so that a bright core does not hide all else, and that ratios of bands, colours, become differences.
+    """
+
+    def __init__(self, n_bands: int, stretch: str = "linear"):
+        super().__init__()
+        if stretch not in STRETCHES:
+            raise ValueError(f"stretch is {stretch!r}, not one of {', '.join(STRETCHES)}")
+        self.stretch = stretch
+        for name, value in (("unit", 1.0), ("mean", 0.0), ("scale", 1.0)):
+            self.register_buffer(name, torch.full((n_bands, 1, 1), value))
+
+    def learn(self, images: Tensor) -> None:
+        """Take scatter and mean of each band from training images (N, n_bands, H, W)."""
+        self.unit.copy_(_per_band(images.float())[0])
+        std, mean = _per_band(self.stretched(images.float()))
+        self.scale.copy_(std)
+        self.mean.copy_(mean)
+
+    def stretched(self, images: Tensor) -> Tensor:
+        return torch.asinh(images / self.unit) if self.stretch == "asinh" else images
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (self.stretched(images) - self.mean) / self.scale
+
+
+def _per_band(images: Tensor) -> tuple[Tensor, Tensor]:
+    return tuple(value[:, None, None] for value in torch.std_mean(images, dim=(0, 2, 3)))
