@@ -23,6 +23,7 @@ import torch
 from paper_utils import training
 from paper_utils.models import diffusion as d
 from paper_utils.models.augmentation import augmented, centred
+from paper_utils.models.descent import descend
 from paper_utils.models.samplers import integrate
 
 QUICK = {"base": 32, "mults": (1, 2), "patch": 8, "n_attention": 0, "pooled": True, "image_width": 1 / 8,
@@ -162,9 +163,7 @@ def step_times(options, images, x, batch, n_steps, device):
                 output = model(noisy, t, context, model.beside(context))
             loss = (output - model.target(clean, eps, t)).square().mean()
             mark()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
+            descend(optimizer, loss)
             average.update(model)
             mark()
             times.append([b - a for a, b in zip(marks, marks[1:], strict=False)])

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from paper_utils.models import resnet
 from paper_utils.models.augmentation import augmented, centred
+from paper_utils.models.descent import descend
 
 TEMPERATURE = 0.05  # at first: the authors' constant
 MIN_TEMPERATURE = 0.01
@@ -123,9 +124,7 @@ def contrastive_step(
         with autocast():
             a, b = model.embed_images(images), model.embed_spectra(data["x"][index])
         loss = contrastive_loss(a, b, model.log_temperature.exp().clamp_min(MIN_TEMPERATURE))
-        optimizer.zero_grad(set_to_none=True)
-        backward(loss)
-        optimizer.step()
+        descend(optimizer, loss, backward)
         nearest = (a.detach() @ b.detach().T).argmax(dim=1)
         top1 = (nearest == torch.arange(len(a), device=a.device)).float().mean()
         return {"loss": loss.detach(), "top1": top1}

@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from paper_utils.models import resnet
 from paper_utils.models.augmentation import augmented, centred
+from paper_utils.models.descent import descend
 from paper_utils.models.gaussian import Blocks, Gaussian, components
 from paper_utils.models.samplers import N_TIMES, cosine_schedule, integrate
 from paper_utils.models.unet import UNet
@@ -208,9 +209,7 @@ def diffusion_step(
             context = _context(model, data, index, generator, augment)
             output = model(model.noised(x, eps, t), t, context, model.beside(context, low))
         loss = (output - model.target(x, eps, t)).square().mean()
-        optimizer.zero_grad(set_to_none=True)
-        backward(loss)
-        optimizer.step()
+        descend(optimizer, loss, backward)
         average.update(model)
         return {"loss": loss.detach()}
 
@@ -237,9 +236,7 @@ def encoder_step(
         with autocast():
             guess = model.guess(_context(model, data, index, generator, augment))
         loss = (guess.float() - x).square().mean() / x.square().mean()
-        optimizer.zero_grad(set_to_none=True)
-        backward(loss)
-        optimizer.step()
+        descend(optimizer, loss, backward)
         return {"distance": loss.detach()}
 
     return step

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from paper_utils.models.descent import descend
 from paper_utils.models.xresnet import ImageRegressor
 
 
@@ -53,9 +54,7 @@ def image_step(
         mean, log_var = model.split(model(images))
         mse = (mean.float() - target).square().mean()
         loss = gaussian_nll(mean, log_var, target) if model.gaussian else mse
-        optimizer.zero_grad(set_to_none=True)
-        backward(loss)
-        optimizer.step()
+        descend(optimizer, loss, backward)
         return {"loss": loss.detach(), "mse": mse.detach()}
 
     return step
