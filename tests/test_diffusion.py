@@ -169,12 +169,12 @@ def learned():
     model = tiny(prediction="v", n_components=2).learn_scale(images, x, contrast=0.5)
     data, fit = {"images": images, "x": x}, {"n_items": 1024, "batch_size": 64, "progress": False}
     optimizer, noise = torch.optim.Adam(model.parameters(), 3e-3), torch.Generator().manual_seed(0)
-    step = d.encoder_step(model, optimizer, data, torch.Tensor.backward, noise, augment=False)
+    step = d.encoder_step(model, optimizer, data, torch.Tensor.backward, noise)
     training.fit(step, {"model": model, "optimizer": optimizer, "noise": noise}, n_steps=60, **fit)
     context = d.contexts(model, images)
     model.learn_residuals(x, context)
     step, state = trainer(model, {"context": context, "x": x})
-    history = training.fit(step, state, n_steps=350, **fit)
+    history = training.fit(step, state, n_steps=500, **fit)
     return state["average"].average, history
 
 

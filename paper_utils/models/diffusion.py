@@ -189,7 +189,6 @@ def diffusion_step(
     backward: Callable[[Tensor], None],
     generator: torch.Generator,
     *,
-    augment: bool = True,
     autocast: Callable[[], AbstractContextManager] = nullcontext,
 ) -> Callable[[Tensor], dict[str, Tensor]]:
     """One step (eq. A2, A4) at the indices (B,) of data = {"images" (N, n_bands, H, H), "x" (N, n_wave)}.
@@ -206,7 +205,7 @@ def diffusion_step(
         t = torch.randint(1, model.n_times + 1, index.shape, generator=generator, device=x.device)
         eps = torch.randn(x.shape, generator=generator, device=x.device)
         with autocast():
-            context = _context(model, data, index, generator, augment)
+            context = _context(model, data, index, generator)
             output = model(model.noised(x, eps, t), t, context, model.beside(context, low))
         loss = (output - model.target(x, eps, t)).square().mean()
         descend(optimizer, loss, backward)
@@ -223,7 +222,6 @@ def encoder_step(
     backward: Callable[[Tensor], None],
     generator: torch.Generator,
     *,
-    augment: bool = True,
     autocast: Callable[[], AbstractContextManager] = nullcontext,
 ) -> Callable[[Tensor], dict[str, Tensor]]:
     """One step of the image encoder alone, towards a `guess` that is near the spectrum; data as in `diffusion_step`.
@@ -234,7 +232,7 @@ def encoder_step(
     def step(index: Tensor) -> dict[str, Tensor]:
         x = model.standardised(data["x"][index])
         with autocast():
-            guess = model.guess(_context(model, data, index, generator, augment))
+            guess = model.guess(_context(model, data, index, generator))
         loss = (guess.float() - x).square().mean() / x.square().mean()
         descend(optimizer, loss, backward)
         return {"distance": loss.detach()}
@@ -242,13 +240,10 @@ def encoder_step(
     return step
 
 
-def _context(
-    model: Diffusion, data: Mapping[str, Tensor], index: Tensor, generator: torch.Generator, augment: bool
-) -> Tensor:
+def _context(model: Diffusion, data: Mapping[str, Tensor], index: Tensor, generator: torch.Generator) -> Tensor:
     if "context" in data:
         return data["context"][index]
-    images = data["images"][index]
-    return model.encode(augmented(images, generator) if augment else centred(images))
+    return model.encode(augmented(data["images"][index], generator))
 
 
 @torch.no_grad()
