@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from paper_utils import paths
 from paper_utils.archives import sdss
+from paper_utils.constants import C_KMS
 from paper_utils.data import WAVE_OBS
 from paper_utils.errors import DataError
 from paper_utils.measure import redshift
-from paper_utils.measure.resample import C_KMS, log_grid, rebin
+from paper_utils.measure.resample import log_grid, rebin
 from paper_utils.sky import optical, populations
 
 SPECTRA = paths.ROOT.parent / "shared" / "real_data" / "sdss_galaxy_spectra"

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from paper_utils.measure.resample import C_KMS, pixel_edges, sample
+from paper_utils.constants import C_KMS
+from paper_utils.measure.resample import pixel_edges, sample
 from paper_utils.sky.nebular import DOUBLETS, LINES
 
 if TYPE_CHECKING:

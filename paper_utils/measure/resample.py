@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 
-C_KMS = 299792.458
 SDSS_STEP = 1e-4 * np.log(10)  # pixels of SDSS in ln wavelength, 69 km/s
 
 
