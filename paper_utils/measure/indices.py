@@ -12,7 +12,8 @@ import numpy as np
 
 from paper_utils.archives.templates import air_to_vacuum
 from paper_utils.constants import C_KMS, FWHM
-from paper_utils.measure.resample import SDSS_STEP, broaden, log_grid, pixel_edges, rebin, sample
+from paper_utils.measure.resample import SDSS_STEP, broaden, log_grid, rebin, sample
+from paper_utils.sky.stellar import pixel_edges
 
 if TYPE_CHECKING:
     from astropy.table import Table
