@@ -23,6 +23,8 @@ import torch
 from paper_utils import training
 from paper_utils.models import diffusion as d
 from paper_utils.models.augmentation import augmented, centred
+from paper_utils.models.average import Average
+from paper_utils.models.descent import descend
 from paper_utils.models.samplers import integrate
 
 QUICK = {"base": 32, "mults": (1, 2), "patch": 8, "n_attention": 0, "pooled": True, "image_width": 1 / 8,
@@ -67,7 +69,7 @@ def trained(options, images, x, batch, n_steps, device):
     training.fit(step, {"model": model, "optimizer": optimizer}, n_steps=n_steps // 4, label="encoder", **fit)
     data = {"context": d.contexts(model, images), "x": x}
     model.learn_residuals(x, data["context"])
-    average = d.Average(model)
+    average = Average(model)
     optimizer = torch.optim.Adam(model.parameters(), 2e-3)
     step = d.diffusion_step(model, average, optimizer, data, torch.Tensor.backward, generator)
     state = {"model": model, "average": average, "optimizer": optimizer}
@@ -137,7 +139,7 @@ def step_times(options, images, x, batch, n_steps, device):
     ):  # fmt: skip
         with training.seeded(0):
             model = d.Diffusion(N_WAVE, prediction="v", **options).to(device).learn_scale(images, x)
-        average, optimizer = d.Average(model), torch.optim.Adam(model.parameters(), 1e-4)
+        average, optimizer = Average(model), torch.optim.Adam(model.parameters(), 1e-4)
         generator = torch.Generator(device).manual_seed(0)
         contexts = d.contexts(model, images) if cached else None
         model.train()
@@ -162,9 +164,7 @@ def step_times(options, images, x, batch, n_steps, device):
                 output = model(noisy, t, context, model.beside(context))
             loss = (output - model.target(clean, eps, t)).square().mean()
             mark()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
+            descend(optimizer, loss)
             average.update(model)
             mark()
             times.append([b - a for a, b in zip(marks, marks[1:], strict=False)])

@@ -16,6 +16,7 @@ import torch
 
 from paper_utils import optimizers, training
 from paper_utils.models import images_to_latents, xresnet
+from paper_utils.models.descent import descend
 
 N_EPOCH = 51_200
 SETTINGS = {
@@ -57,14 +58,9 @@ def measure(name, setting, options, size, batch, n_steps, device):
                 output = model(x)
             return (output.float() - y).square().mean()
 
-        def backward(loss):
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-
         (x, y), data_s = timed(data, device)
         loss, forward_s = timed(lambda x=x, y=y: forward(x, y), device)
-        _, backward_s = timed(lambda loss=loss: backward(loss), device)
+        _, backward_s = timed(lambda loss=loss: descend(optimizer, loss), device)
         times.append((data_s, forward_s, backward_s))
     return torch.tensor(times[2:]).median(dim=0).values.tolist()
 

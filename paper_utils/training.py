@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 
 from paper_utils import paths
 from paper_utils.errors import WeightsError
+from paper_utils.models.descent import descend
 
 N_RECORDS = 200  # points of a recorded loss history: enough for a curve, few enough for a JSON card
 
@@ -54,9 +55,7 @@ def supervised_step(
 
     def step(index: Tensor) -> dict[str, Tensor]:
         value = loss(model(x[index]), y[index])
-        optimizer.zero_grad(set_to_none=True)
-        backward(value)
-        optimizer.step()
+        descend(optimizer, value, backward)
         return {"loss": value.detach()}
 
     return step

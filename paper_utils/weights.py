@@ -22,8 +22,8 @@ from torch import nn
 
 from paper_utils import paths, training
 from paper_utils.errors import WeightsError
+from paper_utils.hashes import PACKAGE, file_hash, imported
 from paper_utils.hashes import commit as git_commit
-from paper_utils.hashes import file_hash
 
 Card = dict[str, Any]
 
@@ -61,15 +61,17 @@ def trained(
     stem = slug(name)
     if weights != "train":
         return load(Path(weights) / f"{stem}.json", modules, architecture, data)
-    # The code that builds and trains the modules is part of the key: a change of it trains again.
+    # The code that builds and trains the modules, and what it imports from the networks' room, is part of the key: a
+    # change of it trains again.
     parts = {type(part) for module in modules.values() for part in module.modules()}
-    code = {inspect.getsourcefile(part) for part in parts if not part.__module__.startswith("torch.")}
-    code.add(training.__file__)
+    code = {Path(inspect.getsourcefile(part)) for part in parts if not part.__module__.startswith("torch.")}
+    code.add(Path(training.__file__))
+    behind = {file for own in code for file in imported(own.read_text()) if file.is_relative_to(PACKAGE / "models")}
     key = {
         "architecture": architecture,
         "settings": settings,
         "data": data,
-        "code": [*sorted(map(file_hash, map(Path, code))), inspect.getsource(train)],
+        "code": [*sorted(map(file_hash, code | behind)), inspect.getsource(train)],
     }
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     folder = cache or paths.CACHE / "models"

@@ -3,6 +3,7 @@
 import json
 import threading
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,50 @@ def write_notebook(path: Path, *cells: str, parameters: str = PARAMETERS) -> Pat
 
 
 @contextmanager
+def read_or_refused(name: str):
+    """What reads a file in the block ends well, or raises a DataError that names the file."""
+    from paper_utils.errors import DataError
+
+    try:
+        yield
+    except DataError as problem:
+        if name not in str(problem):
+            raise
+
+
+class Loopback(ThreadingHTTPServer):
+    """A server at `base` that keeps the paths `asked` and how many at a time at most.
+
+    A test's own has `answer(path, headers)`, which returns status, body and headers.
+    """
+
+    def __init__(self):
+        self.asked, self.active, self.most_active, self.lock = [], 0, 0, threading.Lock()
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.base = f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        server = self.server
+        with server.lock:
+            server.asked.append(self.path)
+            server.active += 1
+            server.most_active = max(server.most_active, server.active)
+        status, body, headers = server.answer(self.path, self.headers)
+        self.send_response(status)
+        for name, value in ({"Content-Length": str(len(body))} | headers).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+        with server.lock:
+            server.active -= 1
+
+    def log_message(self, *words):
+        pass
+
+
+@contextmanager
 def serving(server):
     """An HTTP server that answers in a thread of its own until the block ends."""
     with server:
@@ -58,6 +103,20 @@ def shelf(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.fixture
+def companion(capsys):
+    """Run the command line in this process; returns exit status, standard output and standard error."""
+    from paper_utils import cli
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            cli.app([str(argument) for argument in arguments])
+        told = capsys.readouterr()
+        return ended.value.code or 0, told.out, told.err
+
+    return call
+
+
 @pytest.fixture(scope="session")
 def emiles():
     """The E-MILES templates, got once; tests that need them are skipped where they cannot be had."""
@@ -68,3 +127,11 @@ def emiles():
         return templates.emiles()
     except DataError as problem:
         pytest.skip(f"the E-MILES templates cannot be had: {problem.problem}")
+
+
+@pytest.fixture(scope="session")
+def ssps(emiles):
+    """The mock sky's stellar populations."""
+    from paper_utils.sky import populations
+
+    return populations.from_emiles(emiles)

@@ -7,14 +7,13 @@ import json
 import re
 import tempfile
 from contextlib import ExitStack
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from astropy.table import MaskedColumn, Table
-from conftest import PARAMETERS, serving, write_notebook
+from conftest import PARAMETERS, Loopback, serving, write_notebook
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -407,23 +406,16 @@ def test_what_the_study_cannot_use_is_refused(tmp_path):
         check_file("01", empty, as_mapping(tmp_path))
 
 
-def test_command_line(tmp_path, capsys):
+def test_command_line(companion, tmp_path):
     path = write(tmp_path / "mine.csv", ugr(120, u=["20"] * 120, g=["20"] * 120, r=["20"] * 120, z=["0.5"] * 120))
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            cli.app([str(argument) for argument in arguments])
-        told = capsys.readouterr()
-        return ended.value.code or 0, told.out + told.err
-
-    status, told = call("data", "check", "5", path, "--mapping", as_mapping(tmp_path))
-    assert (status, told) == (0, "Catalogue: 120 objects, bands u g r, table: u g r zb_1\n")
-    status, told = call("data", "check", "5", path)
+    answer = companion("data", "check", "5", path, "--mapping", as_mapping(tmp_path))
+    assert answer == (0, "Catalogue: 120 objects, bands u g r, table: u g r zb_1\n", "")
+    status, _, told = companion("data", "check", "5", path)
     assert status == 2
     assert "no header with any of the columns wanted" in told
     assert "mapping" in told
     # Study 02 through the same door.
-    status, told = call("data", "check", "2", tmp_path)
+    status, _, told = companion("data", "check", "2", tmp_path)
     assert status == 2
     assert "no FITS files here" in told
 
@@ -446,30 +438,22 @@ def test_reproduce_hands_the_mapping_to_the_notebook(tmp_path, shelf, capsys):
     assert "--data 05=PATH" in capsys.readouterr().err
 
 
-class Server(ThreadingHTTPServer):
+class Server(Loopback):
     """Serves `content`, of which it sends `breaks_after` bytes per answer, with or without ranges."""
 
     def __init__(self, content, breaks_after=10**9, ranges=True):
-        self.content, self.breaks_after, self.ranges, self.asked = content, breaks_after, ranges, []
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server_port}/alhambra.csv.gz"
+        super().__init__()
+        self.content, self.breaks_after, self.ranges, self.wanted = content, breaks_after, ranges, []
+        self.address = f"{self.base}/alhambra.csv.gz"
 
-
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        server, wanted = self.server, self.headers.get("Range")
-        server.asked.append(wanted)
-        begin = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and server.ranges else 0
-        if begin >= len(server.content):
-            self.send_error(416)
-            return
-        self.send_response(206 if begin else 200)
-        self.send_header("Content-Length", str(len(server.content) - begin))
-        self.end_headers()
-        self.wfile.write(server.content[begin : begin + server.breaks_after])
-
-    def log_message(self, *words):
-        pass
+    def answer(self, path, headers):
+        wanted = headers.get("Range")
+        self.wanted.append(wanted)
+        begin = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and self.ranges else 0
+        if begin >= len(self.content):
+            return 416, b"", {}
+        left = {"Content-Length": str(len(self.content) - begin)}
+        return 206 if begin else 200, self.content[begin : begin + self.breaks_after], left
 
 
 @pytest.fixture
@@ -500,7 +484,7 @@ def test_a_download_goes_on_where_it_was_broken_off(serve, tmp_path, ranges):
     path = alhambra.get(tmp_path / "got", address=server.address, n_tries=tries, **FAST)
     assert path.read_bytes() == server.content
     assert len(server.asked) == (tries if ranges else 3)
-    assert server.asked[1] == "bytes=10000-"
+    assert server.wanted[1] == "bytes=10000-"
     assert len(alhambra.read(path)) == 120
     record = json.loads((tmp_path / "got/alhambra.csv.gz.json").read_text())
     assert (record["size"], record["address"]) == (size, server.address)

@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 from torch import nn
 
 from paper_utils import training
+from paper_utils.constants import C_KMS
 from paper_utils.errors import DataError
 from paper_utils.models import alhambra as al
 from paper_utils.models import mdn, mixtures
@@ -458,11 +459,11 @@ def test_lines_move_with_redshift_and_velocity_and_broaden_with_dispersion():
 
     for shift in (
         one(redshift=0.1),
-        one(redshift=0.1 - 1.1 * 400 / mixtures.C_KMS / (1 + 400 / mixtures.C_KMS), velocity=400),
+        one(redshift=0.1 - 1.1 * 400 / C_KMS / (1 + 400 / C_KMS), velocity=400),
     ):
         assert moments(shift, 1.1 * 5176.6)[0] == pytest.approx(1.1 * 5176.6, abs=1.0)
     narrow, broad = (moments(one(redshift=0.1, dispersion=s), 1.1 * 5176.6)[1] for s in (60, 290))
-    expected = 1.1 * 5176.6 * np.sqrt(290**2 - 60**2) / mixtures.C_KMS
+    expected = 1.1 * 5176.6 * np.sqrt(290**2 - 60**2) / C_KMS
     assert np.sqrt(broad**2 - narrow**2) == pytest.approx(expected, rel=0.12)
 
 

@@ -9,15 +9,10 @@ from scipy.stats import rankdata
 
 from paper_utils import paths
 from paper_utils.errors import DataError
-from paper_utils.sky import alhambra, deep, light, optical, populations, sequence, stars, stellar
+from paper_utils.sky import alhambra, deep, light, optical, sequence, stars, stellar
 
 SHARED = paths.ROOT.parent / "shared"
 C_AA_S = 2.99792458e18
-
-
-@pytest.fixture(scope="module")
-def ssps(emiles):
-    return populations.from_emiles(emiles)
 
 
 @pytest.fixture(scope="module")

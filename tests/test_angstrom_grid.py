@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from paper_utils.constants import C_KMS
 from paper_utils.data import WAVE_OBS, Spectra
 from paper_utils.errors import DataError
 from paper_utils.measure import angstrom_grid as grid
-from paper_utils.measure.resample import C_KMS
 from paper_utils.sky.spectrograph import lsf_km_s
 
 

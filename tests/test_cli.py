@@ -8,9 +8,9 @@ import time
 import h5py
 import numpy as np
 import pytest
-from conftest import serving, write_notebook
+from conftest import Loopback, serving, write_notebook
 
-from paper_utils import cli, paths
+from paper_utils import paths
 from paper_utils.data import WAVE_UM, SedLibrary
 
 HEAVY = ("torch", "lightning", "papermill", "matplotlib", "astropy", "sklearn", "scipy", "numpy", "jupyter_client")
@@ -21,19 +21,6 @@ study.known = {"m.t3.logglo.proj": study.known["m.t3.logglo.proj"]}
 study.claim("m.t3.logglo.proj", n, interval=(1, 9), status="holds")
 study.write()
 """
-
-
-@pytest.fixture
-def companion(capsys):
-    """Run the command line in this process; returns exit status, standard output and standard error."""
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            cli.app([str(argument) for argument in arguments])
-        told = capsys.readouterr()
-        return ended.value.code or 0, told.out, told.err
-
-    return call
 
 
 @pytest.fixture
@@ -193,24 +180,19 @@ def test_data_list_says_how_to_get_each(companion):
 
 def test_data_get_downloads_only_what_its_checksum_confirms(companion, tmp_path, monkeypatch):
     import hashlib
-    from http.server import HTTPServer, SimpleHTTPRequestHandler
 
-    class Quiet(SimpleHTTPRequestHandler):
-        def __init__(self, *arguments):
-            super().__init__(*arguments, directory=tmp_path)
+    class Spectra(Loopback):
+        def answer(self, path, headers):
+            return 200, b"spectra", {}
 
-        def log_message(self, *arguments):
-            pass
-
-    (tmp_path / "seds.h5").write_bytes(b"spectra")
-    with serving(HTTPServer(("127.0.0.1", 0), Quiet)) as server:
+    with serving(Spectra()) as server:
         sources = tmp_path / "sources.csv"
         monkeypatch.setattr(paths, "DATA", tmp_path)
         monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
         for digest, good in ((hashlib.sha256(b"spectra").hexdigest(), True), ("0" * 64, False)):
             sources.write_text(
                 "name,study,what,size,licence,how_to_get,url,sha256\n"
-                f"seds{good},01,w,s,l,h,http://127.0.0.1:{server.server_port}/seds.h5,{digest}\n"
+                f"seds{good},01,w,s,l,h,{server.base}/seds.h5,{digest}\n"
             )
             outcome = companion("data", "get", f"seds{good}")
             if good:

@@ -7,7 +7,7 @@ from astropy.table import Table
 from paper_utils import paths
 from paper_utils.errors import DataError
 from paper_utils.measure import colours
-from paper_utils.sky import galaxies, optical, populations
+from paper_utils.sky import galaxies, optical
 
 GST = paths.ROOT.parent / "shared" / "real_data" / "gst_photometry" / "gst_tests_small.fits"
 
@@ -76,9 +76,8 @@ def test_the_kept_table_is_that_of_the_file():
             assert (kept[name] == fresh[name]).all()
 
 
-def test_mock_galaxies_have_the_colours_of_real_ones(emiles):
+def test_mock_galaxies_have_the_colours_of_real_ones(ssps):
     """In the sample where the real ones are complete: medians to 0.05 mag, the spread of two thirds to 0.12."""
-    ssps = populations.from_emiles(emiles)
     truth = galaxies.draw(6000, 11, colours.Z_RANGE)
     bands = optical.magnitudes(truth, optical.sdss_curves() | optical.two_mass_curves(), ssps)
     mock = colours.complete(colours.of(bands, truth["z"]))

@@ -9,6 +9,7 @@ from paper_utils import training
 from paper_utils.models import diffusion as d
 from paper_utils.models import samplers
 from paper_utils.models.augmentation import augmented, centred
+from paper_utils.models.average import Average
 from paper_utils.models.gaussian import Blocks, Gaussian
 
 N_WAVE = 24
@@ -155,7 +156,7 @@ def planted(n, seed=0):
 
 
 def trainer(model, data, lr=2e-3, **options):
-    average = d.Average(model)
+    average = Average(model)
     optimizer = torch.optim.Adam(model.parameters(), lr)
     generator = torch.Generator().manual_seed(1)
     step = d.diffusion_step(model, average, optimizer, data, torch.Tensor.backward, generator, **options)
@@ -169,12 +170,12 @@ def learned():
     model = tiny(prediction="v", n_components=2).learn_scale(images, x, contrast=0.5)
     data, fit = {"images": images, "x": x}, {"n_items": 1024, "batch_size": 64, "progress": False}
     optimizer, noise = torch.optim.Adam(model.parameters(), 3e-3), torch.Generator().manual_seed(0)
-    step = d.encoder_step(model, optimizer, data, torch.Tensor.backward, noise, augment=False)
+    step = d.encoder_step(model, optimizer, data, torch.Tensor.backward, noise)
     training.fit(step, {"model": model, "optimizer": optimizer, "noise": noise}, n_steps=60, **fit)
     context = d.contexts(model, images)
     model.learn_residuals(x, context)
     step, state = trainer(model, {"context": context, "x": x})
-    history = training.fit(step, state, n_steps=350, **fit)
+    history = training.fit(step, state, n_steps=500, **fit)
     return state["average"].average, history
 
 
@@ -258,7 +259,7 @@ def levels_seen(n_steps, seed=1):
     optimizer = torch.optim.SGD(model.parameters(), 0.0)
     noise = torch.Generator().manual_seed(seed)
     data = {"images": images, "x": x}
-    step = d.diffusion_step(model, d.Average(model), optimizer, data, torch.Tensor.backward, noise)
+    step = d.diffusion_step(model, Average(model), optimizer, data, torch.Tensor.backward, noise)
     for _ in range(n_steps):
         step(torch.arange(64))
     return torch.stack(seen)  # (n_steps, 64)
@@ -419,7 +420,7 @@ def test_the_average_is_the_published_one_after_its_start():
     values = torch.rand(60, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         model.weight.fill_(7.0)
-    average = d.Average(model, decay=0.8)
+    average = Average(model, decay=0.8)
     expected = 7.0
     for n, value in enumerate(values.tolist()):
         with torch.no_grad():
@@ -431,7 +432,7 @@ def test_the_average_is_the_published_one_after_its_start():
     assert (1 + 27) / (10 + 27) < 0.8 < (1 + 36) / (10 + 36)  # both rules were met
     assert not average.average.weight.requires_grad
     # Ten thousand weights far from their start: with 0.9999 alone, 37 % of the start would be left.
-    fresh = d.Average(model)
+    fresh = Average(model)
     with torch.no_grad():
         fresh.average.weight.fill_(100.0)
     for _ in range(500):

@@ -6,7 +6,6 @@ import pytest
 from paper_utils import paths
 from paper_utils.data import WAVE_OBS
 from paper_utils.measure import indices
-from paper_utils.sky import populations
 
 BANDHEADS = paths.ROOT.parent / "shared" / "real_data" / "lick_index_definitions" / "bandhead_indices" / "bhbasic.par"
 
@@ -42,8 +41,7 @@ def test_sides_off_the_grid_give_no_number():
     assert np.isfinite(indices.dn4000(short, np.ones((1, short.size)), np.array([0.02])))
 
 
-def test_the_break_grows_with_age(emiles):
-    ssps = populations.from_emiles(emiles)
+def test_the_break_grows_with_age(ssps):
     near = (ssps.wave_rest > 3700) & (ssps.wave_rest < 4300)
     wave, spectra = ssps.wave_rest[near], ssps.spectra[:, list(ssps.metals).index(0.0)][:, near]
     index = indices.dn4000(wave, spectra, np.zeros(len(spectra)))

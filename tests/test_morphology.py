@@ -9,17 +9,12 @@ from astropy.modeling import fitting, models
 
 from paper_utils import paths
 from paper_utils.errors import DataError
-from paper_utils.sky import cameras, field, galaxies, morphology, optical, populations, structure
+from paper_utils.sky import cameras, field, galaxies, morphology, optical, structure
 from paper_utils.sky.cameras import PAN_STARRS, SDSS
 
 SMALL = dataclasses.replace(SDSS, size=32)
 SHARP = dataclasses.replace(SDSS, fwhm=(0.1,) * 5, wing_share=0.0)
 CUTOUTS = paths.ROOT.parent / "shared" / "real_data" / "sdss_cutouts_dl4astro"
-
-
-@pytest.fixture(scope="module")
-def ssps(emiles):
-    return populations.from_emiles(emiles)
 
 
 @pytest.fixture(scope="module")

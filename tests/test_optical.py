@@ -7,15 +7,10 @@ from sedpy.observate import load_filters
 
 from paper_utils.data import WAVE_OBS
 from paper_utils.errors import DataError
-from paper_utils.sky import galaxies, nebular, optical, populations, spectrograph, stellar
+from paper_utils.sky import galaxies, nebular, optical, spectrograph, stellar
 
 C_KMS = 299792.458
 PIXEL_KMS = np.log(10) * 1e-4 * C_KMS  # of the spectrograph; those of WAVE_REST are half as wide
-
-
-@pytest.fixture(scope="module")
-def ssps(emiles):
-    return populations.from_emiles(emiles)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ README = (paths.ROOT / "README.md").read_text()
 
 # Lowest floor first; a module may import what stands on its own floor or below.
 FLOORS = (
-    {"errors", "paths"},
+    {"constants", "errors", "paths"},
     {"checks", "columns", "storage", "data", "hashes"},
     {"sky", "archives"},
     {"models", "measure"},

@@ -13,16 +13,11 @@ from sedpy.observate import getSED, load_filters
 
 from paper_utils import paths
 from paper_utils.errors import DataError
-from paper_utils.sky import populations, starlight, stellar
+from paper_utils.sky import starlight, stellar
 
 GST = paths.ROOT.parent / "shared" / "real_data" / "gst_photometry" / "gst_tests_small.fits"
 C_KMS = 299792.458
 SOLAR = 4  # place of [M/H] = 0
-
-
-@pytest.fixture(scope="module")
-def ssps(emiles):
-    return populations.from_emiles(emiles)
 
 
 @pytest.fixture(scope="module")

@@ -9,15 +9,10 @@ from hypothesis import strategies as st
 from paper_utils import paths
 from paper_utils.errors import DataError
 from paper_utils.measure import template_fit
-from paper_utils.sky import alhambra, optical, populations, sequence
+from paper_utils.sky import alhambra, optical, sequence
 
 GST = paths.ROOT.parent / "shared" / "real_data" / "gst_photometry" / "gst_tests_small.fits"
 F814W = alhambra.NAMES.index("F814W")
-
-
-@pytest.fixture(scope="module")
-def ssps(emiles):
-    return populations.from_emiles(emiles)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from astropy.io import fits
 
 from paper_utils import paths
 from paper_utils.archives import templates
+from paper_utils.constants import C_KMS
 from paper_utils.errors import DataError
 
 
@@ -192,7 +193,7 @@ def test_agrees_with_ppxfs_own_reader(emiles):
     np.testing.assert_array_equal(theirs.metal_grid[0], emiles.metals)
     # Their wavelengths are those of air; broad pixels make the way of resampling matter little.
     lam = templates.air_to_vacuum(theirs.lam_temp)
-    half = np.exp(0.5 * 300 / templates.C_KMS)
+    half = np.exp(0.5 * 300 / C_KMS)
     upper_edge = emiles.wave_rest + np.gradient(emiles.wave_rest) / 2
     for a, m in ((0, 0), (12, 3), (24, 5)):
         total = np.cumsum(emiles.templates[a, m].astype(float) * np.gradient(emiles.wave_rest))

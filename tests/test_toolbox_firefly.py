@@ -9,10 +9,10 @@ import pytest
 from paper_utils import paths
 from paper_utils.archives import sdss
 from paper_utils.archives.templates import air_to_vacuum
+from paper_utils.constants import C_KMS
 from paper_utils.data import WAVE_OBS
 from paper_utils.errors import DataError
 from paper_utils.measure import firefly, ppxf_fit
-from paper_utils.measure.resample import C_KMS
 from paper_utils.sky import optical, populations, spectrograph, stellar
 
 REAL = paths.ROOT.parent / "shared" / "real_data"

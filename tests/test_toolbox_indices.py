@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 
 from paper_utils import paths
 from paper_utils.archives.templates import air_to_vacuum
+from paper_utils.constants import C_KMS
 from paper_utils.data import WAVE_OBS
 from paper_utils.measure import indices
-from paper_utils.measure.resample import C_KMS, SDSS_STEP, broaden, log_grid, pixel_edges, rebin
+from paper_utils.measure.resample import SDSS_STEP, broaden, log_grid, rebin
+from paper_utils.sky.stellar import pixel_edges
 
 REAL = paths.ROOT.parent / "shared" / "real_data"
 FINE = np.arange(4600.0, 5600.0, 0.05)  # vacuum A

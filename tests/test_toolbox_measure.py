@@ -109,8 +109,9 @@ def test_a_users_own_spectra_are_measured(tmp_path, emiles, capsys):
 
 def test_indices_do_not_depend_on_the_dispersion_or_the_gas(tmp_path, emiles):
     """An old population at rest, at 250 km/s, and with emission besides: these rows agree, plain indices do not."""
+    from paper_utils.constants import C_KMS
     from paper_utils.measure import indices
-    from paper_utils.measure.resample import C_KMS, SDSS_STEP, broaden, log_grid, rebin
+    from paper_utils.measure.resample import SDSS_STEP, broaden, log_grid, rebin
     from paper_utils.sky.spectrograph import lsf_km_s
 
     z, rest = 0.1, log_grid(3300.0, 8700.0)

@@ -10,16 +10,15 @@ from paper_utils.archives import sdss
 from paper_utils.data import WAVE_OBS, Spectra
 from paper_utils.errors import DataError
 from paper_utils.measure import lines, ppxf_fit
-from paper_utils.sky import optical, populations, spectrograph, stellar
+from paper_utils.sky import optical, spectrograph, stellar
 
 SPECTRA = paths.ROOT.parent / "shared" / "real_data" / "sdss_galaxy_spectra"
 ONCE = ppxf_fit.Config(n_draws=0)
 
 
 @pytest.fixture(scope="module")
-def mocks(emiles):
+def mocks(emiles, ssps):
     """Three quiescent and three star-forming galaxies of S/N 20-30, and their V-light-weighted truth."""
-    ssps = populations.from_emiles(emiles)
     spectra, _ = optical.spectra(30, ssps, seed=5, z_range=(0.05, 0.1), masks=False)
     forming = np.asarray(spectra.truth["log_sfr"] - spectra.truth["log_mstar"]) > -11
     spectra = spectra.select(np.concatenate([np.flatnonzero(~forming)[:3], np.flatnonzero(forming)[:3]]))
@@ -60,11 +59,11 @@ def test_planted_galaxies_are_recovered(mocks, emiles, tmp_path):
     np.testing.assert_array_equal(kept[0]["stars"], results[0]["stars"])
 
 
-def test_the_light_of_the_stars_is_separated_from_the_gas(mocks, emiles):
+def test_the_light_of_the_stars_is_separated_from_the_gas(mocks, emiles, ssps):
     spectra, _ = mocks
     one = spectra.select([3])
     found = ppxf_fit.fit(WAVE_OBS, one.flux[0], one.ivar[0], one.z[0], emiles, config=ONCE)
-    rest = optical.rest_spectra(one.truth, optical.WAVE_REST, populations.from_emiles(emiles), lines=False)
+    rest = optical.rest_spectra(one.truth, optical.WAVE_REST, ssps, lines=False)
     stars = stellar.observe(rest, optical.WAVE_REST, one.z, WAVE_OBS).numpy()[0] * optical.fibre_fraction(one.truth)
     good = np.isfinite(found["stars"])
     assert good.mean() > 0.9

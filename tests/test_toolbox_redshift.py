@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from paper_utils import paths
 from paper_utils.archives import sdss
+from paper_utils.constants import C_KMS
 from paper_utils.data import WAVE_OBS
 from paper_utils.errors import DataError
 from paper_utils.measure import redshift
-from paper_utils.measure.resample import C_KMS, log_grid, rebin
-from paper_utils.sky import optical, populations
+from paper_utils.measure.resample import log_grid, rebin
+from paper_utils.sky import optical
 
 SPECTRA = paths.ROOT.parent / "shared" / "real_data" / "sdss_galaxy_spectra"
 EIGEN = SPECTRA.parent / "sdss_eigenspectra" / "spEigenGal-55740.fits"
@@ -54,8 +55,8 @@ def test_the_error_is_the_scatter():
     assert np.median(found["chi2"]) == pytest.approx(1, abs=0.02)
 
 
-def test_mock_galaxies_are_found_within_their_errors(emiles):
-    spectra, clean = optical.spectra(60, populations.from_emiles(emiles), seed=3, z_range=(0.05, 0.15))
+def test_mock_galaxies_are_found_within_their_errors(emiles, ssps):
+    spectra, clean = optical.spectra(60, ssps, seed=3, z_range=(0.05, 0.15))
     templates = redshift.from_emiles(emiles)
     found = redshift.measure(spectra.wave_obs, spectra.flux, spectra.ivar, templates, (0.0, 0.2))
     off = np.abs(found["z"] - spectra.z) / (1 + spectra.z)

@@ -8,6 +8,8 @@ from torch import nn
 
 from paper_utils import weights
 from paper_utils.errors import WeightsError
+from paper_utils.hashes import file_hash
+from paper_utils.models import wgan
 
 DATA = {"library": "a" * 64, "split": "b" * 64}
 
@@ -18,12 +20,12 @@ class Shop:
     def __init__(self, cache):
         self.cache, self.trainings = cache, 0
 
-    def __call__(self, *, lr=0.1, width=4, data=DATA, source="train", finished=True):
-        self.modules = {"net": nn.Linear(3, width)}
+    def __call__(self, *, lr=0.1, width=4, data=DATA, source="train", finished=True, of=nn.Linear):
+        self.modules = {"net": of(3, width)}
 
         def train(checkpoint):
             self.trainings += 1
-            nn.init.constant_(self.modules["net"].weight, lr)
+            nn.init.constant_(next(self.modules["net"].parameters()), lr)
             return {"step": [1], "loss": [0.5], "wall_s": 0.1, "finished": finished}
 
         return weights.trained(
@@ -33,7 +35,7 @@ class Shop:
 
     @property
     def value(self):
-        return self.modules["net"].weight[0, 0].item()
+        return next(self.modules["net"].parameters())[0, 0].item()
 
 
 @pytest.fixture
@@ -61,6 +63,14 @@ def test_another_setting_trains_again(shop, change):
     shop()
     shop(**change)
     assert shop.trainings == 2
+
+
+@pytest.mark.parametrize(("changed", "n_trainings"), [("wgan.py", 2), ("descent.py", 2), ("glo.py", 2), ("unet.py", 1)])
+def test_other_code_of_the_network_or_behind_it_trains_again(shop, monkeypatch, changed, n_trainings):
+    shop(of=wgan.Critic)
+    monkeypatch.setattr(weights, "file_hash", lambda file: "other" if file.name == changed else file_hash(file))
+    shop(of=wgan.Critic)
+    assert shop.trainings == n_trainings
 
 
 def test_an_unfinished_training_is_not_taken_for_a_finished_one(shop):

@@ -20,12 +20,12 @@ import numpy as np
 from paper_utils.archives import fits_files
 from paper_utils.archives.download import download
 from paper_utils.checks import Z_RANGE
+from paper_utils.constants import C_KMS
 from paper_utils.data import WAVE_OBS, Spectra
 from paper_utils.errors import DataError
 
 FITS_ENDINGS = (".fits", ".fit", ".fits.gz")
 ALL_BITS = ~0
-C_KMS = 299792.458
 # The column `LINENAME` of SPZLINE and the name that we give: customary air wavelengths in the names.
 LINES = {
     "[O_II] 3725": "OII_3726", "[O_II] 3727": "OII_3729", "[Ne_III] 3868": "NeIII_3869", "H_delta": "H_delta",

@@ -23,13 +23,13 @@ from pathlib import Path
 import numpy as np
 
 from paper_utils import paths
+from paper_utils.constants import C_KMS, FWHM
 from paper_utils.errors import DataError
 
 ARCHIVE = "ppxf-8.2.6.tar.gz"
 SIZE = 25_342_527  # bytes
 SHA256 = "e51249d28f12eb41c6dce325a17c7bd554b546e73de930a59f7b29b02f35c8c3"
 ARRAYS = ("templates", "masses", "lam", "ages", "metals", "fwhm")
-C_KMS = 299792.458
 
 _SSP = re.compile(r"miles_models/Eun1\.30Z([mp])(\d\.\d\d)T(\d\d\.\d{4})_iPp0\.00_baseFe_linear_FWHM_variable\.fits$")
 _MASSES = "Vazdekis2012_ssp_mass_Padova00_UN_baseFe_v10.0.txt"
@@ -86,7 +86,7 @@ def resolution(wave: np.ndarray) -> np.ndarray:
     Two gratings of NGSL, then MILES, then 60 km/s of dispersion.
     """
     wave = np.asarray(wave, float)
-    infrared = wave * 60.0 / C_KMS * np.sqrt(8 * np.log(2))
+    infrared = wave * 60.0 / C_KMS * FWHM
     return np.select([wave < 3060.8, wave < 3541.4, wave < 8950.4], [3.0, 5.0, 2.51], infrared)
 
 

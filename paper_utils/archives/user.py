@@ -104,7 +104,12 @@ def images_and_spectra(path: Path | str, study: str = "03", *, max_objects: int 
     else:
         images = _with_truth(Images.load(source))
         table = _as_objects(images)
-    spectra, table = _matched(folder, table, study, max_objects, n_jobs)
+    there, container = _spectra_in(folder)
+    if there:
+        spectra, table = _agreeing(folder, *_matched(folder, table, there, container, max_objects, n_jobs))
+    else:
+        _require_latents(table, study, folder)
+        spectra, table = None, table[_spread(len(table), max_objects)]
     if images is not None:
         images = images.select(table["row"])
     elif source is not None:
@@ -157,23 +162,30 @@ def _as_objects(images: Images) -> Table:
     )
 
 
+def _require_latents(table: Table, study: str, folder: Path) -> None:
+    """Without spectra, latents in the table of objects will do for study 04."""
+    if study == "04" and "latents" in table.colnames:
+        return
+    told = "no spectra" if study != "04" else "neither spectra nor, in the table of objects, latents"
+    raise DataError(
+        f"there are {told} beside the images",
+        remedy="Add spectra.h5 or a folder spectra/ of SDSS files"
+        + (", or columns s_1, s_2 ... to the table." if study == "04" else "."),
+        source=folder,
+    )
+
+
 def _matched(
-    folder: Path, table: Table, study: str, max_objects: int | None, n_jobs: int
-) -> tuple[Spectra | None, Table]:
-    """The objects that have what the study needs, with redshifts, and their spectra, a row for each object."""
+    folder: Path,
+    table: Table,
+    there: dict[str, int | Path],
+    container: Spectra | None,
+    max_objects: int | None,
+    n_jobs: int,
+) -> tuple[Spectra, Table]:
+    """The objects that have one of the spectra `there` (`_spectra_in`), and these, a row for each object."""
     from paper_utils.archives.stamps import MAX_BAD
 
-    there, container = _spectra_in(folder)
-    if not there:
-        if study != "04" or "latents" not in table.colnames:
-            told = "no spectra" if study != "04" else "neither spectra nor, in the table of objects, latents"
-            raise DataError(
-                f"there are {told} beside the images",
-                remedy="Add spectra.h5 or a folder spectra/ of SDSS files"
-                + (", or columns s_1, s_2 ... to the table." if study == "04" else "."),
-                source=folder,
-            )
-        return None, table[_spread(len(table), max_objects)]
     keys = [next((key for key in (row["spectrum"], row["id"]) if key in there), None) for row in table]
     has = np.array([key is not None for key in keys])
     if not has.any():
@@ -201,7 +213,13 @@ def _matched(
             source=folder,
         )
     table = table[rows[read]]
-    spectra = dataclasses.replace(spectra, ids=np.array(table["id"]))
+    return dataclasses.replace(spectra, ids=np.array(table["id"])), table
+
+
+def _agreeing(folder: Path, spectra: Spectra, table: Table) -> tuple[Spectra, Table]:
+    """Those whose own redshift, where they have one, is their spectrum's; the spectrum's is then kept."""
+    from paper_utils.archives.stamps import MAX_BAD
+
     if "z" not in table.colnames:
         table["z"] = spectra.z
     stated = np.where(np.isfinite(table["z"]), table["z"], spectra.z)

@@ -13,9 +13,9 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter1d
 
+from paper_utils.constants import C_KMS, FWHM
 from paper_utils.data import WAVE_OBS, Spectra
 from paper_utils.errors import DataError
-from paper_utils.measure.resample import C_KMS
 from paper_utils.sky.spectrograph import lsf_km_s
 
 WAVE = np.arange(4000.0, 8500.0)  # vacuum A
@@ -26,8 +26,7 @@ RESOLUTION, AT = 1500.0, 5000.0
 # Of `pinned`: all that is seen of any galaxy [A in the rest frame], and the unit of redshifts.
 PINNED = np.linspace(WAVE[0] / (1 + Z_RANGE[1]), WAVE[-1] / (1 + Z_RANGE[0]), WAVE.size)
 Z_MIDDLE, Z_UNIT = 0.1, 0.03
-_FWHM = np.sqrt(8 * np.log(2))
-SMOOTHING = np.sqrt((AT / RESOLUTION / _FWHM) ** 2 - (lsf_km_s(AT) / C_KMS * AT) ** 2)  # A, Gaussian sigma
+SMOOTHING = np.sqrt((AT / RESOLUTION / FWHM) ** 2 - (lsf_km_s(AT) / C_KMS * AT) ** 2)  # A, Gaussian sigma
 MIN_KNOWN = 0.9  # share of elements; sky lines mask 3.5 % of a typical spectrum, longer gaps are left out
 _CHUNK = 500
 _TEETH = 40  # original elements between two impulses that do not feel each other

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from paper_utils.constants import C_KMS, FWHM
 from paper_utils.errors import DataError
 from paper_utils.measure import fan_out
-from paper_utils.measure.resample import C_KMS, SDSS_STEP, broaden, rebin, rest_frame, sample
+from paper_utils.measure.resample import SDSS_STEP, broaden, rebin, rest_frame, sample
 from paper_utils.sky.nebular import LINES
 from paper_utils.sky.stellar import attenuation
 
@@ -69,7 +70,7 @@ def from_emiles(emiles) -> Populations:
     wave = emiles.wave_rest[near]
     ages, metals = np.meshgrid(emiles.ages, emiles.metals, indexing="ij")
     flux = emiles.templates[..., near].reshape(ages.size, -1).astype(float)
-    sigma = emiles.fwhm[near] / np.sqrt(8 * np.log(2)) / wave * C_KMS
+    sigma = emiles.fwhm[near] / FWHM / wave * C_KMS
     return Populations(wave, flux, ages.ravel(), metals.ravel(), sigma)
 
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from paper_utils.archives.templates import air_to_vacuum
-from paper_utils.measure.resample import C_KMS, SDSS_STEP, broaden, log_grid, pixel_edges, rebin, sample
+from paper_utils.constants import C_KMS, FWHM
+from paper_utils.measure.resample import SDSS_STEP, broaden, log_grid, rebin, sample
+from paper_utils.sky.stellar import pixel_edges
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -130,7 +132,7 @@ def mgfe(mgb: np.ndarray, fe5270: np.ndarray, fe5335: np.ndarray) -> np.ndarray:
 
 def lick_sigma(wave_rest: np.ndarray) -> np.ndarray:
     """Resolution of the Lick system as a Gaussian sigma [km/s] at `wave_rest` [A]."""
-    return np.interp(wave_rest, *LICK_FWHM) / np.sqrt(8 * np.log(2)) / wave_rest * C_KMS
+    return np.interp(wave_rest, *LICK_FWHM) / FWHM / wave_rest * C_KMS
 
 
 def correct(name: str, index: np.ndarray, sigma_star: np.ndarray) -> np.ndarray:

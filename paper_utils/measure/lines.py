@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from paper_utils.measure.resample import C_KMS, pixel_edges, sample
+from paper_utils.constants import C_KMS
+from paper_utils.measure.resample import sample
 from paper_utils.sky.nebular import DOUBLETS, LINES
+from paper_utils.sky.stellar import pixel_edges
 
 if TYPE_CHECKING:
     from astropy.table import Table

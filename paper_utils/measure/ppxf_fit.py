@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from paper_utils.constants import C_KMS, FWHM
 from paper_utils.errors import DataError
 from paper_utils.measure import fan_out
-from paper_utils.measure.resample import C_KMS, SDSS_STEP, log_grid, rebin, rest_frame
+from paper_utils.measure.resample import SDSS_STEP, log_grid, rebin, rest_frame
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -183,7 +184,7 @@ def _library(emiles, z: float, rest_range, wave_obs: bytes, lsf: bytes) -> _Libr
     def instrument(wave):  # Gaussian sigma [rest-frame A]
         return np.interp(wave * (1 + z), wave_obs, lsf) / C_KMS * wave
 
-    own = emiles.fwhm[near] / np.sqrt(8 * np.log(2))
+    own = emiles.fwhm[near] / FWHM
     missing = np.sqrt(np.clip(instrument(wave_rest) ** 2 - own**2, 0, None))
     flat = spectra.reshape(-1, near.sum())
     if missing.any():
@@ -195,7 +196,7 @@ def _library(emiles, z: float, rest_range, wave_obs: bytes, lsf: bytes) -> _Libr
         gas, names, _ = ppxf_util.emission_lines(
             np.log(wave),
             np.array([wave[0], wave[-1]]),
-            lambda w: np.sqrt(8 * np.log(2)) * instrument(w),
+            lambda w: FWHM * instrument(w),
             tie_balmer=True,
             vacuum=True,
         )

@@ -7,14 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-C_KMS = 299792.458
+from paper_utils.sky.stellar import pixel_edges
+
 SDSS_STEP = 1e-4 * np.log(10)  # pixels of SDSS in ln wavelength, 69 km/s
-
-
-def pixel_edges(wave: np.ndarray) -> np.ndarray:
-    """Pixel edges (L + 1,) midway between the centres `wave` (L,)."""
-    middle = 0.5 * (wave[1:] + wave[:-1])
-    return np.concatenate([[2 * wave[0] - middle[0]], middle, [2 * wave[-1] - middle[-1]]])
 
 
 def log_grid(low: float, high: float, step: float = SDSS_STEP) -> np.ndarray:

@@ -30,6 +30,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from paper_utils.errors import DataError
+from paper_utils.models.descent import descend
 
 N_OBJECTS, N_INPUTS = 446_343, 75
 POWER = 0.1  # of the min-max-scaled targets (A.5)
@@ -234,9 +235,7 @@ def dense_step(
 
     def step(index: Tensor) -> dict[str, Tensor]:
         loss = nn.functional.cross_entropy(network(x[index]), y[index])
-        optimizer.zero_grad(set_to_none=True)
-        backward(loss)
-        optimizer.step()
+        descend(optimizer, loss, backward)
         return {"loss": loss.detach()}
 
     return step

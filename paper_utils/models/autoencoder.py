@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from paper_utils.data import WAVE_OBS
+from paper_utils.models.descent import descend
 
 Z_MAX = 0.5
 KERNELS, POOLS = (5, 11, 21), (5, 11)
@@ -271,9 +272,7 @@ def encoder_step(
 
     def step(index: Tensor) -> dict[str, Tensor]:
         loss = (encoder(data["y"][index], data["z"][index]) - data["s"][index]).square().mean()
-        optimizer.zero_grad(set_to_none=True)
-        backward(loss)
-        optimizer.step()
+        descend(optimizer, loss, backward)
         return {"distance": loss.detach()}
 
     return step
@@ -319,9 +318,7 @@ def autoencoder_step(
             distance = (s_new - s).float().square().mean() / s.float().var(dim=0).mean()
             losses["distance"] = distance.detach()
             loss = mse + consistency * distance * mse.detach()  # relative, like the distance itself
-        optimizer.zero_grad(set_to_none=True)
-        backward(loss)
-        optimizer.step()
+        descend(optimizer, loss, backward)
         return losses
 
     return step

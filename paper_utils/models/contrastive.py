@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paper_utils.models import resnet
-from paper_utils.models.augmentation import augmented, centred
+from paper_utils.models.augmentation import augmented
+from paper_utils.models.descent import descend
 
 TEMPERATURE = 0.05  # at first: the authors' constant
 MIN_TEMPERATURE = 0.01
@@ -108,7 +109,6 @@ def contrastive_step(
     backward: Callable[[Tensor], None],
     generator: torch.Generator,
     *,
-    augment: bool = True,
     autocast: Callable[[], AbstractContextManager] = nullcontext,
 ) -> Callable[[Tensor], dict[str, Tensor]]:
     """One step at the indices (B,) of data = {"images" (N, n_bands, H, H), "x" (N, L)}; images are augmented.
@@ -118,14 +118,11 @@ def contrastive_step(
     """
 
     def step(index: Tensor) -> dict[str, Tensor]:
-        images = data["images"][index]
-        images = augmented(images, generator) if augment else centred(images)
+        images = augmented(data["images"][index], generator)
         with autocast():
             a, b = model.embed_images(images), model.embed_spectra(data["x"][index])
         loss = contrastive_loss(a, b, model.log_temperature.exp().clamp_min(MIN_TEMPERATURE))
-        optimizer.zero_grad(set_to_none=True)
-        backward(loss)
-        optimizer.step()
+        descend(optimizer, loss, backward)
         nearest = (a.detach() @ b.detach().T).argmax(dim=1)
         top1 = (nearest == torch.arange(len(a), device=a.device)).float().mean()
         return {"loss": loss.detach(), "top1": top1}

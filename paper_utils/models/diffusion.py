@@ -8,9 +8,9 @@ more channel, brings spectra to full resolution (eq. A4). One step trains both.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,8 @@ from tqdm.auto import tqdm
 
 from paper_utils.models import resnet
 from paper_utils.models.augmentation import augmented, centred
+from paper_utils.models.average import Average
+from paper_utils.models.descent import descend
 from paper_utils.models.gaussian import Blocks, Gaussian, components
 from paper_utils.models.samplers import N_TIMES, cosine_schedule, integrate
 from paper_utils.models.unet import UNet
@@ -120,9 +122,9 @@ class Diffusion(nn.Module):
         """What the U-Net sees beside the noisy spectrum at all steps: low or the guess, (N, 1, n_wave), or nothing."""
         if low is not None:
             return self.standardised(self.upsampled(low))[:, None]
-        return (
-            self.guess(context)[:, None] if self.head is not None else context.new_empty(len(context), 0, self.n_wave)
-        )
+        if self.head is not None:
+            return self.guess(context)[:, None]
+        return context.new_empty(len(context), 0, self.n_wave)
 
     def noised(self, x: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         """x_t (N, n_wave) at steps t (N,) of standardised spectra x and noise eps."""
@@ -150,36 +152,6 @@ class Diffusion(nn.Module):
         return self.alpha[t] * x - self.sigma[t] * output
 
 
-class Average(nn.Module):
-    """The exponential moving average of a model's weights, itself a model: `average`, the one to sample from.
-
-    The decay is 0.9999 as published, but (1 + n) / (10 + n) for as long as that is less, after n updates: the first
-    weights, drawn at random, would else be most of the average for the first ten thousand steps.
-    """
-
-    def __init__(self, model: nn.Module, decay: float = 0.9999):
-        super().__init__()
-        self.average = copy.deepcopy(model).requires_grad_(False)
-        self.max_decay = decay
-        self.register_buffer("n_updates", torch.tensor(0))
-
-    @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
-        n = int(self.n_updates)
-        decay = min(self.max_decay, (1 + n) / (10 + n))
-        pairs = [
-            (mine, new)
-            for part in ("parameters", "buffers")
-            for mine, new in zip(getattr(self.average, part)(), getattr(model, part)(), strict=True)
-        ]
-        floats = [(mine, new) for mine, new in pairs if mine.is_floating_point()]
-        torch._foreach_lerp_(*(list(each) for each in zip(*floats, strict=True)), 1 - decay)
-        for mine, new in pairs:
-            if not mine.is_floating_point():  # counters of batch norm
-                mine.copy_(new)
-        self.n_updates += 1
-
-
 def diffusion_step(
     model: Diffusion,
     average: Average,
@@ -188,7 +160,6 @@ def diffusion_step(
     backward: Callable[[Tensor], None],
     generator: torch.Generator,
     *,
-    augment: bool = True,
     autocast: Callable[[], AbstractContextManager] = nullcontext,
 ) -> Callable[[Tensor], dict[str, Tensor]]:
     """One step (eq. A2, A4) at the indices (B,) of data = {"images" (N, n_bands, H, H), "x" (N, n_wave)}.
@@ -205,12 +176,10 @@ def diffusion_step(
         t = torch.randint(1, model.n_times + 1, index.shape, generator=generator, device=x.device)
         eps = torch.randn(x.shape, generator=generator, device=x.device)
         with autocast():
-            context = _context(model, data, index, generator, augment)
+            context = _context(model, data, index, generator)
             output = model(model.noised(x, eps, t), t, context, model.beside(context, low))
         loss = (output - model.target(x, eps, t)).square().mean()
-        optimizer.zero_grad(set_to_none=True)
-        backward(loss)
-        optimizer.step()
+        descend(optimizer, loss, backward)
         average.update(model)
         return {"loss": loss.detach()}
 
@@ -224,7 +193,6 @@ def encoder_step(
     backward: Callable[[Tensor], None],
     generator: torch.Generator,
     *,
-    augment: bool = True,
     autocast: Callable[[], AbstractContextManager] = nullcontext,
 ) -> Callable[[Tensor], dict[str, Tensor]]:
     """One step of the image encoder alone, towards a `guess` that is near the spectrum; data as in `diffusion_step`.
@@ -235,23 +203,18 @@ def encoder_step(
     def step(index: Tensor) -> dict[str, Tensor]:
         x = model.standardised(data["x"][index])
         with autocast():
-            guess = model.guess(_context(model, data, index, generator, augment))
+            guess = model.guess(_context(model, data, index, generator))
         loss = (guess.float() - x).square().mean() / x.square().mean()
-        optimizer.zero_grad(set_to_none=True)
-        backward(loss)
-        optimizer.step()
+        descend(optimizer, loss, backward)
         return {"distance": loss.detach()}
 
     return step
 
 
-def _context(
-    model: Diffusion, data: Mapping[str, Tensor], index: Tensor, generator: torch.Generator, augment: bool
-) -> Tensor:
+def _context(model: Diffusion, data: Mapping[str, Tensor], index: Tensor, generator: torch.Generator) -> Tensor:
     if "context" in data:
         return data["context"][index]
-    images = data["images"][index]
-    return model.encode(augmented(images, generator) if augment else centred(images))
+    return model.encode(augmented(data["images"][index], generator))
 
 
 @torch.no_grad()
@@ -281,26 +244,13 @@ def sample(
     on it. n_steps=None takes every step.
     """
     model.eval()
-    n = len(context) * n_samples
-    device = context.device
-    owner = torch.arange(len(context), device=device).repeat_interleave(n_samples)
-    noise = torch.randn((n, model.n_wave), generator=generator, device=device)
-    beside = model.beside(context, low)
+    owner = torch.arange(len(context), device=context.device).repeat_interleave(n_samples)
+    noise = torch.randn((len(owner), model.n_wave), generator=generator, device=context.device)
+    batches = list(zip(owner.split(batch_size), noise.split(batch_size), strict=True))
     parts = []
-    for rows in tqdm(
-        torch.arange(n, device=device).split(batch_size), desc="sampling", disable=not progress, leave=False
-    ):
-        seen = context[owner[rows]]
-        channels = beside[owner[rows]]
-        parts.append(
-            integrate(
-                lambda x, t, seen=seen, channels=channels: model.clean(x, t, seen, channels),
-                noise[rows],
-                model.alpha,
-                model.sigma,
-                sampler,
-                n_steps,
-                generator,
-            )  # fmt: skip
-        )
+    for item, x in tqdm(batches, desc="sampling", disable=not progress, leave=False):
+        seen = context[item]
+        beside = model.beside(seen, low[item] if low is not None else None)
+        clean = partial(model.clean, context=seen, beside=beside)
+        parts.append(integrate(clean, x, model.alpha, model.sigma, sampler, n_steps, generator))
     return (torch.cat(parts) * model.scale + model.mean).unflatten(0, (len(context), n_samples))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from paper_utils.models.descent import descend
 from paper_utils.models.xresnet import ImageRegressor
 
 
@@ -37,25 +38,20 @@ def image_step(
     data: Mapping[str, Tensor],
     backward: Callable[[Tensor], None],
     generator: torch.Generator,
-    *,
-    augment: bool = True,
 ) -> Callable[[Tensor], dict[str, Tensor]]:
     """One step on data = {"images" (N, n_bands, H, H), "latents" (N, n_latent)} at the indices (B,).
 
     The loss is the mean squared error, or with a Gaussian head the negative log likelihood. generator, on the device of
-    the data, draws the orientation of each image; `augment=False` leaves them as they are.
+    the data, draws the orientation of each image.
     """
 
     def step(index: Tensor) -> dict[str, Tensor]:
         images, target = data["images"][index], data["latents"][index]
-        if augment:
-            images = dihedral(images, torch.randint(8, index.shape, generator=generator, device=images.device))
-        mean, log_var = model.split(model(images))
+        element = torch.randint(8, index.shape, generator=generator, device=images.device)
+        mean, log_var = model.split(model(dihedral(images, element)))
         mse = (mean.float() - target).square().mean()
         loss = gaussian_nll(mean, log_var, target) if model.gaussian else mse
-        optimizer.zero_grad(set_to_none=True)
-        backward(loss)
-        optimizer.step()
+        descend(optimizer, loss, backward)
         return {"loss": loss.detach(), "mse": mse.detach()}
 
     return step

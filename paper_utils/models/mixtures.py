@@ -20,13 +20,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from paper_utils.constants import C_KMS
 from paper_utils.errors import DataError
 from paper_utils.sky.stellar import pixel_edges
 
 PARAMETERS = ("redshift", "velocity", "dispersion", "extinction", "gas", "weight", "age", "metals")
 RANGES = {"redshift": (0, 1), "velocity": (-500, 500), "dispersion": (50, 300), "extinction": (0, 1.5), "gas": (0, 1)}
 N_MAX = 4
-C_KMS = 299792.458
 # Vacuum wavelengths [Angstrom] and strengths relative to H beta in a star-forming region of about solar abundance:
 # [O II], H delta, H gamma, H beta, [O III], H alpha, [N II].
 LINES = np.array([3728.5, 4102.9, 4341.7, 4862.7, 4960.3, 5008.2, 6564.6, 6585.3])

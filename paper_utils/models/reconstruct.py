@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
+from paper_utils.models.descent import descend
 from paper_utils.models.glo import Generator, to_sphere
 
 
@@ -79,9 +80,7 @@ def reconstruct(
 
     for _ in range(n_steps):
         loss = misfit().sum() if lam is None else (misfit() + lam * (s**2).sum(1)).sum()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+        descend(optimizer, loss)
         if lam is None:
             with torch.no_grad():
                 s.copy_(to_sphere(s))

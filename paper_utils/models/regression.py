@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from paper_utils.models import resnet
 from paper_utils.models.augmentation import augmented, centred
+from paper_utils.models.descent import descend
 
 
 class SpectrumRegressor(nn.Module):
@@ -59,9 +60,7 @@ def regression_step(
     def step(index: Tensor) -> dict[str, Tensor]:
         target = (data["x"][index] - model.mean) / model.scale
         loss = (model(augmented(data["images"][index], generator)) - target).square().mean()
-        optimizer.zero_grad(set_to_none=True)
-        backward(loss)
-        optimizer.step()
+        descend(optimizer, loss, backward)
         return {"loss": loss.detach()}
 
     return step

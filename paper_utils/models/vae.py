@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from paper_utils.models.descent import descend
+
 N_PRIOR = 200  # draws of the unit normal that a batch's latents are compared with
 
 
@@ -100,9 +102,7 @@ def vae_step(
 
     def step(index: Tensor) -> dict[str, Tensor]:
         terms = infovae_loss(model, data["x"][index], data["w"][index], lam, noise)
-        optimizer.zero_grad(set_to_none=True)
-        backward(terms["loss"])
-        optimizer.step()
+        descend(optimizer, terms["loss"], backward)
         return {name: value.detach() for name, value in terms.items()}
 
     return step

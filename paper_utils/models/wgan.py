@@ -15,6 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from paper_utils.models.descent import descend
 from paper_utils.models.glo import block
 
 
@@ -67,15 +68,11 @@ def wgan_step(
                 x_fake = fake(len(batch))
             score = critic(x_fake).mean() - critic(x[batch]).mean()
             loss_c = score if penalty is None else score + penalty * gradient_penalty(critic, x[batch], x_fake, noise)
-            optimizer_c.zero_grad(set_to_none=True)
-            backward(loss_c)
-            optimizer_c.step()
+            descend(optimizer_c, loss_c, backward)
             if clamp is not None:
                 critic.clamp(clamp)
         loss_g = -critic(fake(len(index) // n_critic)).mean()
-        optimizer_g.zero_grad(set_to_none=True)
-        backward(loss_g)
-        optimizer_g.step()
+        descend(optimizer_g, loss_g, backward)
         return {"critic": -score.detach(), "generator": loss_g.detach()}
 
     return step

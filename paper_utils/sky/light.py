@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from astropy.table import Table
 
+from paper_utils.constants import C_AA_S
 from paper_utils.errors import DataError
 from paper_utils.sky import nebular, starlight, stellar
-from paper_utils.sky.populations import C_KMS, RANGES, Populations, weights
+from paper_utils.sky.populations import RANGES, Populations, weights
 
 Z_MAX = 2.0
 ULTRAVIOLET = (980.0, 1700.0, 1900.0)  # Angstrom: where the continuation begins, where it ends, where it agrees
@@ -83,7 +84,7 @@ def light_table(
     spectra = torch.as_tensor(_means(full, wave))  # (K, L)
     # AB: the mean of F_nu, photon by photon; even steps of log wavelength make the mean a sum.
     response = np.stack([band_responses(curves, wave * (1 + at)) for at in z], axis=1)  # (L, Z, B)
-    response *= (wave**2 / (C_KMS * 1e13))[:, None, None] / response.sum(axis=0)
+    response *= (wave**2 / C_AA_S)[:, None, None] / response.sum(axis=0)
     response = torch.as_tensor(response, dtype=torch.float32)
     young = np.repeat(full.ages < stellar.BIRTH_CLOUD_GYR, full.metals.size)
     law = stellar.attenuation(wave)
@@ -151,7 +152,7 @@ def _line_light(truth: Table, z: np.ndarray, table: LightTable) -> np.ndarray:
         for b, (wave, response) in enumerate(table.curves.values()):
             part = slice(*np.searchsorted(z, [wave[0] / rest - 1, wave[-1] / rest - 1]))
             seen = np.interp(rest * (1 + z[part]), wave, response)
-            out[part, b] += line[part] * seen * rest / (C_KMS * 1e13 * table.norm[b])
+            out[part, b] += line[part] * seen * rest / (C_AA_S * table.norm[b])
     return out
 
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from paper_utils.constants import C_KMS, FWHM
 from paper_utils.data import Spectra
-from paper_utils.sky.populations import C_KMS
 
 BROAD_LINES = {6564.6: 1.0, 4862.7: 1 / 3, 4341.7: 1 / 7}  # vacuum A: strength relative to H-alpha
 DICHROIC = 6000.0  # A, where the blue and the red camera of the SDSS spectrograph meet
@@ -23,7 +23,7 @@ def broad_line_agn(spectra: Spectra, rng: np.random.Generator) -> NDArray:
     n = len(spectra)
     wave_rest = spectra.wave_obs / (1 + spectra.z[:, None])
     continuum = rng.uniform(0.3, 1.5, (n, 1)) * (wave_rest / 5500) ** rng.uniform(-2, -1, (n, 1))
-    sigma = rng.uniform(2000, 8000, (n, 1)) / np.sqrt(8 * np.log(2)) / C_KMS
+    sigma = rng.uniform(2000, 8000, (n, 1)) / FWHM / C_KMS
     width = rng.uniform(100, 400, (n, 1))
     lines = sum(
         width * strength * np.exp(-0.5 * ((wave_rest / at - 1) / sigma) ** 2) / (np.sqrt(2 * np.pi) * sigma * at)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from paper_utils.constants import C_AA_S, C_KMS, FWHM
 from paper_utils.errors import DataError
 from paper_utils.sky import starlight
 
-C_KMS = 299792.458
 V_BAND = (5070.0, 5950.0)  # Angstrom, the full width at half maximum of V
 # Hot stars have shallower lines: relative depth at 3 Myr, rising with log age to 1 at 63 Myr. It makes H-beta's
 # equivalent width 2-3 A in the youngest populations (Gonzalez Delgado+ 1999, 1999ApJS..125..489G).
@@ -94,7 +94,7 @@ def from_emiles(emiles) -> Populations:
         wave_rest=wave,
         spectra=np.concatenate([hot, spectra]).astype(np.float32),
         mass_left=np.concatenate([1 - dead, emiles.masses]),
-        sigma=emiles.fwhm / np.sqrt(8 * np.log(2)) / wave * C_KMS,
+        sigma=emiles.fwhm / FWHM / wave * C_KMS,
     )
 
 
@@ -145,7 +145,7 @@ def _continuum(ages: np.ndarray, wave: np.ndarray) -> np.ndarray:
     """L_lambda (A, L) of `starlight`'s populations [L_sun / Angstrom / M_sun]; smooth, so a coarse grid will do."""
     coarse = np.geomspace(wave[0], wave[-1], 3000)
     l_nu = starlight.ssp(ages, coarse * 1e-4)
-    l_lambda = l_nu * (C_KMS * 1e13) / coarse**2
+    l_lambda = l_nu * C_AA_S / coarse**2
     return np.stack([np.exp(np.interp(np.log(wave), np.log(coarse), np.log(row))) for row in l_lambda])
 
 

@@ -15,6 +15,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from paper_utils.constants import C_KMS
+
 AGES_GYR = np.geomspace(1e-3, 14.0, 84)  # (84,) ages of the tabulated single-burst populations
 IMF_SLOPE, IMF_RANGE = 2.35, (0.1, 120.0)  # Salpeter 1955, solar masses
 _T_GRID = np.geomspace(1500.0, 2e5, 160)  # photospheres are tabulated on this grid of effective temperature [K]
@@ -53,7 +55,7 @@ def photospheres(temperature: np.ndarray, wave_um: np.ndarray) -> np.ndarray:
     # The rescaling integral needs the whole spectrum, whatever wavelengths the caller wants.
     full = np.geomspace(5e-3, 1e3, 2500)
     blanket_full, blanket = _blanketing(temperature, full), _blanketing(temperature, wave_um)
-    nu = 2.99792458e14 / full
+    nu = C_KMS * 1e9 / full
     total = np.trapezoid(_planck(temperature, full) * blanket_full * nu, np.log(full), axis=1)
     return _planck(temperature, wave_um) * blanket / total[:, None]
 

@@ -13,7 +13,6 @@ from functools import lru_cache
 import numpy as np
 
 from paper_utils.sky import optical, starlight, stellar
-from paper_utils.sky.populations import C_KMS
 
 # Covey+ 2007, table 1 (their catalogue's median locus): g-i, u-g, g-r, r-i, i-z, z-J, J-H, H-Ks; SDSS's own and Vega
 # magnitudes.
@@ -39,7 +38,6 @@ _MOLECULES = (
     (6651, 6750, 0.35, 1.6), (6750, 7050, 0.40, 1.6), (7053, 7270, 0.60, 1.6), (7589, 7861, 0.50, 1.8),
     (8206, 8569, 0.40, 2.1), (8859, 9060, 0.35, 2.1),
 )  # fmt: skip
-C_AA_S = C_KMS * 1e13
 WAVE = stellar.log_grid(2900.0, 26000.0, kms=150.0)
 
 

@@ -1,0 +1,9 @@
+"""Numbers that hold in every study."""
+
+from __future__ import annotations
+
+import numpy as np
+
+C_KMS = 299792.458  # the speed of light [km / s]
+C_AA_S = C_KMS * 1e13  # [Angstrom / s]: F_nu = F_lambda lambda^2 / c
+FWHM = np.sqrt(8 * np.log(2))  # of a Gaussian, in units of its sigma
