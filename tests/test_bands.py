@@ -30,6 +30,13 @@ def test_asinh_makes_a_colour_a_difference_of_bands():
     assert torch.allclose(difference, torch.tensor(2.0).log(), atol=1e-4)
 
 
+def test_the_stretch_is_arcsinh():
+    layer = bands.Bands(1, "asinh")
+    layer.unit.fill_(2.5)
+    flux = torch.logspace(-6, 6, 500).outer(torch.tensor([-1.0, 1.0])).view(1, 1, 500, 2)
+    assert torch.allclose(layer.stretched(flux), torch.asinh(flux / 2.5), rtol=1e-4, atol=1e-6)
+
+
 def test_the_stretch_knows_no_unit_of_flux():
     one, other = (bands.Bands(2, "asinh") for _ in range(2))
     one.learn(IMAGES)

@@ -42,9 +42,12 @@ def plot_by_kind(rows: Mapping[str, Mapping[str, NDArray]], kinds: NDArray, *, l
             else:
                 ax.axvline(0, color="k", lw=0.6)
             ax.set_xlabel(xlabel, fontsize=7.5)
-            ax.set_ylim(0, 1.5 * ax.get_ylim()[1])
+            ax.set_ylim(0, 1.55 * ax.get_ylim()[1])  # room for the legend above the bars
             ax.tick_params(labelsize=6.5)
-            ax.legend(fontsize=5.5, title="median", title_fontsize=5.5, loc="upper right", handlelength=1)
+            ax.legend(
+                fontsize=5.5, title="median", title_fontsize=5.5, loc="upper right", handlelength=1, frameon=True,
+                framealpha=0.9, edgecolor="none",
+            )  # fmt: skip
         line[0].set_ylabel(f"{title}\nshare of its kind".strip(), fontsize=7.5)
         for ax in line[len(row) :]:
             ax.set_axis_off()

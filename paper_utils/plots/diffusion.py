@@ -152,11 +152,10 @@ def plot_degraded(
 def plot_resolutions(images: Mapping[str, NDArray]) -> Figure:
     """One image in one band at several resolutions: the paper's Fig. 14."""
     fig, axes = plt.subplots(1, len(images), figsize=(WIDTH, 1.35), squeeze=False)
-    limits = None
+    first = next(iter(images.values()))
+    limits = float(np.median(first)), float(np.max(first))  # from the sky to the brightest pixel of the sharpest
     for ax, (name, image) in zip(axes[0], images.items(), strict=True):
-        shown = _stretched(image, limits)
-        limits = limits or (float(np.min(image)), float(np.max(image)))
-        _picture(ax, shown, name)
+        _picture(ax, _stretched(image, limits), name)
     axes[0, 0].set_ylabel("r", fontsize=8)
     fig.supxlabel("pixels", fontsize=8)
     return fig
@@ -231,7 +230,7 @@ def plot_few_steps(rows: Mapping[str, tuple[NDArray, NDArray, NDArray]]) -> Figu
 
 def _stretched(image: NDArray, limits: tuple[float, float] | None = None) -> NDArray:
     low, high = limits or (float(np.min(image)), float(np.max(image)))
-    return np.arcsinh(12 * np.clip((image - low) / max(high - low, 1e-9), 0, 1))
+    return np.arcsinh(30 * np.clip((image - low) / max(high - low, 1e-9), 0, 1))
 
 
 def _picture(ax: Axes, image: NDArray, name: str = "") -> None:
