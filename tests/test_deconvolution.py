@@ -156,7 +156,7 @@ def test_evaluation_is_right_where_few_images_hold_most_of_the_light():
     D of the average covariance leaves the decorrelated patches of all images with unit variance. The average of the
     batches' D's would not: four batches of nine hold no bright image, and their D is a hundred times as large.
     """
-    layer = Deconv2d(3, 8, 3, padding=1, n_iterations=25, momentum=0.02)
+    layer = Deconv2d(3, 8, 3, padding=1, n_iterations=25)
     bright = 1 + 99 * (torch.rand(4096, 1, 1, 1, generator=torch.Generator().manual_seed(5)) < 1 / 30)
     images = bright * smooth_images(4096, size=8)
     with torch.no_grad():

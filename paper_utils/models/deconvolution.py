@@ -49,12 +49,13 @@ class Deconv2d(nn.Conv2d):
     ----------
     block : channels decorrelated together, at most.
     sampling : statistics are taken from every `sampling`-th patch of the convolution's own, in both directions.
-    eps : added to the variances.   n_iterations : of Newton and Schulz.   momentum : of the running averages.
+    eps : added to the variances.   n_iterations : of Newton and Schulz.
+    momentum : of the running averages, which are plain means until more batches than 1 / momentum have been seen.
     """
 
     def __init__(
         self, n_in: int, n_out: int, kernel: int, *, stride: int = 1, padding: int = 0, groups: int = 1,
-        block: int = 64, sampling: int = 3, eps: float = 1e-5, n_iterations: int = 5, momentum: float = 0.1,
+        block: int = 64, sampling: int = 3, eps: float = 1e-5, n_iterations: int = 5, momentum: float = 0.02,
     ):  # fmt: skip
         super().__init__(n_in, n_out, kernel, stride, padding, groups=groups)
         width = n_in // groups if groups > 1 else math.gcd(n_in, block) if n_in > block else n_in
@@ -62,6 +63,7 @@ class Deconv2d(nn.Conv2d):
         self.sampling, self.eps, self.n_iterations, self.momentum = sampling, eps, n_iterations, momentum
         self.register_buffer("running_mean", torch.zeros(groups, self.n_features, 1))
         self.register_buffer("running_covariance", torch.eye(self.n_features).repeat(groups, 1, 1))
+        self.register_buffer("n_batches", torch.tensor(0))
 
     def patches(self, x: Tensor, stride: int) -> Tensor:
         """Patches of x (N, C, H, W) as columns: (groups, F, samples) with F = k x k pixels of one block's channels."""
@@ -88,8 +90,10 @@ class Deconv2d(nn.Conv2d):
         if self.training:
             mean, covariance = self.statistics(x)
             with torch.no_grad():
-                self.running_mean.lerp_(mean, self.momentum)
-                self.running_covariance.lerp_(covariance, self.momentum)
+                self.n_batches += 1
+                rate = (1 / self.n_batches).clamp(min=self.momentum).to(mean.dtype)
+                self.running_mean.lerp_(mean, rate)
+                self.running_covariance.lerp_(covariance, rate)
         else:
             mean, covariance = self.running_mean, self.running_covariance
         deconv = inverse_sqrt(covariance, self.n_iterations)
