@@ -65,8 +65,8 @@ def rest_spectra(
         seen_at = np.outer(1 + np.asarray(truth["z"], float), list(at))  # (N, n_lines)
         width = np.hypot(sigma[:, None], spectrograph.lsf_km_s(seen_at) if lsf else 0.0)
         light = nebular.luminosities(truth) / stellar.L_SUN
-        as_tensor = dict(dtype=torch.float32, device=device)
-        spectra += nebular.profiles(torch.as_tensor(light, **as_tensor), wave_rest, torch.as_tensor(width, **as_tensor))
+        light, width = (torch.as_tensor(column, dtype=torch.float32, device=device) for column in (light, width))
+        nebular.profiles(light, wave_rest, width, onto=spectra)
     return spectra
 
 
