@@ -7,6 +7,7 @@ BPT diagram. Names are the customary ones (air, rounded); wavelengths are vacuum
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -91,6 +92,11 @@ def line_attenuation(wave_rest: np.ndarray) -> np.ndarray:
     return k / (_R_V_STARS * STARS_PER_GAS)
 
 
+@lru_cache(maxsize=1)
+def _lines_attenuation() -> np.ndarray:
+    return line_attenuation(np.array(list(LINES.values())))
+
+
 def luminosities(params: Table, *, attenuated: bool = True) -> np.ndarray:
     """Line luminosities of the galaxies of a truth table, (N, n_lines) float64 [erg/s], in the order of `LINES`.
 
@@ -121,7 +127,7 @@ def luminosities(params: Table, *, attenuated: bool = True) -> np.ndarray:
         active = hbeta[rows] * strength[rows] / (1 - strength[rows])
         lines[rows] += active[:, None] * _active(ratios, oh[rows], log_u[rows])
     if attenuated:
-        lines *= 10 ** (-0.4 * a_v[:, None] * line_attenuation(np.array(list(LINES.values()))))
+        lines *= 10 ** (-0.4 * a_v[:, None] * _lines_attenuation())
     return lines
 
 
