@@ -47,8 +47,11 @@ class Encoder(nn.Module):
         """Features h and attention softmax(k), both (N, C, 71)."""
         x = y.unsqueeze(1) - 1  # the median flux becomes 0, which is also what the convolutions see beyond the ends
         for convolution, activation, pool in zip(self.convolutions, self.activations, (*POOLS, None), strict=True):
-            x = convolution(x)
-            x = PooledNorm.apply(x, pool) if pool else F.instance_norm(x)
+            if pool:
+                parts = x.split(_together(x, convolution.out_channels))
+                x = torch.cat([PooledNorm.apply(convolution(part), pool) for part in parts])
+            else:
+                x = F.instance_norm(convolution(x))
             # A slope below zero would not commute with the maximum.
             x = F.prelu(x, activation.weight.clamp(min=0))
         h, k = x.chunk(2, dim=1)
@@ -58,6 +61,15 @@ class Encoder(nn.Module):
         h, attention = self.segments(y)
         e = (h * attention).sum(dim=-1)
         return self.mlp(torch.cat([e, z[:, None]], dim=1))
+
+
+def _together(x: Tensor, channels: int) -> int:
+    """How many spectra go through a layer of so many `channels` at once.
+
+    A processor takes few, whose 4 MB stay in its cache: a tensor of a whole batch has to be given memory page by page
+    each time, and read from there again by norm and pooling.
+    """
+    return max(2**20 // (channels * x.shape[-1]), 1) if x.device.type == "cpu" else max(len(x), 1)
 
 
 class Decoder(nn.Sequential):
@@ -167,22 +179,18 @@ class PooledNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
         x, top, mean, scale, out = ctx.saved_tensors
-        n, lead = x.shape[-1], ctx.pool // 2
+        n = x.shape[-1]
         # Through the mean and the variance every value has a part ...
         slope = -(grad * out).sum(dim=-1, keepdim=True) * scale.square() / n
         level = -grad.sum(dim=-1, keepdim=True) * scale / n - slope * mean
         dx = torch.addcmul(level, x, slope)
-        # ... and the largest of each window, the first of equals, what came through the maximum.
-        left = grad * scale
-        for j in range(ctx.pool):
-            first = int(j < lead)  # the first window begins in the padding
-            at = j - lead + first * ctx.pool
-            part = x[..., at :: ctx.pool][..., : top.shape[-1] - first]
-            window = slice(first, first + part.shape[-1])
-            hit = torch.where(part == top[..., window], left[..., window], 0)
-            dx[..., at :: ctx.pool][..., : part.shape[-1]].add_(hit)
-            left[..., window].sub_(hit)
-        return dx, None
+        # ... and the largest of each window, the first of equals, what came through the maximum. One walks to it from
+        # where the window begins: max_pool1d finds maxima ten times faster than their places.
+        begin = (torch.arange(top.shape[-1], device=x.device) * ctx.pool - ctx.pool // 2).clamp_min(0)
+        at = begin.expand(top.shape).contiguous()
+        for _ in range(ctx.pool - 1):
+            at += x.gather(-1, at) < top
+        return dx.scatter_add_(-1, at, (grad * scale).to(dx.dtype)), None
 
 
 def normalised(flux: Tensor, ivar: Tensor) -> tuple[Tensor, Tensor]:

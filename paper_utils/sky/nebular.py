@@ -7,6 +7,7 @@ BPT diagram. Names are the customary ones (air, rounded); wavelengths are vacuum
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,6 +69,7 @@ _ACTIVE_DECREMENT = 3.1  # H alpha / H beta of active nuclei (Gaskell & Ferland 
 # Dust: Calzetti+ 2000 (2000ApJ...533..682C). The stars' A_V is 4.05 E(B-V)_stars, E(B-V)_stars = 0.44 E(B-V)_gas, and
 # the gas lies behind a Milky Way screen.
 _R_V_STARS, _R_V_GAS = 4.05, 3.1
+_TOGETHER = 256  # galaxies whose lines are drawn at once
 
 
 def log_u_sequence(oh: np.ndarray) -> np.ndarray:
@@ -88,6 +90,11 @@ def line_attenuation(wave_rest: np.ndarray) -> np.ndarray:
 
     k = _R_V_GAS * F99(_R_V_GAS)(np.asarray(wave_rest, float) * u.Angstrom)
     return k / (_R_V_STARS * STARS_PER_GAS)
+
+
+@lru_cache(maxsize=1)
+def _lines_attenuation() -> np.ndarray:
+    return line_attenuation(np.array(list(LINES.values())))
 
 
 def luminosities(params: Table, *, attenuated: bool = True) -> np.ndarray:
@@ -120,7 +127,7 @@ def luminosities(params: Table, *, attenuated: bool = True) -> np.ndarray:
         active = hbeta[rows] * strength[rows] / (1 - strength[rows])
         lines[rows] += active[:, None] * _active(ratios, oh[rows], log_u[rows])
     if attenuated:
-        lines *= 10 ** (-0.4 * a_v[:, None] * line_attenuation(np.array(list(LINES.values()))))
+        lines *= 10 ** (-0.4 * a_v[:, None] * _lines_attenuation())
     return lines
 
 
@@ -169,7 +176,10 @@ def _lines(log: dict[str, np.ndarray], decrement: float) -> np.ndarray:
 
 
 def profiles(
-    luminosities: torch.Tensor | np.ndarray, wave_rest: np.ndarray, sigma_kms: torch.Tensor | np.ndarray
+    luminosities: torch.Tensor | np.ndarray,
+    wave_rest: np.ndarray,
+    sigma_kms: torch.Tensor | np.ndarray,
+    onto: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Gaussian lines averaged over pixels, (N, L): the unit of `luminosities` per Angstrom.
 
@@ -177,6 +187,7 @@ def profiles(
     give float64, solar luminosities or fluxes.
     wave_rest : (L,) pixel centres, vacuum Angstrom, increasing. Pixels meet half-way in log wavelength.
     sigma_kms : (N,) or (N, n_lines) dispersion in log wavelength, instrument included where one observes [km/s].
+    onto : (N, L) spectra to which the lines are added in place, and which are returned; otherwise they are alone.
     Each pixel holds the integral of the line over it, so that flux is conserved however narrow a line is; what falls
     off the grid is lost. Raises DataError for shapes and wavelengths that cannot be.
     """
@@ -194,15 +205,20 @@ def profiles(
         raise DataError("the wavelengths do not increase", remedy="Sort them and drop repeated ones.", row="wave_rest")
     edges = pixel_edges(np.log(wave))
     width = torch.as_tensor(np.diff(np.exp(edges)), dtype=light.dtype, device=light.device)
-    out = torch.zeros(len(light), wave.size, dtype=light.dtype, device=light.device)
-    reach = [6 * s for s in sigma.amax(dim=0).tolist()]
-    for line, centre in enumerate(np.log(list(LINES.values()))):
-        first = max(np.searchsorted(edges, centre - reach[line], side="right") - 1, 0)
-        last = min(np.searchsorted(edges, centre + reach[line], side="left"), wave.size)
-        if first >= last:
-            continue
-        # The small difference is taken in float64: float32 cannot tell neighbouring edges in log wavelength.
-        offset = torch.as_tensor(edges[first : last + 1] - centre, dtype=light.dtype, device=light.device)
-        below = 0.5 * torch.erf(offset / (2**0.5 * sigma[:, line, None]))  # (N, pixels + 1)
-        out[:, first:last] += light[:, line, None] * below.diff(dim=1) / width[first:last]
+    out = torch.zeros(len(light), wave.size, dtype=light.dtype, device=light.device) if onto is None else onto
+    centres = np.log(list(LINES.values()))
+    # Galaxies of similar width together: the widest of them decides how many pixels a line is drawn on.
+    for rows in sigma.amax(dim=1).argsort().split(_TOGETHER):
+        broad, bright = sigma[rows], light[rows]
+        reach = 6 * broad.amax(dim=0).cpu().numpy()
+        firsts = np.searchsorted(edges, centres - reach, side="right").clip(1) - 1
+        lasts = np.searchsorted(edges, centres + reach, side="left").clip(max=wave.size)
+        for line, (centre, first, last) in enumerate(zip(centres, firsts, lasts, strict=True)):
+            if first >= last:
+                continue
+            # The small difference is taken in float64: float32 cannot tell neighbouring edges in log wavelength.
+            offset = torch.as_tensor(edges[first : last + 1] - centre, dtype=light.dtype, device=light.device)
+            below = torch.erf(offset / (2**0.5 * broad[:, line, None]))  # (n, pixels + 1)
+            drawn = below.diff(dim=1).mul_(0.5 * bright[:, line, None]).div_(width[first:last])
+            out[:, first:last].index_add_(0, rows, drawn)
     return out

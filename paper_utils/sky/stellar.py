@@ -49,27 +49,36 @@ def rest_spectra(params, wave_rest: np.ndarray, ssps: Populations, device: str =
         )
     lsf = np.broadcast_to(np.asarray(sigma_lsf, float), np.shape(wave_rest))
     b = _basis(ssps, start, step, len(wave_rest), lsf.tobytes(), str(device))
-    mass = weights(params, ssps, device)
+    mass = weights(params, ssps, device).unflatten(1, (ssps.ages.size, -1)).transpose(1, 2)  # (N, M, A)
     p = checked(params)
-    sigma = torch.as_tensor(p["sigma_star"], dtype=torch.float32, device=device)
-    a_v = torch.as_tensor(p["a_v"], dtype=torch.float32, device=device)
-    law = torch.as_tensor(attenuation(wave_rest), dtype=torch.float32, device=device)
-    cloud = int((ssps.ages < BIRTH_CLOUD_GYR).sum()) * ssps.metals.size  # populations count from the youngest
+    sigma = torch.as_tensor(p["sigma_star"], dtype=torch.float32, device=device)[:, None]
+    a_v = torch.as_tensor(p["a_v"], dtype=torch.float32, device=device)[:, None]
+    law = torch.as_tensor(-0.4 * np.log(10) * attenuation(wave_rest), dtype=torch.float32, device=device)
+    cloud = b.young.shape[1]  # ages count from the youngest
     out = torch.empty(len(mass), len(wave_rest), device=device)
 
     def broadened(mass, fourier, gaussian):
-        spectrum = torch.view_as_complex((mass @ fourier).unflatten(1, (-1, 2))) * gaussian
+        spectrum = mass.flatten(1) @ fourier.flatten(0, 1)[:, : 2 * gaussian.shape[1]]
+        spectrum = torch.view_as_complex(spectrum.unflatten(1, (-1, 2))).mul_(gaussian)
         fine = torch.fft.irfft(spectrum, n=b.n)[:, b.pad : b.pad + len(wave_rest) * b.oversample]
         return fine.unflatten(1, (-1, b.oversample)).mean(dim=2) if b.oversample > 1 else fine
 
+    # Galaxies that are alike go together: they lack the same metallicities, and what broadening leaves nothing of.
+    lower = np.searchsorted(ssps.metals, p["metallicity"]).clip(1, ssps.metals.size - 1) - 1
+    order = np.lexsort([p["sigma_star"], lower])
     for i in range(0, len(mass), _chunk(device)):
-        rows = slice(i, i + _chunk(device))
+        rows = order[i : i + _chunk(device)]
+        metals = slice(lower[rows[0]], lower[rows[-1]] + 2)
+        below_rounding = 6 / max(p["sigma_star"][rows].min(), 1e-3)  # exp(-6^2 / 2) = 1.5e-8
+        rows = torch.as_tensor(rows, device=device)
+        frequency = b.frequency[: int(below_rounding / b.resolution) + 1]
         # A Gaussian in velocity is one in log wavelength; its transform is exact however few pixels it spans.
-        gaussian = torch.exp(-0.5 * (sigma[rows, None] * b.frequency) ** 2)
-        depth = a_v[rows, None] * (-0.4 * np.log(10) * law)  # log of the stars' transmission
-        light = broadened(mass[rows, cloud:], b.fourier[cloud:], gaussian)
-        young = broadened(mass[rows, :cloud], b.fourier[:cloud], gaussian)
-        torch.mul(light + young * torch.exp(depth * (1 / STARS_PER_GAS - 1)), depth.exp(), out=out[rows])
+        gaussian = torch.mul(sigma[rows], frequency).square_().mul_(-0.5).exp_()
+        chosen = mass[rows, metals]
+        light = broadened(chosen[..., cloud:], b.old[metals], gaussian)
+        young = broadened(chosen[..., :cloud], b.young[metals], gaussian)
+        light += young.mul_(torch.mul(a_v[rows], law * (1 / STARS_PER_GAS - 1)).exp_())
+        out.index_copy_(0, rows, light.mul_(torch.mul(a_v[rows], law).exp_()))
     return out
 
 
@@ -108,13 +117,15 @@ def observe(rest, wave_rest: np.ndarray, z, wave_obs: np.ndarray):
     out = torch.empty(len(rest), len(wave_obs), device=device)
     for i in range(0, len(rest), _chunk(device)):
         rows = slice(i, i + _chunk(device))
-        # float64: a pixel is the difference of two integrals of thousands.
-        total = torch.nn.functional.pad(torch.cumsum(rest[rows] * width, dim=1), (1, 0))  # (n, L + 1)
+        # float64: a pixel is the difference of two integrals of thousands. The integral goes on at either end, by a
+        # pixel without light, for edges that rounding moves there.
+        total = torch.zeros(len(rest[rows]), len(wave_rest) + 2, dtype=torch.float64, device=device)
+        torch.cumsum(rest[rows] * width, dim=1, out=total[:, 1:-1])
+        total[:, -1] = total[:, -2]
         position = at - shift[rows, None]
-        low = position.long().clamp(0, len(wave_rest) - 1)
-        below = total.gather(1, low)
-        integral = torch.lerp(below, total.gather(1, low + 1), position - low)
-        out[rows] = torch.diff(integral) * inverse * scale[rows, None]
+        low = position.long()
+        integral = torch.lerp(total.gather(1, low), total[:, 1:].gather(1, low), position.frac_())
+        torch.mul(torch.diff(integral).mul_(inverse), scale[rows, None], out=out[rows])
     return out
 
 
@@ -151,8 +162,11 @@ def _distances() -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class _Basis:
-    fourier: object  # (K, 2 (n / 2 + 1)) transforms of the populations, real and imaginary parts in turn
-    frequency: object  # (n / 2 + 1,) per km/s
+    # Transforms of the populations (M, A, 2 (n / 2 + 1)) in birth clouds and beyond, real and imaginary parts in turn.
+    young: object
+    old: object
+    frequency: object  # (n / 2 + 1,) per km/s, in steps of `resolution`
+    resolution: float
     n: int
     pad: int
     oversample: int
@@ -176,10 +190,15 @@ def _basis(ssps: Populations, start: float, step: float, length: int, lsf: bytes
         own = np.interp(centre, np.log(ssps.wave_rest), ssps.sigma)
         wanted = np.interp(centre, start + step * np.arange(length), np.frombuffer(lsf))
         rows = _blur(rows, np.sqrt(np.clip(wanted**2 - own**2, 0, None)) / C_KMS / fine)
-    fourier = torch.fft.rfft(torch.as_tensor(rows, device=device))
+    fourier = torch.view_as_real(torch.fft.rfft(torch.as_tensor(rows, device=device))).flatten(1).float()
+    fourier = fourier.unflatten(0, (ssps.ages.size, -1)).transpose(0, 1)
+    cloud = int((ssps.ages < BIRTH_CLOUD_GYR).sum())
+    resolution = 2 * np.pi / (n * fine * C_KMS)
     return _Basis(
-        fourier=torch.view_as_real(fourier).flatten(1).float().contiguous(),
-        frequency=(torch.fft.rfftfreq(n, device=device) * (2 * np.pi / (fine * C_KMS))).float(),
+        young=fourier[:, :cloud].contiguous(),
+        old=fourier[:, cloud:].contiguous(),
+        frequency=resolution * torch.arange(n // 2 + 1, device=device),
+        resolution=resolution,
         n=n,
         pad=pad,
         oversample=oversample,
