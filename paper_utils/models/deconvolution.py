@@ -74,10 +74,12 @@ class Deconv2d(nn.Conv2d):
     def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (groups, F, 1) of the patches of x and their covariance C (groups, F, F), with `eps` on its diagonal."""
         p = self.patches(x, self.sampling * self.stride[0])
-        mean = p.mean(dim=-1, keepdim=True)
-        p = p - mean
-        unit = torch.eye(self.n_features, dtype=p.dtype, device=p.device).expand(self.groups, -1, -1)
-        return mean, torch.baddbmm(unit, p, p.mT, beta=self.eps, alpha=1 / p.shape[-1])
+        n = p.shape[-1]
+        mean = p.sum(dim=-1, keepdim=True) / n  # the gradient of .mean() would be divided patch by patch
+        # A covariance is least about the mean, so that no gradient comes through it: one pass less over the patches.
+        p = p - mean.detach()
+        unit = torch.eye(self.n_features, dtype=p.dtype, device=p.device)
+        return mean, p @ p.mT / n + self.eps * unit
 
     def forward(self, x: Tensor) -> Tensor:
         # Halved precision is enough for the convolution itself, not for the inverse root and what it multiplies.
