@@ -47,3 +47,20 @@ def test_the_stretch_knows_no_unit_of_flux():
 def test_unknown_stretches_are_named():
     with pytest.raises(ValueError, match="log"):
         bands.Bands(5, "log")
+
+
+def test_up_to_a_thousand_images_of_many_are_spread_over_them():
+    """Images sorted by brightness: the scale is that of all of them, not of the first thousand."""
+    images = torch.linspace(0, 1, 3500).view(-1, 1, 1, 1) * torch.randn(3500, 1, 4, 4)
+    layer = bands.Bands(1)
+    layer.learn(images)
+    assert layer.scale.item() == pytest.approx(images.std().item(), rel=0.05)
+
+
+def test_a_band_without_light_is_zero():
+    images = IMAGES.clone()
+    images[:, 1] = 0
+    for stretch in bands.STRETCHES:
+        layer = bands.Bands(2, stretch)
+        layer.learn(images)
+        assert torch.equal(layer(images)[:, 1], images[:, 1])

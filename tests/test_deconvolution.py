@@ -151,20 +151,36 @@ def test_evaluation_agrees_with_training_and_does_not_see_the_batch():
 
 
 def test_evaluation_is_right_where_few_images_hold_most_of_the_light():
-    """One image of thirty is a hundred times as bright: by many batches' covariance all together must be white.
+    """One image of thirty is a hundred times as bright: what evaluation decorrelates of them all is white.
 
-    D of the average covariance leaves the decorrelated patches of all images with unit variance. The average of the
-    batches' D's would not: four batches of nine hold no bright image, and their D is a hundred times as large.
+    Averaged over images, decorrelated patches then have unit variance, which a convolution that only picks the middle
+    pixel of a patch shows. With the average of the batches' D, most of which have no bright image, it would be far
+    above: a batch without has rms 1, one with it 25, so that D is 25 times as large in the others.
     """
-    layer = Deconv2d(3, 8, 3, padding=1, n_iterations=25)
-    bright = 1 + 99 * (torch.rand(4096, 1, 1, 1, generator=torch.Generator().manual_seed(5)) < 1 / 30)
-    images = bright * smooth_images(4096, size=8)
+    layer = Deconv2d(3, 3, 3, padding=1, n_iterations=25)
     with torch.no_grad():
+        layer.weight.zero_()
+        layer.weight[range(3), range(3), 1, 1] = 1
+        layer.bias.zero_()
+        bright = 1 + 99 * (torch.rand(4096, 1, 1, 1, generator=torch.Generator().manual_seed(5)) < 1 / 30)
+        images = bright * smooth_images(4096, size=8)
         for batch in images[:3200].split(16):
             layer(batch)
-    p = layer.patches(images, layer.sampling)
-    p = inverse_sqrt(layer.running_covariance, 25) @ (p - layer.running_mean)
-    assert 0.6 < float(p.square().mean()) < 1.6
+        seen = layer.eval()(images)
+    assert 0.6 < float(seen.var()) < 1.6
+
+
+def test_the_first_batches_count_alike():
+    """Means over five batches that drift, not the first one's or a trace of the unit matrix it began with."""
+    layer = Deconv2d(2, 4, 1, sampling=1)
+    batches = [scale * smooth_images(50, 2, size=4, seed=scale) for scale in range(1, 6)]
+    for batch in batches:
+        layer(batch)
+    patches = [batch.movedim(1, 0).flatten(1) for batch in batches]
+    expected = torch.stack([torch.cov(p, correction=0) for p in patches]).mean(dim=0)
+    torch.testing.assert_close(layer.running_covariance[0], expected + 1e-5 * torch.eye(2), rtol=1e-4, atol=1e-5)
+    expected = torch.stack([p.mean(dim=1) for p in patches]).mean(dim=0)
+    torch.testing.assert_close(layer.running_mean[0, :, 0], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_half_precision_keeps_the_statistics_in_full():

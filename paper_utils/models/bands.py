@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 STRETCHES = ("linear", "asinh")
 N_LEARN = 1000  # images are enough to learn the scale of the bands from
+BLANK = 1e-12  # scatter of a band without light, which then is 0 throughout
 
 
 class Bands(nn.Module):
@@ -25,11 +26,11 @@ class Bands(nn.Module):
             self.register_buffer(name, torch.full((n_bands, 1, 1), value))
 
     def learn(self, images: Tensor) -> None:
-        """Take scatter and mean of each band from a thousand of the training images (N, n_bands, H, W)."""
-        images = images[:: max(len(images) // N_LEARN, 1)].float()
-        self.unit.copy_(_per_band(images)[0])
+        """Take scatter and mean of each band from up to a thousand of the training images (N, n_bands, H, W)."""
+        images = images[:: -(-len(images) // N_LEARN)].float()
+        self.unit.copy_(_per_band(images)[0].clamp(min=BLANK))
         std, mean = _per_band(self.stretched(images))
-        self.scale.copy_(std)
+        self.scale.copy_(std.clamp(min=BLANK))
         self.mean.copy_(mean)
 
     def stretched(self, images: Tensor) -> Tensor:

@@ -41,7 +41,8 @@ class Deconv2d(nn.Conv2d):
     Statistics come from the batch while training and from running averages afterwards, as those of a batch norm. The
     average is that of the covariance. The authors' code averages D itself, which is as good where batches are alike;
     but C^-1/2 is largest in the batch that happens to hold no bright object, and the average D then blows up those of
-    all others: with linear fluxes a trained network was ten times worse on single galaxies than on their batches.
+    all others.
+
     Channels are taken in blocks: the convolution's groups, each with its own statistics, or without groups the largest
     common divisor of `block` and C, whose covariance all blocks share. Zeros of the padding count as they are.
 
@@ -84,13 +85,13 @@ class Deconv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         # Halved precision is enough for the convolution itself, not for the inverse root and what it multiplies.
         with torch.autocast(x.device.type, enabled=False):
-            weight, bias = self.decorrelating(x.to(self.weight.dtype))
+            weight, bias = self.decorrelating(x)
         return F.conv2d(x, weight, bias, self.stride, self.padding, 1, self.groups)
 
     def decorrelating(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Weight and bias of the convolution of x that equals this layer's of decorrelated x."""
         if self.training:
-            mean, covariance = self.statistics(x)
+            mean, covariance = self.statistics(x.to(self.weight.dtype))
             with torch.no_grad():
                 self.n_batches += 1
                 rate = (1 / self.n_batches).clamp(min=self.momentum).to(mean.dtype)
@@ -102,6 +103,6 @@ class Deconv2d(nn.Conv2d):
         weight = self.weight.reshape(self.groups, -1, self.n_features) @ deconv  # (groups, O / groups x blocks, F)
         bias = self.bias - (weight @ mean).view(len(self.bias), -1).sum(dim=1)
         weight = weight.view_as(self.weight)
-        if self.weight.is_contiguous(memory_format=torch.channels_last):  # four times as fast where groups are many
+        if self.weight.is_contiguous(memory_format=torch.channels_last):  # faster where groups are many
             weight = weight.contiguous(memory_format=torch.channels_last)
         return weight, bias

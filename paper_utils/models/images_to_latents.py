@@ -6,6 +6,7 @@ Any `xresnet.ImageRegressor` can be trained; targets are latents in units of the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -38,17 +39,21 @@ def image_step(
     data: Mapping[str, Tensor],
     backward: Callable[[Tensor], None],
     generator: torch.Generator,
+    *,
+    autocast: Callable[[], AbstractContextManager] = nullcontext,
 ) -> Callable[[Tensor], dict[str, Tensor]]:
     """One step on data = {"images" (N, n_bands, H, H), "latents" (N, n_latent)} at the indices (B,).
 
     The loss is the mean squared error, or with a Gaussian head the negative log likelihood. generator, on the device of
-    the data, draws the orientation of each image.
+    the data, draws the orientation of each image. autocast: such as `fabric.autocast`.
     """
 
     def step(index: Tensor) -> dict[str, Tensor]:
         images, target = data["images"][index], data["latents"][index]
         element = torch.randint(8, index.shape, generator=generator, device=images.device)
-        mean, log_var = model.split(model(dihedral(images, element)))
+        with autocast():
+            output = model(dihedral(images, element))
+        mean, log_var = model.split(output)
         mse = (mean.float() - target).square().mean()
         loss = gaussian_nll(mean, log_var, target) if model.gaussian else mse
         descend(optimizer, loss, backward)
@@ -65,13 +70,12 @@ def predict(
     batch_size: int = 256,
     n_draws: int = 0,
     generator: torch.Generator | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of the latents of images (N, n_bands, H, W), both (N, n_latent).
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Latents of images (N, n_bands, H, W): their mean, the standard deviation that a Gaussian head gives them and that
+    of draws, each (N, n_latent); 0 where there is no such head or no draw. The two add in quadrature.
 
     n_draws : times that units of the head are dropped at random (Monte Carlo dropout; Gal & Ghahramani 2016,
         arXiv:1506.02142), with `generator` on the device of the images. Features are computed once for all draws.
-
-    The standard deviation joins in quadrature what a Gaussian head says and the scatter of the draws: 0 without either.
     """
     model.eval()
     parts = [_predict(model, part, n_draws, generator) for part in images.split(batch_size)]
@@ -80,7 +84,7 @@ def predict(
 
 def _predict(
     model: ImageRegressor, images: Tensor, n_draws: int, generator: torch.Generator | None
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     features = model.features(images)
     if n_draws:
         p = model.dropout.p
@@ -88,10 +92,9 @@ def _predict(
         features = kept * features / (1 - p)  # (n_draws, N, n_features)
     mean, log_var = model.split(model.head(features))
     variance = log_var.exp() if model.gaussian else torch.zeros_like(mean)
-    if n_draws:
-        variance = variance.mean(dim=0) + mean.var(dim=0, correction=0)
-        mean = mean.mean(dim=0)
-    return mean, variance.sqrt()
+    if not n_draws:
+        return mean, variance.sqrt(), torch.zeros_like(mean)
+    return mean.mean(dim=0), variance.mean(dim=0).sqrt(), mean.std(dim=0, correction=0)
 
 
 @torch.no_grad()

@@ -143,14 +143,15 @@ class ImageRegressor(nn.Module):
 
 def xresnet18(norm: str = "batch", stem_norm: str | None = None, *, n_bands: int = 5, n_out: int = 6,
               width: float = 1.0, dropout: float = 0.0, gaussian: bool = False, stretch: str = "linear",
-              **deconv: int) -> ImageRegressor:  # fmt: skip
+              block: int = 64, sampling: int = 3) -> ImageRegressor:  # fmt: skip
     """Table 1's deep networks: norm "batch" or "deconv" in the body, and in the stem `stem_norm` (default: the same).
 
     width : multiplies all channels; 1/4 trains on two cores, with 1/15 of the parameters.
     dropout, gaussian : of the head.   stretch : of the bands.
-    deconv : `block`, channels decorrelated together, of which a quarter takes a fraction of the time; `sampling`, which
-        should be 1 where images are so small that every third patch are few.
+    block, sampling : of deconvolution: channels decorrelated together, of which a quarter takes a fraction of the time;
+        and 1 to take the statistics of every patch, where images are so small that every third are few.
     """
+    deconv = {"block": block, "sampling": sampling}
     n_stem, n_stages = [[round(c * width) for c in channels] for channels in ((32, 32, 64), (64, 64, 128, 256, 512))]
     groups = round(GROUPS * width)
     widths = [n_bands, *n_stem]
@@ -168,12 +169,13 @@ def xresnet18(norm: str = "batch", stem_norm: str | None = None, *, n_bands: int
 
 
 def simple_cnn(norm: str = "batch", *, n_bands: int = 5, n_out: int = 6, width: float = 1.0, dropout: float = 0.0,
-               gaussian: bool = False, stretch: str = "linear", **deconv: int) -> ImageRegressor:  # fmt: skip
+               gaussian: bool = False, stretch: str = "linear", block: int = 64,
+               sampling: int = 3) -> ImageRegressor:  # fmt: skip
     """Table 1's baselines: convolutions of 32, 32 and 64 filters (strides 2, 2, 1) with ReLU, and a linear layer."""
     n = [n_bands, *(round(c * width) for c in (32, 32, 64))]
     strides = (2, 2, 1)
     layers = [
-        convolution(a, b, stride=s, norm=norm, act=nn.ReLU, **deconv)
+        convolution(a, b, stride=s, norm=norm, act=nn.ReLU, block=block, sampling=sampling)
         for a, b, s in zip(n, n[1:], strides, strict=False)
     ]
     return ImageRegressor(nn.Sequential(*layers), n[-1], n_bands, n_out, dropout, gaussian, stretch)
