@@ -11,6 +11,14 @@ import pytest
 PARAMETERS = 'profile: str = "quick"\nDATA: str = "mock"\noutput: str = ""\nseed: int = 0\nn: int = 3'
 
 
+@pytest.fixture(autouse=True)
+def same_weights_whatever_ran_before():
+    """Networks that a test makes without a generator of their own begin alike in every run, on every worker."""
+    import torch
+
+    torch.manual_seed(0)
+
+
 def write_notebook(path: Path, *cells: str, parameters: str = PARAMETERS) -> Path:
     """A notebook with a cell tagged `parameters` and the given code cells, as JupyterLab would save it."""
     book = {
