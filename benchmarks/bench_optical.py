@@ -19,11 +19,11 @@ from ppxf import ppxf_util
 from threadpoolctl import threadpool_limits
 
 from paper_utils.archives import templates
+from paper_utils.constants import C_KMS
 from paper_utils.data import WAVE_OBS
 from paper_utils.sky import nebular, optical, populations, spectrograph, stellar
 
 N, N_LOOP = 10_000, 60
-C_KMS = populations.C_KMS
 LINES = np.array(list(nebular.LINES.values()))
 
 

@@ -61,17 +61,20 @@ def trained(
     stem = slug(name)
     if weights != "train":
         return load(Path(weights) / f"{stem}.json", modules, architecture, data)
-    # The code that builds and trains the modules, and what it imports from the networks' room, is part of the key: a
-    # change of it trains again.
-    parts = {type(part) for module in modules.values() for part in module.modules()}
-    code = {Path(inspect.getsourcefile(part)) for part in parts if not part.__module__.startswith("torch.")}
-    code.add(Path(training.__file__))
+    # The code that builds and trains the modules is part of the key, with all that it imports from the networks' room:
+    # a change of it trains again.
+    kinds = {type(part) for module in modules.values() for part in module.modules()}
+    named = inspect.getclosurevars(train)
+    used = {inspect.getmodule(value) for value in (*kinds, *named.globals.values(), *named.nonlocals.values())}
+    files = {Path(module.__file__) for module in used | {training} if getattr(module, "__file__", None)}
+    code = {file for file in files if file.is_relative_to(PACKAGE)}
+    in_notebook = [kind.forward for kind in kinds if kind.__module__ == "__main__"]
     behind = {file for own in code for file in imported(own.read_text()) if file.is_relative_to(PACKAGE / "models")}
     key = {
         "architecture": architecture,
         "settings": settings,
         "data": data,
-        "code": [*sorted(map(file_hash, code | behind)), inspect.getsource(train)],
+        "code": [*sorted(map(file_hash, code | behind)), *sorted(map(inspect.getsource, [train, *in_notebook]))],
     }
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     folder = cache or paths.CACHE / "models"

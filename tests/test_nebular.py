@@ -6,6 +6,7 @@ import torch
 from astropy.table import Table
 
 from paper_utils import paths
+from paper_utils.constants import C_KMS
 from paper_utils.errors import DataError
 from paper_utils.sky import galaxies, nebular
 
@@ -155,7 +156,7 @@ def test_star_forming_sequence_is_the_real_one(resolve, nearby):
 
 @pytest.mark.parametrize("sigma", [0.5, 20.0, 70.0, 400.0])
 def test_flux_is_conserved_on_pixels(sigma):
-    wave = np.exp(np.arange(np.log(3000), np.log(8000), 69 / nebular.C_KMS))  # SDSS pixels of 69 km/s
+    wave = np.exp(np.arange(np.log(3000), np.log(8000), 69 / C_KMS))  # SDSS pixels of 69 km/s
     lines = torch.rand(3, len(NAMES), generator=torch.Generator().manual_seed(0))
     drawn = nebular.profiles(lines, wave, torch.full((3,), sigma))
     assert drawn.dtype == torch.float32
@@ -166,11 +167,11 @@ def test_flux_is_conserved_on_pixels(sigma):
 
 
 def test_profiles_are_gaussians_at_the_right_place():
-    wave = np.exp(np.arange(np.log(6300), np.log(6900), 20 / nebular.C_KMS))
+    wave = np.exp(np.arange(np.log(6300), np.log(6900), 20 / C_KMS))
     lines = torch.zeros(2, len(NAMES), dtype=torch.float64)
     lines[:, NAMES.index("Halpha")] = 1.0
     drawn = nebular.profiles(lines, wave, torch.tensor([100.0, 200.0])).numpy()
-    velocity = np.log(wave / nebular.LINES["Halpha"]) * nebular.C_KMS
+    velocity = np.log(wave / nebular.LINES["Halpha"]) * C_KMS
     weight = drawn * wave
     mean = (weight * velocity).sum(axis=1) / weight.sum(axis=1)
     spread = np.sqrt((weight * velocity**2).sum(axis=1) / weight.sum(axis=1) - mean**2)

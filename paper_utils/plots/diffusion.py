@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from paper_utils.plots import BASELINE, GREY, MODEL, ORANGE, PAPER, SKY, TRUTH, WIDTH
@@ -238,7 +239,8 @@ def _picture(ax: Axes, image: NDArray, name: str = "") -> None:
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
     if name:
-        ax.text(0.05, 0.95, name, transform=ax.transAxes, va="top", color="w", fontsize=8)
+        outlined = [withStroke(linewidth=1.5, foreground="k")]
+        ax.text(0.05, 0.95, name, transform=ax.transAxes, va="top", color="w", fontsize=8, path_effects=outlined)
 
 
 def _frame(ax: Axes, wave: NDArray, spectra: Sequence[NDArray]) -> None:

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from scipy.ndimage import map_coordinates
 from scipy.special import expit, ndtr, ndtri
 
 from paper_utils.errors import DataError
@@ -104,11 +105,9 @@ def r_magnitude(truth) -> np.ndarray:
     smooth, burst = _r_light()
     z, age = np.asarray(truth["z"]), np.asarray(truth["age_gyr"])
     at = np.log1p(z)
-    x = np.clip(np.log(age / truth["tau_gyr"]), *smooth.grid[1][[0, -1]])
-    age = np.clip(np.log(age), *smooth.grid[0][[0, -1]])
     share = np.asarray(truth["burst_fraction"])
-    young = np.clip(np.log(truth["burst_age_gyr"]), *burst.grid[0][[0, -1]])
-    light = (1 - share) * np.exp(smooth((age, x, at))) + share * np.exp(burst((young, at)))
+    light = (1 - share) * smooth(np.log(age), np.log(age / truth["tau_gyr"]), at)
+    light += share * burst(np.log(truth["burst_age_gyr"]), at)
     light *= formed_mass(truth["log_mstar"]) * SALPETER_PER_CHABRIER * stellar.L_SUN  # erg / s / Hz
     flux = (1 + z) * light / (4 * np.pi * stellar.luminosity_distance(z) ** 2)
     dust = np.asarray(truth["a_v"]) * stellar.attenuation(_R_BAND * 1e4 / (1 + z))
@@ -121,19 +120,25 @@ _EMILES_FAINTER = 0.24  # mag: the median by which E-MILES, the sky's templates,
 
 @lru_cache(maxsize=1)
 def _r_light():
-    """log L_nu in r per solar mass formed, over (log age, log age/tau, log 1+z) and over (log age, log 1+z)."""
-    from scipy.interpolate import RegularGridInterpolator
-
+    """L_nu in r per solar mass formed, as functions of (log age, log age/tau, log 1+z) and of (log age, log 1+z)."""
     age, x, z = np.geomspace(0.1, 14, 30), np.geomspace(0.1, 40, 30), np.linspace(0, 1, 11)
     wave = np.sort(_R_BAND / (1 + z))
     grid = [a.ravel() for a in np.meshgrid(age, x, indexing="ij")]
     smooth = starlight.starlight(grid[0], grid[0] / grid[1], wave, delayed=True)[:, ::-1].reshape(30, 30, 11)
     single = starlight.ssp(age_burst := np.geomspace(0.02, 4, 40), wave)[:, ::-1]
     log_z = np.log1p(z)
-    return (
-        RegularGridInterpolator((np.log(age), np.log(x), log_z), np.log(smooth)),
-        RegularGridInterpolator((np.log(age_burst), log_z), np.log(single)),
-    )
+    return _between((np.log(age), np.log(x), log_z), np.log(smooth)), _between((np.log(age_burst), log_z), np.log(single))
+
+
+def _between(nodes, log_values: np.ndarray):
+    """The function whose logarithm is `log_values` at `nodes`, linear between them and held beyond; a node per axis."""
+
+    def function(*at: np.ndarray) -> np.ndarray:
+        index = [np.interp(x, axis, np.arange(axis.size)) for x, axis in zip(at, nodes, strict=True)]
+        # `RegularGridInterpolator` takes four times as long, half the time that it takes to draw a galaxy.
+        return np.exp(map_coordinates(log_values, index, order=1, mode="nearest"))
+
+    return function
 
 
 @lru_cache(maxsize=1)

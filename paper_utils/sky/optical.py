@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import gammainc, gammaincinv
 
+from paper_utils.constants import C_KMS
 from paper_utils.data import WAVE_OBS, Spectra
 from paper_utils.errors import DataError
 from paper_utils.sky import galaxies, nebular, spectrograph, stellar
-from paper_utils.sky.populations import C_KMS, Populations
+from paper_utils.sky.populations import Populations
 
 if TYPE_CHECKING:
     import torch

@@ -24,9 +24,9 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from paper_utils.constants import C_KMS
 from paper_utils.data import WAVE_OBS
 from paper_utils.errors import DataError
-from paper_utils.sky.populations import C_KMS
 
 L = WAVE_OBS.size
 # Share of a galaxy's light inside the 3 arcsec fibre that is typical of the survey: a third (Brinchmann+ 2004,

@@ -12,8 +12,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from paper_utils.constants import C_KMS
 from paper_utils.errors import DataError
-from paper_utils.sky.populations import C_KMS, RANGES, Populations, checked, weights
+from paper_utils.sky.populations import RANGES, Populations, checked, weights
 
 L_SUN = 3.828e33  # erg / s (IAU 2015)
 # Internal pixels are no wider than this, half the dispersion of an SDSS spectrograph, so that sampling blurs nothing.
@@ -69,7 +70,8 @@ def rest_spectra(params, wave_rest: np.ndarray, ssps: Populations, device: str =
     for i in range(0, len(mass), _chunk(device)):
         rows = order[i : i + _chunk(device)]
         metals = slice(lower[rows[0]], lower[rows[-1]] + 2)
-        below_rounding = 6 / max(p["sigma_star"][rows].min(), 1e-3)  # exp(-6^2 / 2) = 1.5e-8
+        # exp(-5^2 / 2) = 4e-6 of what the templates have on such scales, less than a hundredth of their light.
+        below_rounding = 5 / max(p["sigma_star"][rows].min(), 1e-3)
         rows = torch.as_tensor(rows, device=device)
         frequency = b.frequency[: int(below_rounding / b.resolution) + 1]
         # A Gaussian in velocity is one in log wavelength; its transform is exact however few pixels it spans.
@@ -115,16 +117,19 @@ def observe(rest, wave_rest: np.ndarray, z, wave_obs: np.ndarray):
     at = (torch.as_tensor(edges, device=device) - start) / step + 0.5  # in pixels, for z = 0
     shift = torch.as_tensor(np.log1p(z) / step, device=device)
     out = torch.empty(len(rest), len(wave_obs), device=device)
-    for i in range(0, len(rest), _chunk(device)):
-        rows = slice(i, i + _chunk(device))
-        # float64: a pixel is the difference of two integrals of thousands. The integral goes on at either end, by a
-        # pixel without light, for edges that rounding moves there.
-        total = torch.zeros(len(rest[rows]), len(wave_rest) + 2, dtype=torch.float64, device=device)
-        torch.cumsum(rest[rows] * width, dim=1, out=total[:, 1:-1])
+    chunk = min(_chunk(device), len(rest))
+    # float64: a pixel is the difference of two integrals of thousands. The integral goes on at the upper end, by a
+    # pixel without light, for edges that rounding moves there.
+    light = torch.empty(chunk, len(wave_rest), dtype=torch.float64, device=device)
+    total = torch.zeros(chunk, len(wave_rest) + 2, dtype=torch.float64, device=device)
+    for i in range(0, len(rest), chunk):
+        rows = slice(i, i + chunk)
+        n = len(rest[rows])
+        torch.cumsum(torch.mul(rest[rows], width, out=light[:n]), dim=1, out=total[:n, 1:-1])
         total[:, -1] = total[:, -2]
         position = at - shift[rows, None]
         low = position.long()
-        integral = torch.lerp(total.gather(1, low), total[:, 1:].gather(1, low), position.frac_())
+        integral = torch.lerp(total[:n].gather(1, low), total[:n, 1:].gather(1, low), position.frac_())
         torch.mul(torch.diff(integral).mul_(inverse), scale[rows, None], out=out[rows])
     return out
 
