@@ -342,11 +342,12 @@ def _published_split(container) -> np.ndarray | None:
 
 def _update(digest, name: str, array: np.ndarray):
     text = array.dtype.kind == "U"
-    if array.dtype.kind == "f":
+    if array.dtype.kind == "f" and np.isnan(array).any():
         array = np.where(np.isnan(array), array.dtype.type(np.nan), array)  # NaNs have many bit patterns
-    # The width of a text array depends on how it was made, so text is hashed entry by entry.
-    body = "\0".join(array.ravel().tolist()).encode() if text else np.ascontiguousarray(array).tobytes()
-    digest.update(f"\0{name}\0{'U' if text else array.dtype.str}\0{array.shape}\0".encode() + body)
+    digest.update(f"\0{name}\0{'U' if text else array.dtype.str}\0{array.shape}\0".encode())
+    # The width of a text array depends on how it was made, so text is hashed entry by entry; numbers without a copy.
+    flat = np.ascontiguousarray(array).reshape(-1)
+    digest.update("\0".join(flat.tolist()).encode() if text else flat.view(np.uint8))
 
 
 def _span(values: np.ndarray) -> str:

@@ -226,3 +226,15 @@ def test_a_hundred_thousand_in_seconds():
     start = time.perf_counter()
     galaxies.draw(100_000, 0)
     assert time.perf_counter() - start < 15  # 1.5-2 s measured; a loop over galaxies would take minutes
+
+
+def test_light_between_nodes_is_that_of_scipys_grid_and_held_beyond():
+    from scipy.interpolate import RegularGridInterpolator
+
+    rng = np.random.default_rng(0)
+    nodes = (np.log([1.0, 2.0, 7.0]), np.linspace(0, 1, 4) ** 2)  # uneven
+    values = rng.normal(size=(3, 4))
+    at = rng.uniform(-0.5, 2.5, 200), rng.uniform(-0.5, 1.5, 200)
+    inside = [np.clip(x, *axis[[0, -1]]) for x, axis in zip(at, nodes, strict=True)]
+    expected = RegularGridInterpolator(nodes, values)(np.stack(inside, axis=1))
+    assert np.log(galaxies._between(nodes, values)(*at)) == pytest.approx(expected, abs=1e-12)

@@ -66,7 +66,9 @@ def test_another_setting_trains_again(shop, change):
     assert shop.trainings == 2
 
 
-@pytest.mark.parametrize(("changed", "n_trainings"), [("wgan.py", 2), ("descent.py", 2), ("glo.py", 2), ("optimizers.py", 2), ("unet.py", 1)])
+@pytest.mark.parametrize(
+    ("changed", "n_trainings"), [("wgan.py", 2), ("descent.py", 2), ("glo.py", 2), ("optimizers.py", 2), ("unet.py", 1)]
+)
 def test_other_code_of_network_or_training_trains_again(shop, monkeypatch, changed, n_trainings):
     shop(of=wgan.Critic)
     monkeypatch.setattr(weights, "file_hash", lambda file: "other" if file.name == changed else file_hash(file))
