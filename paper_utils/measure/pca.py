@@ -17,11 +17,9 @@ class Components:
 
     def encode(self, x: Tensor, w: Tensor, ridge: float = 1e-6) -> Tensor:
         """Coefficients (N, K) of spectra x (N, R) by least squares with weights w (N, R), 0 where x is unknown."""
-        k = len(self.components)
-        pairs = (self.components[:, None] * self.components).flatten(0, 1)  # (K K, R)
-        normal = (w @ pairs.T).unflatten(1, (k, k))
+        normal = _normal(w, self.components.T)
         trace = normal.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None]
-        normal = normal + ridge * trace * torch.eye(k, device=x.device)
+        normal = normal + ridge * trace * torch.eye(normal.shape[-1], device=x.device)
         return torch.linalg.solve(normal, (w * (x - self.mean)) @ self.components.T)
 
     def decode(self, s: Tensor) -> Tensor:
@@ -39,7 +37,8 @@ def weighted_pca(x: Tensor, w: Tensor, n_components: int, n_iterations: int = 8,
     """
     total = w.sum(dim=0)
     known = (w > 0).sum(dim=0) > min(3 * n_components, len(x) // 2)
-    mean = (w * x).sum(dim=0) / total.clamp_min(1e-30)
+    weighted = w * x
+    mean = weighted.sum(dim=0) / total.clamp_min(1e-30)
     # An orthonormal component has values of 1 / R in the square: that is the variance of its prior.
     prior = torch.full((n_components + 1,), float(x.shape[1]), device=x.device)
     prior[-1] = 0  # none on the mean
@@ -49,10 +48,10 @@ def weighted_pca(x: Tensor, w: Tensor, n_components: int, n_iterations: int = 8,
     for _ in range(n_iterations):
         # The mean is the component whose coefficient is always 1: objects with gaps have no plain mean.
         s = torch.nn.functional.pad(found.encode(x, w), (0, 1), value=1.0)  # (N, K + 1)
-        normal = (w.T @ (s[:, :, None] * s[:, None]).flatten(1)).unflatten(1, (n_components + 1, n_components + 1))
+        normal = _normal(w.T, s)
         level = 1e-6 * normal.diagonal(dim1=1, dim2=2).mean() + 1e-30
         normal = normal + torch.diag(prior + level)
-        solved = torch.linalg.solve(normal, (w * x).T @ s).T
+        solved = torch.linalg.solve(normal, weighted.T @ s).T
         mean = torch.where(known, solved[-1], mean)
         found = Components(mean, _orthonormal(solved[:-1] * known))
     # In the order of how much of the spectra's variance each describes.
@@ -62,6 +61,16 @@ def weighted_pca(x: Tensor, w: Tensor, n_components: int, n_iterations: int = 8,
     first, last = known.nonzero()[[0, -1], 0].tolist()
     mean[:first], mean[last + 1 :] = mean[first], mean[last]
     return Components(mean, axes @ found.components)
+
+
+def _normal(w: Tensor, a: Tensor) -> Tensor:
+    """A^T diag(w_i) A (N, K, K) for each row of weights w (N, M) and a common A (M, K); one triangle is calculated."""
+    i, j = torch.triu_indices(a.shape[1], a.shape[1], device=a.device)
+    upper = w @ (a[:, i] * a[:, j])
+    full = upper.new_empty(len(w), a.shape[1], a.shape[1])
+    full[:, i, j] = upper
+    full[:, j, i] = upper
+    return full
 
 
 def _orthonormal(rows: Tensor) -> Tensor:
