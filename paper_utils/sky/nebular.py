@@ -180,6 +180,7 @@ def profiles(
     wave_rest: np.ndarray,
     sigma_kms: torch.Tensor | np.ndarray,
     onto: torch.Tensor | None = None,
+    z: np.ndarray | float = 0.0,
 ) -> torch.Tensor:
     """Gaussian lines averaged over pixels, (N, L): the unit of `luminosities` per Angstrom.
 
@@ -187,6 +188,7 @@ def profiles(
     give float64, solar luminosities or fluxes.
     wave_rest : (L,) pixel centres, vacuum Angstrom, increasing. Pixels meet half-way in log wavelength.
     sigma_kms : (N,) or (N, n_lines) dispersion in log wavelength, instrument included where one observes [km/s].
+    z : (N,) redshifts, where `wave_rest` are observed wavelengths; per Angstrom in the rest frame all the same.
     onto : (N, L) spectra to which the lines are added in place, and which are returned; otherwise they are alone.
     Each pixel holds the integral of the line over it, so that flux is conserved however narrow a line is; what falls
     off the grid is lost. Raises DataError for shapes and wavelengths that cannot be.
@@ -203,22 +205,27 @@ def profiles(
         )
     if wave.ndim != 1 or wave.size < 2 or not (wave[0] > 0 and (np.diff(wave) > 0).all()):
         raise DataError("the wavelengths do not increase", remedy="Sort them and drop repeated ones.", row="wave_rest")
-    edges = pixel_edges(np.log(wave))
-    width = torch.as_tensor(np.diff(np.exp(edges)), dtype=light.dtype, device=light.device)
+    edges = torch.as_tensor(pixel_edges(np.log(wave)), device=light.device)
+    width = edges.exp().diff().to(light.dtype)
     out = torch.zeros(len(light), wave.size, dtype=light.dtype, device=light.device) if onto is None else onto
-    centres = np.log(list(LINES.values()))
+    centres = torch.as_tensor(np.log(list(LINES.values())), device=light.device)
+    shift = torch.as_tensor(np.broadcast_to(np.log1p(z), len(light)).copy(), device=light.device)
     # Galaxies of similar width together: the widest of them decides how many pixels a line is drawn on.
     for rows in sigma.amax(dim=1).argsort().split(_TOGETHER):
-        broad, bright = sigma[rows], light[rows]
-        reach = 6 * broad.amax(dim=0).cpu().numpy()
-        firsts = np.searchsorted(edges, centres - reach, side="right").clip(1) - 1
-        lasts = np.searchsorted(edges, centres + reach, side="left").clip(max=wave.size)
-        for line, (centre, first, last) in enumerate(zip(centres, firsts, lasts, strict=True)):
-            if first >= last:
-                continue
-            # The small difference is taken in float64: float32 cannot tell neighbouring edges in log wavelength.
-            offset = torch.as_tensor(edges[first : last + 1] - centre, dtype=light.dtype, device=light.device)
-            below = torch.erf(offset / (2**0.5 * broad[:, line, None]))  # (n, pixels + 1)
-            drawn = below.diff(dim=1).mul_(0.5 * bright[:, line, None]).div_(width[first:last])
-            out[:, first:last].index_add_(0, rows, drawn)
+        broad, bright, moved = (
+            sigma[rows],
+            light[rows] * torch.exp(shift[rows, None]).to(light.dtype),
+            shift[rows, None],
+        )
+        # The pixels from 6 sigma below to 6 sigma above; beyond the grid they have no width and get nothing.
+        centre, reach = moved + centres, 6 * broad.double()
+        first = torch.searchsorted(edges, centre - reach, right=True) - 1  # (n, n_lines)
+        last = torch.searchsorted(edges, centre + reach)
+        at = first[..., None] + torch.arange(int((last - first).max()) + 1, device=light.device)
+        at = at.clamp_(0, wave.size)  # (n, n_lines, pixels + 1)
+        # The small difference is taken in float64: float32 cannot tell neighbouring edges in log wavelength.
+        offset = (edges[at] - centre[..., None]).to(light.dtype)
+        drawn = offset.div_(2**0.5 * broad[..., None]).erf_().diff(dim=-1).mul_(0.5 * bright[..., None])
+        at = at[..., :-1].clamp(max=wave.size - 1)
+        out.view(-1).index_add_(0, (rows[:, None, None] * wave.size + at).flatten(), drawn.div_(width[at]).flatten())
     return out

@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
 Z_MAX = 0.5  # Melchior+ 2022, Sec. 2
-# Rest frame of everything that the spectrograph sees up to Z_MAX, on half its pixels.
-WAVE_REST = stellar.log_grid(3780 / (1 + Z_MAX), 9275)
+# Rest frame of everything that the spectrograph sees up to Z_MAX, in pixels of half its own.
+WAVE_REST = stellar.log_grid(3780 / (1 + Z_MAX), 9275, spectrograph.KM_S_PER_BIN / 2)
 # The stars' resolution is that of the instrument at this redshift, the survey's median. Elsewhere it is off by less
 # than 8 km/s up to z = 0.4, beside velocity dispersions of 50 to 300; the lines' widths are exact.
 Z_TYPICAL = 0.09
 FIBRE_RADIUS, SEEING = 1.5, 1.4  # arcsec (York+ 2000); full width at half maximum, as in SDSS's images in r
-# Galaxies whose rest-frame spectra a processor holds at once, 23 MB: beyond 32 MB the C library asks the system for new
-# memory each time, which costs a quarter of the whole.
-_TOGETHER = 512
+# Galaxies whose spectra a processor holds at once, 16 MB: beyond 32 MB the C library asks the system for new memory each
+# time, which costs a quarter of the whole.
+_TOGETHER = 1024
 
 
 @dataclass(frozen=True)
@@ -59,19 +59,23 @@ def rest_spectra(
     lsf : at the resolution of the SDSS spectrograph; otherwise at the templates' own (stars) and infinite (lines).
     lines : with the light of the gas, whose velocity dispersion is that of the stars.
     """
-    import torch
-
-    sigma = np.asarray(truth["sigma_star"], float)
-    at = nebular.LINES.values()
     stars_lsf = spectrograph.lsf_km_s(wave_rest * (1 + Z_TYPICAL)) if lsf else 0.0
     spectra = stellar.rest_spectra(truth, wave_rest, ssps, device, sigma_lsf=stars_lsf)
     if lines:
-        seen_at = np.outer(1 + np.asarray(truth["z"], float), list(at))  # (N, n_lines)
-        width = np.hypot(sigma[:, None], spectrograph.lsf_km_s(seen_at) if lsf else 0.0)
-        light = nebular.luminosities(truth) / stellar.L_SUN
-        light, width = (torch.as_tensor(column, dtype=torch.float32, device=device) for column in (light, width))
-        nebular.profiles(light, wave_rest, width, onto=spectra)
+        _add_lines(truth, wave_rest, spectra, lsf=lsf)
     return spectra
+
+
+def _add_lines(truth: Table, wave: np.ndarray, onto: torch.Tensor, *, observed: bool = False, lsf: bool = True) -> None:
+    """Add the light of the gas to spectra (N, L) [L_sun / Angstrom in the rest frame] on `wave`, rest or observed."""
+    import torch
+
+    z = np.asarray(truth["z"], float)
+    at = np.outer(1 + z, list(nebular.LINES.values()))  # (N, n_lines)
+    width = np.hypot(np.asarray(truth["sigma_star"], float)[:, None], spectrograph.lsf_km_s(at) if lsf else 0.0)
+    light = nebular.luminosities(truth) / stellar.L_SUN
+    light, width = (torch.as_tensor(column, dtype=torch.float32, device=onto.device) for column in (light, width))
+    nebular.profiles(light, wave, width, onto=onto, z=z if observed else 0.0)
 
 
 def fibre_spectra(truth: Table, ssps: Populations, device: str = "cpu") -> torch.Tensor:
@@ -86,13 +90,15 @@ def fibre_spectra(truth: Table, ssps: Populations, device: str = "cpu") -> torch
         raise DataError(
             f"the redshift is {z[bad[0]]:.4f}", remedy=f"Spectra are made up to z = {Z_MAX}.", row=f"row {bad[0]}"
         )
-    share = torch.as_tensor(fibre_fraction(truth), dtype=torch.float32, device=device)[:, None]
+    scale = torch.as_tensor(fibre_fraction(truth) * stellar.arrives(z), dtype=torch.float32, device=device)[:, None]
     out = torch.empty(len(truth), WAVE_OBS.size, device=device)
     step = _TOGETHER if str(device) == "cpu" else max(len(truth), 1)
+    lsf = spectrograph.lsf_km_s(WAVE_REST * (1 + Z_TYPICAL))
     for start in range(0, len(truth), step):
         rows = slice(start, start + step)
-        rest = rest_spectra(truth[rows], WAVE_REST, ssps, device)
-        torch.mul(stellar.observe(rest, WAVE_REST, z[rows], WAVE_OBS), share[rows], out=out[rows])
+        spectra = stellar.redshifted_spectra(truth[rows], WAVE_REST, WAVE_OBS, ssps, device, sigma_lsf=lsf)
+        _add_lines(truth[rows], WAVE_OBS, spectra, observed=True)
+        torch.mul(spectra, scale[rows], out=out[rows])
     return out
 
 

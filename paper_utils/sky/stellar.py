@@ -1,7 +1,7 @@
 """Starlight of whole galaxies: weights of populations -> rest-frame -> observed spectra, batched on any device.
 
-A spectrum is a matrix product, weights x transformed populations, times the transform of the Gaussian that broadens it;
-then dust: `a_v` [mag] of V attenuation, `sigma_star` [km/s], beside what `populations` asks of a row of truth. Spectra
+A spectrum is a matrix product, weights x transformed populations, times the transform of the Gaussian that broadens it
+and the phase of the shift that a redshift is in log wavelength; then dust: `a_v` [mag] of V attenuation, `sigma_star` [km/s], beside what `populations` asks of a row of truth. Spectra
 are L_sun / Angstrom in the rest frame, vacuum wavelengths.
 """
 
@@ -40,6 +40,60 @@ def rest_spectra(params, wave_rest: np.ndarray, ssps: Populations, device: str =
     """
     import torch
 
+    b = _basis_of(wave_rest, ssps, sigma_lsf, device)
+    law = torch.as_tensor(attenuation(wave_rest), dtype=torch.float32, device=device)
+    first = np.full(len(params), float(b.pad))
+    return _spectra(params, ssps, b, first, b.oversample, len(wave_rest), lambda rows: law)
+
+
+def redshifted_spectra(
+    params, wave_rest: np.ndarray, wave_obs: np.ndarray, ssps: Populations, device: str = "cpu", sigma_lsf=0.0
+):
+    """`rest_spectra` seen at the redshifts `z` of `params`: (N, L_obs) [L_sun / Angstrom in the rest frame].
+
+    A redshift is a shift in log wavelength: whole pixels are counted off, and the rest goes into the transform that
+    broadens, so that nothing is interpolated.
+
+    wave_rest : (L,) as there, which covers wave_obs in the rest frame of every galaxy.
+    wave_obs : (L_obs,) vacuum Angstrom, even in log wavelength, pixels a whole number of times as wide as wave_rest's.
+    Raises DataError as there, and where wave_rest does not suffice.
+    """
+    import torch
+
+    start, step = _log_grid(wave_rest)
+    begin, wide = _log_grid(wave_obs)
+    ratio = round(wide / step)
+    if abs(wide / step - ratio) * len(wave_obs) > 0.02 * ratio:
+        raise DataError(
+            f"an observed pixel is {wide / step:.4f} of those of the rest frame",
+            remedy="Choose pixels that are a whole number of times as wide.",
+            row="wave_obs",
+        )
+    b = _basis_of(wave_rest, ssps, sigma_lsf, device)
+    at = (begin - np.log1p(np.asarray(params["z"], float)) - start) / step - (
+        ratio - 1
+    ) / 2  # first small pixel's centre
+    end = at + ratio * len(wave_obs) - 1
+    if (bad := np.flatnonzero((at < -0.5) | (end > len(wave_rest) - 0.5))).size:
+        raise DataError(
+            f"at z = {params['z'][bad[0]]:.4f} wave_rest does not cover wave_obs",
+            remedy="Extend wave_rest, or leave such galaxies out.",
+            row=f"object {bad[0]}",
+        )
+    table = torch.as_tensor(attenuation(wave_rest), dtype=torch.float32, device=device)
+    centre = torch.as_tensor(at + (ratio - 1) / 2, device=device)
+    steps = ratio * torch.arange(len(wave_obs), device=device)
+
+    def law(rows):
+        low = centre[rows].floor()
+        index = (low.long()[:, None] + steps).clamp(0, len(table) - 2)
+        return torch.lerp(table[index], table[index + 1], (centre[rows] - low).float()[:, None])
+
+    return _spectra(params, ssps, b, b.pad + at * b.oversample, ratio * b.oversample, len(wave_obs), law)
+
+
+def _basis_of(wave_rest: np.ndarray, ssps: Populations, sigma_lsf, device: str) -> _Basis:
+    """The transformed populations behind a grid; DataError where they do not cover it."""
     start, step = _log_grid(wave_rest)
     low, high = ssps.wave_rest[[0, -1]]
     if wave_rest[0] < low * (1 - 1e-6) or wave_rest[-1] > high * (1 + 1e-6):
@@ -49,38 +103,59 @@ def rest_spectra(params, wave_rest: np.ndarray, ssps: Populations, device: str =
             row="wave_rest",
         )
     lsf = np.broadcast_to(np.asarray(sigma_lsf, float), np.shape(wave_rest))
-    b = _basis(ssps, start, step, len(wave_rest), lsf.tobytes(), str(device))
+    return _basis(ssps, start, step, len(wave_rest), lsf.tobytes(), str(device))
+
+
+def _spectra(params, ssps: Populations, b: _Basis, first: np.ndarray, wide: int, length: int, law):
+    """Spectra (N, length) in pixels of `wide` fine ones, the first of which lies at `first` (N,) among the basis'.
+
+    law : rows -> A_lambda / A_V, (length,) or (n, length).
+    """
+    import torch
+
+    device = b.young.device
     mass = weights(params, ssps, device).unflatten(1, (ssps.ages.size, -1)).transpose(1, 2)  # (N, M, A)
     p = checked(params)
-    sigma = torch.as_tensor(p["sigma_star"], dtype=torch.float32, device=device)[:, None]
-    a_v = torch.as_tensor(p["a_v"], dtype=torch.float32, device=device)[:, None]
-    law = torch.as_tensor(-0.4 * np.log(10) * attenuation(wave_rest), dtype=torch.float32, device=device)
+
+    def column(values, dtype=torch.float32):
+        return torch.as_tensor(values, dtype=dtype, device=device)[:, None]
+
+    sigma, extinction = column(p["sigma_star"]), column(-0.4 * np.log(10) * p["a_v"])
+    turns = torch.arange(b.n // 2 + 1, dtype=torch.float64, device=device) / b.n  # of each frequency in a fine pixel
+    average = (torch.special.sinc(wide * turns) / torch.special.sinc(turns) / b.n).float()
+    middle = column(first + (wide - 1) / 2, torch.float64)
     cloud = b.young.shape[1]  # ages count from the youngest
-    out = torch.empty(len(mass), len(wave_rest), device=device)
+    out = torch.empty(len(mass), length, device=device)
 
-    def broadened(mass, fourier, gaussian):
-        spectrum = mass.flatten(1) @ fourier.flatten(0, 1)[:, : 2 * gaussian.shape[1]]
-        spectrum = torch.view_as_complex(spectrum.unflatten(1, (-1, 2))).mul_(gaussian)
-        fine = torch.fft.irfft(spectrum, n=b.n)[:, b.pad : b.pad + len(wave_rest) * b.oversample]
-        return fine.unflatten(1, (-1, b.oversample)).mean(dim=2) if b.oversample > 1 else fine
+    def broadened(mass, fourier, kernel):
+        spectrum = mass.flatten(1) @ fourier.flatten(0, 1)[:, : 2 * kernel.shape[1]]
+        spectrum = torch.view_as_complex(spectrum.unflatten(1, (-1, 2))).mul_(kernel)
+        # Frequencies that end early leave room for no more than every so many-th pixel.
+        every = wide if b.n % wide == 0 and 2 * wide * kernel.shape[1] <= b.n else 1
+        return torch.fft.irfft(spectrum, n=b.n // every, norm="forward")[:, : length * wide // every : wide // every]
 
-    # Galaxies that are alike go together: they lack the same metallicities, and what broadening leaves nothing of.
+    # Galaxies that are alike go together: they lack the same metallicities, and what broadening leaves nothing of, which
+    # is more and less in turn.
     lower = np.searchsorted(ssps.metals, p["metallicity"]).clip(1, ssps.metals.size - 1) - 1
-    order = np.lexsort([p["sigma_star"], lower])
+    order = np.lexsort([np.where(lower % 2, -1, 1) * p["sigma_star"], lower])
     for i in range(0, len(mass), _chunk(device)):
         rows = order[i : i + _chunk(device)]
         metals = slice(lower[rows[0]], lower[rows[-1]] + 2)
         # exp(-5^2 / 2) = 4e-6 of what the templates have on such scales, less than a hundredth of their light.
         below_rounding = 5 / max(p["sigma_star"][rows].min(), 1e-3)
         rows = torch.as_tensor(rows, device=device)
-        frequency = b.frequency[: int(below_rounding / b.resolution) + 1]
-        # A Gaussian in velocity is one in log wavelength; its transform is exact however few pixels it spans.
-        gaussian = torch.mul(sigma[rows], frequency).square_().mul_(-0.5).exp_()
+        seen = slice(0, int(below_rounding / b.resolution) + 1)
+        # A Gaussian in velocity is one in log wavelength; its transform is exact however few pixels it spans. A shift
+        # is a phase, and the mean over a pixel a factor.
+        damping = torch.mul(sigma[rows], b.frequency[seen]).square_().mul_(-0.5).exp_().mul_(average[seen])
+        kernel = torch.polar(damping, torch.mul(middle[rows], turns[seen]).frac_().float().mul_(2 * np.pi))
         chosen = mass[rows, metals]
-        light = broadened(chosen[..., cloud:], b.old[metals], gaussian)
-        young = broadened(chosen[..., :cloud], b.young[metals], gaussian)
-        light += young.mul_(torch.mul(a_v[rows], law * (1 / STARS_PER_GAS - 1)).exp_())
-        out.index_copy_(0, rows, light.mul_(torch.mul(a_v[rows], law).exp_()))
+        depth = extinction[rows] * law(rows)
+        light = (
+            torch.mul(depth, 1 / STARS_PER_GAS - 1).exp_().mul_(broadened(chosen[..., :cloud], b.young[metals], kernel))
+        )
+        light += broadened(chosen[..., cloud:], b.old[metals], kernel)
+        out.index_copy_(0, rows, light.mul_(depth.exp_()))
     return out
 
 
@@ -112,8 +187,7 @@ def observe(rest, wave_rest: np.ndarray, z, wave_obs: np.ndarray):
         )
     width = torch.as_tensor(np.diff(np.exp(pixel_edges(np.log(wave_rest)))), device=device)
     inverse = torch.as_tensor(1 / np.diff(np.exp(edges)), device=device)
-    # (1 + z) of pixel width and 1 / (1 + z) of flux density cancel in the integral over a pixel.
-    scale = torch.as_tensor(L_SUN / (4 * np.pi * luminosity_distance(z) ** 2) * 1e17, device=device)
+    scale = torch.as_tensor(arrives(z) * (1 + z), device=device)  # a pixel of the result is 1 / (1 + z) as wide at rest
     at = (torch.as_tensor(edges, device=device) - start) / step + 0.5  # in pixels, for z = 0
     shift = torch.as_tensor(np.log1p(z) / step, device=device)
     out = torch.empty(len(rest), len(wave_obs), device=device)
@@ -143,6 +217,11 @@ def attenuation(wave_rest: np.ndarray) -> np.ndarray:
     red = 2.659 * (-1.857 + 1.040 * x)
     blue = 2.659 * (-2.156 + 1.509 * x - 0.198 * x**2 + 0.011 * x**3)
     return np.maximum(np.where(x < 1 / 0.63, red, blue) + 4.05, 0) / 4.05
+
+
+def arrives(z: np.ndarray) -> np.ndarray:
+    """Flux density [1e-17 erg/s/cm2/Angstrom] that arrives of 1 L_sun / Angstrom at redshifts `z`, Planck 2018."""
+    return L_SUN / (4 * np.pi * luminosity_distance(z) ** 2 * (1 + z)) * 1e17
 
 
 def luminosity_distance(z: np.ndarray) -> np.ndarray:
