@@ -193,6 +193,18 @@ def test_lines_off_the_grid_and_one_width_per_line():
     assert float(lower) == pytest.approx(1 / 3, abs=0.02)  # a little more: pixels, wings of [N II]
 
 
+def test_redshifted_lines_are_those_on_the_rest_frame_of_the_pixels():
+    wave = np.exp(np.arange(np.log(3784), np.log(9270), 69 / C_KMS))
+    generator = torch.Generator().manual_seed(1)
+    lines = torch.rand(4, len(NAMES), dtype=torch.float64, generator=generator)
+    sigma = 60 + 200 * torch.rand(4, len(NAMES), dtype=torch.float64, generator=generator)
+    z = np.array([0.0, 0.1, 0.31, 0.5])
+    seen = nebular.profiles(lines, wave, sigma, z=z)
+    for i in range(4):
+        alone = nebular.profiles(lines[i : i + 1], wave / (1 + z[i]), sigma[i : i + 1])
+        np.testing.assert_allclose(seen[i : i + 1], alone, rtol=1e-6, atol=1e-8)  # cut at six sigma, or a pixel on
+
+
 def test_bad_input_is_named():
     with pytest.raises(DataError, match="agn_strength"):
         nebular.luminosities(one(agn_class="liner", agn_strength=1.0))

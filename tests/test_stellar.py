@@ -403,3 +403,47 @@ def test_unusable_grids_and_redshifts_are_named(ssps):
         stellar.observe(rest, wave, [0.1, 0.3], np.linspace(4500, 5000, 50))
     with pytest.raises(DataError, match="redshift is 0"):
         stellar.observe(rest, wave, [0.1, 0.0], np.linspace(4500, 5000, 50))
+
+
+# --- straight onto observed pixels
+
+
+def test_a_shift_of_whole_pixels_leaves_the_spectrum_as_it_is(ssps):
+    """Two pixels of the rest frame are one of the observed; moved by 301 of them, pairs of flux are what arrives."""
+    rest_wave = stellar.log_grid(3000, 9000, 34.5)
+    step = 34.5 / C_KMS
+    params = random_truth(40)  # dispersions on both sides of what a transform of half the length has room for
+    params["z"] = np.expm1(301 * step)
+    rest = stellar.rest_spectra(params, rest_wave, ssps).double().numpy()
+    wave_obs = rest_wave[1000] * np.exp(301 * step + step / 2 + 2 * step * np.arange(3000))  # pairs 1000 and 1001 ...
+    seen = stellar.redshifted_spectra(params, rest_wave, wave_obs, ssps).double().numpy()
+    pairs = rest[:, 1000:7000].reshape(40, 3000, 2).mean(axis=2)
+    np.testing.assert_allclose(seen, pairs, rtol=2e-5 + 2e-5)
+
+
+def test_what_is_seen_is_what_observe_makes_of_the_rest_frame(ssps):
+    """Broad spectra hold nothing that observe, which splits pixels evenly, could blur; the flux is the same to 1e-5."""
+    rest_wave = stellar.log_grid(2500, 9300, 34.5)
+    wave_obs = 3800 * np.exp(69 / C_KMS * np.arange(3800))
+    params = random_truth(12)
+    params["z"] = np.random.default_rng(1).uniform(0.01, 0.45, 12)
+    params["sigma_star"] = 250.0
+    seen = stellar.redshifted_spectra(params, rest_wave, wave_obs, ssps).double().numpy()
+    seen *= stellar.arrives(params["z"].data)[:, None]
+    rest = stellar.rest_spectra(params, rest_wave, ssps)
+    observed = stellar.observe(rest, rest_wave, params["z"], wave_obs).double().numpy()
+    np.testing.assert_allclose(seen, observed, rtol=2e-3)
+    np.testing.assert_allclose(seen.sum(axis=1), observed.sum(axis=1), rtol=1e-5)
+
+
+def test_grids_that_do_not_suffice_are_named(ssps):
+    rest_wave = stellar.log_grid(3000, 9000, 34.5)
+    params = truth(2)
+    params["z"] = [0.1, 0.3]
+    with pytest.raises(DataError, match=r"object 1.*z = 0\.3000.*does not cover"):
+        stellar.redshifted_spectra(params, rest_wave, stellar.log_grid(3500, 9000, 69.0), ssps)
+    with pytest.raises(DataError, match=r"1\.7391.*whole number"):
+        stellar.redshifted_spectra(params, rest_wave, stellar.log_grid(4500, 9000, 60.0), ssps)
+    params["z"][0] = -0.1
+    with pytest.raises(DataError, match=r"redshift is -0\.1"):
+        stellar.redshifted_spectra(params, rest_wave, stellar.log_grid(4500, 9000, 69.0), ssps)

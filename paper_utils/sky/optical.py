@@ -31,8 +31,8 @@ WAVE_REST = stellar.log_grid(3780 / (1 + Z_MAX), 9275, spectrograph.KM_S_PER_BIN
 # than 8 km/s up to z = 0.4, beside velocity dispersions of 50 to 300; the lines' widths are exact.
 Z_TYPICAL = 0.09
 FIBRE_RADIUS, SEEING = 1.5, 1.4  # arcsec (York+ 2000); full width at half maximum, as in SDSS's images in r
-# Galaxies whose spectra a processor holds at once, 16 MB: beyond 32 MB the C library asks the system for new memory each
-# time, which costs a quarter of the whole.
+# Galaxies whose spectra a processor holds at once, 16 MB: beyond 32 MB the C library asks the system for new memory
+# each time, which costs a quarter of the whole.
 _TOGETHER = 1024
 
 

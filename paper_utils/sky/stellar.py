@@ -1,8 +1,9 @@
 """Starlight of whole galaxies: weights of populations -> rest-frame -> observed spectra, batched on any device.
 
 A spectrum is a matrix product, weights x transformed populations, times the transform of the Gaussian that broadens it
-and the phase of the shift that a redshift is in log wavelength; then dust: `a_v` [mag] of V attenuation, `sigma_star` [km/s], beside what `populations` asks of a row of truth. Spectra
-are L_sun / Angstrom in the rest frame, vacuum wavelengths.
+and the phase of the shift that a redshift is in log wavelength; then dust: `a_v` [mag] of V attenuation, `sigma_star`
+[km/s], beside what `populations` asks of a row of truth. Spectra are L_sun / Angstrom in the rest frame, vacuum
+wavelengths.
 """
 
 from __future__ import annotations
@@ -42,8 +43,7 @@ def rest_spectra(params, wave_rest: np.ndarray, ssps: Populations, device: str =
 
     b = _basis_of(wave_rest, ssps, sigma_lsf, device)
     law = torch.as_tensor(attenuation(wave_rest), dtype=torch.float32, device=device)
-    first = np.full(len(params), float(b.pad))
-    return _spectra(params, ssps, b, first, b.oversample, len(wave_rest), lambda rows: law)
+    return _spectra(params, ssps, b, np.zeros(len(params)), 1, len(wave_rest), lambda rows: law)
 
 
 def redshifted_spectra(
@@ -70,26 +70,25 @@ def redshifted_spectra(
             row="wave_obs",
         )
     b = _basis_of(wave_rest, ssps, sigma_lsf, device)
-    at = (begin - np.log1p(np.asarray(params["z"], float)) - start) / step - (
-        ratio - 1
-    ) / 2  # first small pixel's centre
-    end = at + ratio * len(wave_obs) - 1
-    if (bad := np.flatnonzero((at < -0.5) | (end > len(wave_rest) - 0.5))).size:
+    z = _redshifts(params["z"])
+    middle = (begin - np.log1p(z) - start) / step  # of the first pixel, in those of wave_rest
+    outer = middle + ratio * np.array([[-0.5], [len(wave_obs) - 0.5]])
+    if (bad := np.flatnonzero((outer[0] < -1) | (outer[1] > len(wave_rest)))).size:
         raise DataError(
-            f"at z = {params['z'][bad[0]]:.4f} wave_rest does not cover wave_obs",
+            f"at z = {z[bad[0]]:.4f} wave_rest does not cover wave_obs",
             remedy="Extend wave_rest, or leave such galaxies out.",
             row=f"object {bad[0]}",
         )
     table = torch.as_tensor(attenuation(wave_rest), dtype=torch.float32, device=device)
-    centre = torch.as_tensor(at + (ratio - 1) / 2, device=device)
+    at = torch.as_tensor(middle, device=device)[:, None]
     steps = ratio * torch.arange(len(wave_obs), device=device)
 
     def law(rows):
-        low = centre[rows].floor()
-        index = (low.long()[:, None] + steps).clamp(0, len(table) - 2)
-        return torch.lerp(table[index], table[index + 1], (centre[rows] - low).float()[:, None])
+        low = at[rows].floor()
+        index = (low.long() + steps).clamp(0, len(table) - 2)
+        return torch.lerp(table[index], table[index + 1], (at[rows] - low).float())
 
-    return _spectra(params, ssps, b, b.pad + at * b.oversample, ratio * b.oversample, len(wave_obs), law)
+    return _spectra(params, ssps, b, middle, ratio, len(wave_obs), law)
 
 
 def _basis_of(wave_rest: np.ndarray, ssps: Populations, sigma_lsf, device: str) -> _Basis:
@@ -106,8 +105,8 @@ def _basis_of(wave_rest: np.ndarray, ssps: Populations, sigma_lsf, device: str) 
     return _basis(ssps, start, step, len(wave_rest), lsf.tobytes(), str(device))
 
 
-def _spectra(params, ssps: Populations, b: _Basis, first: np.ndarray, wide: int, length: int, law):
-    """Spectra (N, length) in pixels of `wide` fine ones, the first of which lies at `first` (N,) among the basis'.
+def _spectra(params, ssps: Populations, b: _Basis, middle: np.ndarray, ratio: int, length: int, law):
+    """Spectra (N, length) in pixels of `ratio` of the grid's, the middle of the first of them at pixel `middle` (N,).
 
     law : rows -> A_lambda / A_V, (length,) or (n, length).
     """
@@ -121,9 +120,10 @@ def _spectra(params, ssps: Populations, b: _Basis, first: np.ndarray, wide: int,
         return torch.as_tensor(values, dtype=dtype, device=device)[:, None]
 
     sigma, extinction = column(p["sigma_star"]), column(-0.4 * np.log(10) * p["a_v"])
+    wide = ratio * b.oversample  # in fine pixels
     turns = torch.arange(b.n // 2 + 1, dtype=torch.float64, device=device) / b.n  # of each frequency in a fine pixel
     average = (torch.special.sinc(wide * turns) / torch.special.sinc(turns) / b.n).float()
-    middle = column(first + (wide - 1) / 2, torch.float64)
+    middle = column((middle + 0.5) * b.oversample - 0.5 + b.pad, torch.float64)
     cloud = b.young.shape[1]  # ages count from the youngest
     out = torch.empty(len(mass), length, device=device)
 
@@ -134,8 +134,8 @@ def _spectra(params, ssps: Populations, b: _Basis, first: np.ndarray, wide: int,
         every = wide if b.n % wide == 0 and 2 * wide * kernel.shape[1] <= b.n else 1
         return torch.fft.irfft(spectrum, n=b.n // every, norm="forward")[:, : length * wide // every : wide // every]
 
-    # Galaxies that are alike go together: they lack the same metallicities, and what broadening leaves nothing of, which
-    # is more and less in turn.
+    # Galaxies that are alike go together: they lack the same metallicities, and what broadening leaves nothing of. It
+    # rises in one metallicity and falls in the next, so that neighbours are alike.
     lower = np.searchsorted(ssps.metals, p["metallicity"]).clip(1, ssps.metals.size - 1) - 1
     order = np.lexsort([np.where(lower % 2, -1, 1) * p["sigma_star"], lower])
     for i in range(0, len(mass), _chunk(device)):
@@ -171,9 +171,7 @@ def observe(rest, wave_rest: np.ndarray, z, wave_obs: np.ndarray):
 
     start, step = _log_grid(wave_rest)
     device = rest.device
-    z = np.atleast_1d(np.asarray(z, float))
-    if bad := np.flatnonzero(~(np.isfinite(z) & (z > 0) & (z < 10))).tolist():
-        raise DataError(f"the redshift is {z[bad[0]]:g}", remedy="Give redshifts above 0 and below 10.", row=bad[0])
+    z = _redshifts(z)
     edges = pixel_edges(np.log(np.asarray(wave_obs, float)))
     lowest, highest = edges[0] - np.log1p(z), edges[-1] - np.log1p(z)
     end = start + step * (len(wave_rest) - 0.5)
@@ -325,6 +323,13 @@ def _blur(rows: np.ndarray, sigma: np.ndarray) -> np.ndarray:
 def _chunk(device) -> int:
     """Galaxies at once: few stay in a processor's cache (`observe` is five times faster so), many fill a GPU."""
     return 64 if str(device) == "cpu" else 4096
+
+
+def _redshifts(z) -> np.ndarray:
+    z = np.atleast_1d(np.asarray(z, float))
+    if bad := np.flatnonzero(~(np.isfinite(z) & (z > 0) & (z < 10))).tolist():
+        raise DataError(f"the redshift is {z[bad[0]]:g}", remedy="Give redshifts above 0 and below 10.", row=bad[0])
+    return z
 
 
 def pixel_edges(x: np.ndarray) -> np.ndarray:
