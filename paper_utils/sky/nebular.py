@@ -187,8 +187,8 @@ def profiles(
     luminosities : (N, n_lines), in the order of `LINES`; a tensor keeps its device and dtype. erg/s overflow float32:
     give float64, solar luminosities or fluxes.
     wave_rest : (L,) pixel centres, vacuum Angstrom, increasing. Pixels meet half-way in log wavelength.
+    z : (N,) redshifts at which wave_rest is observed; the result is per Angstrom in the rest frame all the same.
     sigma_kms : (N,) or (N, n_lines) dispersion in log wavelength, instrument included where one observes [km/s].
-    z : (N,) redshifts, where `wave_rest` are observed wavelengths; per Angstrom in the rest frame all the same.
     onto : (N, L) spectra to which the lines are added in place, and which are returned; otherwise they are alone.
     Each pixel holds the integral of the line over it, so that flux is conserved however narrow a line is; what falls
     off the grid is lost. Raises DataError for shapes and wavelengths that cannot be.
@@ -212,13 +212,9 @@ def profiles(
     shift = torch.as_tensor(np.broadcast_to(np.log1p(z), len(light)).copy(), device=light.device)
     # Galaxies of similar width together: the widest of them decides how many pixels a line is drawn on.
     for rows in sigma.amax(dim=1).argsort().split(_TOGETHER):
-        broad, bright, moved = (
-            sigma[rows],
-            light[rows] * torch.exp(shift[rows, None]).to(light.dtype),
-            shift[rows, None],
-        )
+        broad, bright = sigma[rows], light[rows] * shift[rows, None].exp().to(light.dtype)
         # The pixels from 6 sigma below to 6 sigma above; beyond the grid they have no width and get nothing.
-        centre, reach = moved + centres, 6 * broad.double()
+        centre, reach = centres + shift[rows, None], 6 * broad.double()
         first = torch.searchsorted(edges, centre - reach, right=True) - 1  # (n, n_lines)
         last = torch.searchsorted(edges, centre + reach)
         at = first[..., None] + torch.arange(int((last - first).max()) + 1, device=light.device)
