@@ -63,8 +63,9 @@ def test_the_light_of_the_stars_is_separated_from_the_gas(mocks, emiles, ssps):
     spectra, _ = mocks
     one = spectra.select([3])
     found = ppxf_fit.fit(WAVE_OBS, one.flux[0], one.ivar[0], one.z[0], emiles, config=ONCE)
-    rest = optical.rest_spectra(one.truth, optical.WAVE_REST, ssps, lines=False)
-    stars = stellar.observe(rest, optical.WAVE_REST, one.z, WAVE_OBS).numpy()[0] * optical.fibre_fraction(one.truth)
+    lsf = optical.stars_lsf(optical.WAVE_REST)
+    stars = stellar.redshifted_spectra(one.truth, optical.WAVE_REST, WAVE_OBS, ssps, sigma_lsf=lsf)[0].numpy()
+    stars *= stellar.arrives(one.z) * optical.fibre_fraction(one.truth)
     good = np.isfinite(found["stars"])
     assert good.mean() > 0.9
     assert np.median(np.abs(found["stars"][good] / stars[good] - 1)) < 0.02

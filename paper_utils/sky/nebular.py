@@ -177,7 +177,7 @@ def _lines(log: dict[str, np.ndarray], decrement: float) -> np.ndarray:
 
 def profiles(
     luminosities: torch.Tensor | np.ndarray,
-    wave_rest: np.ndarray,
+    wave: np.ndarray,
     sigma_kms: torch.Tensor | np.ndarray,
     onto: torch.Tensor | None = None,
     z: np.ndarray | float = 0.0,
@@ -186,10 +186,12 @@ def profiles(
 
     luminosities : (N, n_lines), in the order of `LINES`; a tensor keeps its device and dtype. erg/s overflow float32:
     give float64, solar luminosities or fluxes.
-    wave_rest : (L,) pixel centres, vacuum Angstrom, increasing. Pixels meet half-way in log wavelength.
-    z : (N,) redshifts at which wave_rest is observed; the result is per Angstrom in the rest frame all the same.
+    wave : (L,) pixel centres, vacuum Angstrom, increasing, where the lines have redshift z. Pixels meet half-way in log
+        wavelength.
+    z : (N,), or one number; the result is per Angstrom in the rest frame whatever it is.
     sigma_kms : (N,) or (N, n_lines) dispersion in log wavelength, instrument included where one observes [km/s].
-    onto : (N, L) spectra to which the lines are added in place, and which are returned; otherwise they are alone.
+    onto : (N, L) contiguous spectra to which the lines are added in place, and which are returned; otherwise they are
+        alone. On a GPU the last bit of overlapping lines depends on chance.
     Each pixel holds the integral of the line over it, so that flux is conserved however narrow a line is; what falls
     off the grid is lost. Raises DataError for shapes and wavelengths that cannot be.
     """
@@ -198,18 +200,20 @@ def profiles(
     light = torch.as_tensor(luminosities)
     sigma = torch.as_tensor(sigma_kms, dtype=light.dtype, device=light.device)
     sigma = (sigma[:, None] if sigma.ndim == 1 else sigma).expand(light.shape).clamp_min(1e-2) / C_KMS
-    wave = np.asarray(wave_rest, float)
+    wave = np.asarray(wave, float)
     if light.ndim != 2 or light.shape[1] != len(LINES):
         raise DataError(
             f"the luminosities have shape {tuple(light.shape)}", remedy=f"Give (N, {len(LINES)}), one column per line."
         )
     if wave.ndim != 1 or wave.size < 2 or not (wave[0] > 0 and (np.diff(wave) > 0).all()):
-        raise DataError("the wavelengths do not increase", remedy="Sort them and drop repeated ones.", row="wave_rest")
+        raise DataError("the wavelengths do not increase", remedy="Sort them and drop repeated ones.", row="wave")
     edges = torch.as_tensor(pixel_edges(np.log(wave)), device=light.device)
     width = edges.exp().diff().to(light.dtype)
     out = torch.zeros(len(light), wave.size, dtype=light.dtype, device=light.device) if onto is None else onto
     centres = torch.as_tensor(np.log(list(LINES.values())), device=light.device)
     shift = torch.as_tensor(np.broadcast_to(np.log1p(z), len(light)).copy(), device=light.device)
+    if not len(light):
+        return out
     # Galaxies of similar width together: the widest of them decides how many pixels a line is drawn on.
     for rows in sigma.amax(dim=1).argsort().split(_TOGETHER):
         broad, bright = sigma[rows], light[rows] * shift[rows, None].exp().to(light.dtype)

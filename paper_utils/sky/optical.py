@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Z_MAX = 0.5  # Melchior+ 2022, Sec. 2
 # Rest frame of everything that the spectrograph sees up to Z_MAX, in pixels of half its own.
-WAVE_REST = stellar.log_grid(3780 / (1 + Z_MAX), 9275, spectrograph.KM_S_PER_BIN / 2)
+WAVE_REST = stellar.log_grid(3780 / (1 + Z_MAX), 9275)
 # The stars' resolution is that of the instrument at this redshift, the survey's median. Elsewhere it is off by less
 # than 8 km/s up to z = 0.4, beside velocity dispersions of 50 to 300; the lines' widths are exact.
 Z_TYPICAL = 0.09
@@ -59,11 +59,15 @@ def rest_spectra(
     lsf : at the resolution of the SDSS spectrograph; otherwise at the templates' own (stars) and infinite (lines).
     lines : with the light of the gas, whose velocity dispersion is that of the stars.
     """
-    stars_lsf = spectrograph.lsf_km_s(wave_rest * (1 + Z_TYPICAL)) if lsf else 0.0
-    spectra = stellar.rest_spectra(truth, wave_rest, ssps, device, sigma_lsf=stars_lsf)
+    spectra = stellar.rest_spectra(truth, wave_rest, ssps, device, sigma_lsf=stars_lsf(wave_rest) if lsf else 0.0)
     if lines:
         _add_lines(truth, wave_rest, spectra, lsf=lsf)
     return spectra
+
+
+def stars_lsf(wave_rest: np.ndarray) -> np.ndarray:
+    """Dispersion (L,) [km/s] of the SDSS spectrograph as the stars of all galaxies are given it."""
+    return spectrograph.lsf_km_s(wave_rest * (1 + Z_TYPICAL))
 
 
 def _add_lines(truth: Table, wave: np.ndarray, onto: torch.Tensor, *, observed: bool = False, lsf: bool = True) -> None:
@@ -93,10 +97,11 @@ def fibre_spectra(truth: Table, ssps: Populations, device: str = "cpu") -> torch
     scale = torch.as_tensor(fibre_fraction(truth) * stellar.arrives(z), dtype=torch.float32, device=device)[:, None]
     out = torch.empty(len(truth), WAVE_OBS.size, device=device)
     step = _TOGETHER if str(device) == "cpu" else max(len(truth), 1)
-    lsf = spectrograph.lsf_km_s(WAVE_REST * (1 + Z_TYPICAL))
     for start in range(0, len(truth), step):
         rows = slice(start, start + step)
-        spectra = stellar.redshifted_spectra(truth[rows], WAVE_REST, WAVE_OBS, ssps, device, sigma_lsf=lsf)
+        spectra = stellar.redshifted_spectra(
+            truth[rows], WAVE_REST, WAVE_OBS, ssps, device, sigma_lsf=stars_lsf(WAVE_REST)
+        )
         _add_lines(truth[rows], WAVE_OBS, spectra, observed=True)
         torch.mul(spectra, scale[rows], out=out[rows])
     return out

@@ -16,6 +16,7 @@ import numpy as np
 from paper_utils.constants import C_KMS
 from paper_utils.errors import DataError
 from paper_utils.sky.populations import RANGES, Populations, checked, weights
+from paper_utils.sky.spectrograph import KM_S_PER_BIN
 
 L_SUN = 3.828e33  # erg / s (IAU 2015)
 # Internal pixels are no wider than this, half the dispersion of an SDSS spectrograph, so that sampling blurs nothing.
@@ -30,7 +31,7 @@ def rest_spectra(params, wave_rest: np.ndarray, ssps: Populations, device: str =
     """Attenuated, broadened spectra of N galaxies (N, L) [L_sun / Angstrom], float32 tensor on `device`.
 
     wave_rest : (L,) vacuum Angstrom, even in log wavelength, inside the populations' range. Values are means over the
-        pixels. For `observe` choose pixels half as wide as those of the spectrograph, or finer.
+        pixels.
     sigma_lsf : dispersion of the instrument [km/s], a number or (L,) at each rest wavelength. The templates' own
         resolution counts towards it: where they are already broader (E-MILES: 208-180 km/s at 3060-3541 A, 89 at 3600,
         53 at 6000, 36 at 8900) nothing is added. At 0 they keep that resolution, broadened by `sigma_star` only.
@@ -41,9 +42,9 @@ def rest_spectra(params, wave_rest: np.ndarray, ssps: Populations, device: str =
     """
     import torch
 
-    b = _basis_of(wave_rest, ssps, sigma_lsf, device)
+    basis = _basis_of(wave_rest, ssps, sigma_lsf, device)
     law = torch.as_tensor(attenuation(wave_rest), dtype=torch.float32, device=device)
-    return _spectra(params, ssps, b, np.zeros(len(params)), 1, len(wave_rest), lambda rows: law)
+    return _spectra(params, ssps, basis, np.zeros(1), 1, len(wave_rest), lambda rows: law)
 
 
 def redshifted_spectra(
@@ -51,8 +52,8 @@ def redshifted_spectra(
 ):
     """`rest_spectra` seen at the redshifts `z` of `params`: (N, L_obs) [L_sun / Angstrom in the rest frame].
 
-    A redshift is a shift in log wavelength: whole pixels are counted off, and the rest goes into the transform that
-    broadens, so that nothing is interpolated.
+    A redshift is a shift in log wavelength, a phase in the transform that broadens: nothing is interpolated but the
+    dust law.
 
     wave_rest : (L,) as there, which covers wave_obs in the rest frame of every galaxy.
     wave_obs : (L_obs,) vacuum Angstrom, even in log wavelength, pixels a whole number of times as wide as wave_rest's.
@@ -61,34 +62,35 @@ def redshifted_spectra(
     import torch
 
     start, step = _log_grid(wave_rest)
-    begin, wide = _log_grid(wave_obs)
-    ratio = round(wide / step)
-    if abs(wide / step - ratio) * len(wave_obs) > 0.02 * ratio:
+    begin, coarse = _log_grid(wave_obs, "wave_obs")
+    ratio = round(coarse / step)
+    if abs(coarse / step - ratio) * len(wave_obs) > 0.02 * ratio:
         raise DataError(
-            f"an observed pixel is {wide / step:.4f} of those of the rest frame",
+            f"an observed pixel is {coarse / step:.4f} of those of the rest frame",
             remedy="Choose pixels that are a whole number of times as wide.",
             row="wave_obs",
         )
-    b = _basis_of(wave_rest, ssps, sigma_lsf, device)
-    z = _redshifts(params["z"])
-    middle = (begin - np.log1p(z) - start) / step  # of the first pixel, in those of wave_rest
-    outer = middle + ratio * np.array([[-0.5], [len(wave_obs) - 0.5]])
-    if (bad := np.flatnonzero((outer[0] < -1) | (outer[1] > len(wave_rest)))).size:
+    basis = _basis_of(wave_rest, ssps, sigma_lsf, device)
+    z = checked(params, {"z": (1e-5, 10)}, "A redshifted spectrum")["z"]
+    middle = (begin - np.log1p(z) - start) / step  # of the first observed pixel, in pixels of wave_rest
+    low, high = middle - ratio / 2, middle + ratio * (len(wave_obs) - 0.5)
+    if (bad := np.flatnonzero((low < -0.5 - 1e-6) | (high > len(wave_rest) - 0.5 + 1e-6))).size:
         raise DataError(
             f"at z = {z[bad[0]]:.4f} wave_rest does not cover wave_obs",
             remedy="Extend wave_rest, or leave such galaxies out.",
             row=f"object {bad[0]}",
         )
-    table = torch.as_tensor(attenuation(wave_rest), dtype=torch.float32, device=device)
-    at = torch.as_tensor(middle, device=device)[:, None]
-    steps = ratio * torch.arange(len(wave_obs), device=device)
+    # The law at every `ratio`-th pixel from any on; one more at either end, to interpolate.
+    table = attenuation(np.exp(start + step * np.arange(-1, len(wave_rest) + 1)))
+    windows = torch.as_tensor(table, dtype=torch.float32, device=device).unfold(0, ratio * (len(wave_obs) - 1) + 2, 1)
+    first = torch.as_tensor(np.floor(middle) + 1, dtype=torch.int64, device=device)
+    share = torch.as_tensor(middle - np.floor(middle), dtype=torch.float32, device=device)[:, None]
 
     def law(rows):
-        low = at[rows].floor()
-        index = (low.long() + steps).clamp(0, len(table) - 2)
-        return torch.lerp(table[index], table[index + 1], (at[rows] - low).float())
+        near = windows[first[rows]]
+        return torch.lerp(near[:, :-1:ratio], near[:, 1::ratio], share[rows])
 
-    return _spectra(params, ssps, b, middle, ratio, len(wave_obs), law)
+    return _spectra(params, ssps, basis, middle, ratio, len(wave_obs), law)
 
 
 def _basis_of(wave_rest: np.ndarray, ssps: Populations, sigma_lsf, device: str) -> _Basis:
@@ -106,9 +108,9 @@ def _basis_of(wave_rest: np.ndarray, ssps: Populations, sigma_lsf, device: str) 
 
 
 def _spectra(params, ssps: Populations, b: _Basis, middle: np.ndarray, ratio: int, length: int, law):
-    """Spectra (N, length) in pixels of `ratio` of the grid's, the middle of the first of them at pixel `middle` (N,).
+    """Spectra (N, length) in pixels of `ratio` of the grid's, the first of them about the grid's pixel `middle`.
 
-    law : rows -> A_lambda / A_V, (length,) or (n, length).
+    middle : (N,), or (1,) if all begin there.   law : rows -> A_lambda / A_V, (length,) or (n, length).
     """
     import torch
 
@@ -120,40 +122,48 @@ def _spectra(params, ssps: Populations, b: _Basis, middle: np.ndarray, ratio: in
         return torch.as_tensor(values, dtype=dtype, device=device)[:, None]
 
     sigma, extinction = column(p["sigma_star"]), column(-0.4 * np.log(10) * p["a_v"])
+    place = column((middle + 0.5) * b.oversample - 0.5 + b.pad, torch.float64)  # of the middle, in fine pixels
     wide = ratio * b.oversample  # in fine pixels
-    turns = torch.arange(b.n // 2 + 1, dtype=torch.float64, device=device) / b.n  # of each frequency in a fine pixel
-    average = (torch.special.sinc(wide * turns) / torch.special.sinc(turns) / b.n).float()
-    middle = column((middle + 0.5) * b.oversample - 0.5 + b.pad, torch.float64)
+    # The mean of `wide` pixels, and the 1 / n of the inverse transform.
+    average = (torch.special.sinc(wide * b.turns) / torch.special.sinc(b.turns) / b.n).float()
+    frequency = (b.turns * (2 * np.pi / b.fine_kms)).float()  # per km/s
     cloud = b.young.shape[1]  # ages count from the youngest
     out = torch.empty(len(mass), length, device=device)
 
+    def phase(place, seen):
+        # Whole turns go in float64, of which there are thousands.
+        return torch.mul(place, b.turns[seen]).frac_().float().mul_(2 * np.pi)
+
     def broadened(mass, fourier, kernel):
-        spectrum = mass.flatten(1) @ fourier.flatten(0, 1)[:, : 2 * kernel.shape[1]]
+        n_seen = kernel.shape[1]
+        spectrum = mass.flatten(1) @ fourier.flatten(0, 1)[:, : 2 * n_seen]
         spectrum = torch.view_as_complex(spectrum.unflatten(1, (-1, 2))).mul_(kernel)
-        # Frequencies that end early leave room for no more than every so many-th pixel.
-        every = wide if b.n % wide == 0 and 2 * wide * kernel.shape[1] <= b.n else 1
+        # What ends below the Nyquist frequency of every so many-th pixel can be transformed at that length.
+        every = max(d for d in range(1, wide + 1) if wide % d == b.n % d == 0 and (d == 1 or 2 * d * n_seen <= b.n))
         return torch.fft.irfft(spectrum, n=b.n // every, norm="forward")[:, : length * wide // every : wide // every]
 
-    # Galaxies that are alike go together: they lack the same metallicities, and what broadening leaves nothing of. It
-    # rises in one metallicity and falls in the next, so that neighbours are alike.
+    together = torch.polar(average, phase(place, slice(None))[0]) if len(place) == 1 else None
+    # Galaxies that are alike go together: they lack the same metallicities, and what broadening leaves nothing of.
+    # Dispersion rises in one metallicity and falls in the next, so that neighbours are alike.
     lower = np.searchsorted(ssps.metals, p["metallicity"]).clip(1, ssps.metals.size - 1) - 1
     order = np.lexsort([np.where(lower % 2, -1, 1) * p["sigma_star"], lower])
     for i in range(0, len(mass), _chunk(device)):
         rows = order[i : i + _chunk(device)]
         metals = slice(lower[rows[0]], lower[rows[-1]] + 2)
         # exp(-5^2 / 2) = 4e-6 of what the templates have on such scales, less than a hundredth of their light.
-        below_rounding = 5 / max(p["sigma_star"][rows].min(), 1e-3)
+        n_seen = int((frequency <= 5 / max(p["sigma_star"][rows].min(), 1e-3)).sum())
+        seen = slice(0, n_seen)
         rows = torch.as_tensor(rows, device=device)
-        seen = slice(0, int(below_rounding / b.resolution) + 1)
-        # A Gaussian in velocity is one in log wavelength; its transform is exact however few pixels it spans. A shift
-        # is a phase, and the mean over a pixel a factor.
-        damping = torch.mul(sigma[rows], b.frequency[seen]).square_().mul_(-0.5).exp_().mul_(average[seen])
-        kernel = torch.polar(damping, torch.mul(middle[rows], turns[seen]).frac_().float().mul_(2 * np.pi))
+        # A Gaussian in velocity is one in log wavelength; its transform is exact however few pixels it spans.
+        kernel = torch.mul(sigma[rows], frequency[seen]).square_().mul_(-0.5).exp_()
+        if together is None:
+            kernel = torch.polar(kernel.mul_(average[seen]), phase(place[rows], seen))
+        else:
+            kernel = kernel * together[seen]
         chosen = mass[rows, metals]
         depth = extinction[rows] * law(rows)
-        light = (
-            torch.mul(depth, 1 / STARS_PER_GAS - 1).exp_().mul_(broadened(chosen[..., :cloud], b.young[metals], kernel))
-        )
+        light = torch.mul(depth, 1 / STARS_PER_GAS - 1).exp_()
+        light *= broadened(chosen[..., :cloud], b.young[metals], kernel)
         light += broadened(chosen[..., cloud:], b.old[metals], kernel)
         out.index_copy_(0, rows, light.mul_(depth.exp_()))
     return out
@@ -171,7 +181,9 @@ def observe(rest, wave_rest: np.ndarray, z, wave_obs: np.ndarray):
 
     start, step = _log_grid(wave_rest)
     device = rest.device
-    z = _redshifts(z)
+    z = np.atleast_1d(np.asarray(z, float))
+    if bad := np.flatnonzero(~(np.isfinite(z) & (z > 0) & (z < 10))).tolist():
+        raise DataError(f"the redshift is {z[bad[0]]:g}", remedy="Give redshifts above 0 and below 10.", row=bad[0])
     edges = pixel_edges(np.log(np.asarray(wave_obs, float)))
     lowest, highest = edges[0] - np.log1p(z), edges[-1] - np.log1p(z)
     end = start + step * (len(wave_rest) - 0.5)
@@ -228,7 +240,7 @@ def luminosity_distance(z: np.ndarray) -> np.ndarray:
     return np.exp(np.interp(np.log(z), log_z, log_d - log_z)) * np.asarray(z)
 
 
-def log_grid(low: float, high: float, kms: float = 34.5) -> np.ndarray:
+def log_grid(low: float, high: float, kms: float = KM_S_PER_BIN / 2) -> np.ndarray:
     """Wavelengths from `low` to `high` or just beyond, even in log, pixels of `kms` (default: half an SDSS one)."""
     n = int(np.ceil(np.log(high / low) / (kms / C_KMS))) + 1
     return low * np.exp(kms / C_KMS * np.arange(n))
@@ -247,8 +259,8 @@ class _Basis:
     # Transforms of the populations (M, A, 2 (n / 2 + 1)) in birth clouds and beyond, real and imaginary parts in turn.
     young: object
     old: object
-    frequency: object  # (n / 2 + 1,) per km/s, in steps of `resolution`
-    resolution: float
+    turns: object  # (n / 2 + 1,) float64, of each frequency in a fine pixel
+    fine_kms: float
     n: int
     pad: int
     oversample: int
@@ -275,12 +287,11 @@ def _basis(ssps: Populations, start: float, step: float, length: int, lsf: bytes
     fourier = torch.view_as_real(torch.fft.rfft(torch.as_tensor(rows, device=device))).flatten(1).float()
     fourier = fourier.unflatten(0, (ssps.ages.size, -1)).transpose(0, 1)
     cloud = int((ssps.ages < BIRTH_CLOUD_GYR).sum())
-    resolution = 2 * np.pi / (n * fine * C_KMS)
     return _Basis(
         young=fourier[:, :cloud].contiguous(),
         old=fourier[:, cloud:].contiguous(),
-        frequency=resolution * torch.arange(n // 2 + 1, device=device),
-        resolution=resolution,
+        turns=torch.arange(n // 2 + 1, dtype=torch.float64, device=device) / n,
+        fine_kms=fine * C_KMS,
         n=n,
         pad=pad,
         oversample=oversample,
@@ -325,26 +336,19 @@ def _chunk(device) -> int:
     return 64 if str(device) == "cpu" else 4096
 
 
-def _redshifts(z) -> np.ndarray:
-    z = np.atleast_1d(np.asarray(z, float))
-    if bad := np.flatnonzero(~(np.isfinite(z) & (z > 0) & (z < 10))).tolist():
-        raise DataError(f"the redshift is {z[bad[0]]:g}", remedy="Give redshifts above 0 and below 10.", row=bad[0])
-    return z
-
-
 def pixel_edges(x: np.ndarray) -> np.ndarray:
     """Pixel edges (L + 1,) midway between centres `x` (L,)."""
     middle = (x[1:] + x[:-1]) / 2
     return np.concatenate([[2 * x[0] - middle[0]], middle, [2 * x[-1] - middle[-1]]])
 
 
-def _log_grid(wave: np.ndarray) -> tuple[float, float]:
+def _log_grid(wave: np.ndarray, name: str = "wave_rest") -> tuple[float, float]:
     log_wave = np.log(np.asarray(wave, float))
     step = (log_wave[-1] - log_wave[0]) / max(len(log_wave) - 1, 1)
     if len(log_wave) < 2 or not step > 0 or abs(np.diff(log_wave) / step - 1).max() > 1e-3:
         raise DataError(
             "the wavelengths are not evenly spaced in log",
             remedy="Make them with paper_utils.sky.stellar.log_grid.",
-            row="wave_rest",
+            row=name,
         )
     return float(log_wave[0]), float(step)
