@@ -429,9 +429,10 @@ def test_what_is_seen_is_the_rest_frame_on_each_galaxys_own_pixels(ssps, sigma, 
 
 
 def test_what_is_seen_is_what_observe_makes_of_broad_spectra(ssps):
-    """They hold nothing that observe could blur, which spreads light evenly over 34.5 km/s: it adds that^2 / 12 to 250^2.
+    """They hold nothing that observe could blur much, which spreads light evenly over 34.5 km/s.
 
-    Half of this, 8e-4, times the curvature in units of the dispersion, which is below 1, is the relative difference.
+    That adds 34.5^2 / 12 to the dispersion's 250^2. Half of the ratio, 8e-4, times the curvature in units of the
+    dispersion, which is below 1, is the relative difference.
     """
     rest_wave = stellar.log_grid(2500, 9300, 34.5)
     wave_obs = 3800 * np.exp(69 / C_KMS * np.arange(3800))
