@@ -481,3 +481,9 @@ def test_grids_that_do_not_suffice_are_named(ssps):
     params.remove_column("z")
     with pytest.raises(DataError, match="no column z"):
         seen(stellar.log_grid(4500, 9000, 69.0))
+
+
+def test_no_galaxies_are_no_spectra(ssps):
+    rest_wave = stellar.log_grid(3000, 9000, 34.5)
+    none = stellar.observe(torch.zeros(0, rest_wave.size), rest_wave, np.zeros(0), stellar.log_grid(4500, 8000, 69.0))
+    assert none.shape[0] == 0

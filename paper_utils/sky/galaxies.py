@@ -126,10 +126,8 @@ def _r_light():
     grid = [a.ravel() for a in np.meshgrid(age, x, indexing="ij")]
     smooth = starlight.starlight(grid[0], grid[0] / grid[1], wave, delayed=True)[:, ::-1].reshape(30, 30, 11)
     single = starlight.ssp(age_burst := np.geomspace(0.02, 4, 40), wave)[:, ::-1]
-    log_z = np.log1p(z)
-    return _between((np.log(age), np.log(x), log_z), np.log(smooth)), _between(
-        (np.log(age_burst), log_z), np.log(single)
-    )
+    smooth = _between((np.log(age), np.log(x), np.log1p(z)), np.log(smooth))
+    return smooth, _between((np.log(age_burst), np.log1p(z)), np.log(single))
 
 
 def _between(nodes, log_values: np.ndarray):

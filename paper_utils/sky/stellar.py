@@ -201,19 +201,16 @@ def observe(rest, wave_rest: np.ndarray, z, wave_obs: np.ndarray):
     at = (torch.as_tensor(edges, device=device) - start) / step + 0.5  # in pixels, for z = 0
     shift = torch.as_tensor(np.log1p(z) / step, device=device)
     out = torch.empty(len(rest), len(wave_obs), device=device)
-    chunk = min(_chunk(device), len(rest))
-    # float64: a pixel is the difference of two integrals of thousands. The integral goes on at the upper end, by a
-    # pixel without light, for edges that rounding moves there.
-    light = torch.empty(chunk, len(wave_rest), dtype=torch.float64, device=device)
-    total = torch.zeros(chunk, len(wave_rest) + 2, dtype=torch.float64, device=device)
-    for i in range(0, len(rest), chunk):
-        rows = slice(i, i + chunk)
-        n = len(rest[rows])
-        torch.cumsum(torch.mul(rest[rows], width, out=light[:n]), dim=1, out=total[:n, 1:-1])
+    for i in range(0, len(rest), _chunk(device)):
+        rows = slice(i, i + _chunk(device))
+        # float64: a pixel is the difference of two integrals of thousands. The integral goes on at the upper end, by a
+        # pixel without light, for edges that rounding moves there.
+        total = torch.zeros(len(rest[rows]), len(wave_rest) + 2, dtype=torch.float64, device=device)
+        torch.cumsum(rest[rows] * width, dim=1, out=total[:, 1:-1])
         total[:, -1] = total[:, -2]
         position = at - shift[rows, None]
         low = position.long()
-        integral = torch.lerp(total[:n].gather(1, low), total[:n, 1:].gather(1, low), position.frac_())
+        integral = torch.lerp(total.gather(1, low), total[:, 1:].gather(1, low), position.frac_())
         torch.mul(torch.diff(integral).mul_(inverse), scale[rows, None], out=out[rows])
     return out
 
