@@ -122,6 +122,7 @@ def _spectra(params, ssps: Populations, b: _Basis, middle: np.ndarray, ratio: in
         return torch.as_tensor(values, dtype=dtype, device=device)[:, None]
 
     sigma, extinction = column(p["sigma_star"]), column(-0.4 * np.log(10) * p["a_v"])
+    middle = np.broadcast_to(middle, len(mass))
     place = column((middle + 0.5) * b.oversample - 0.5 + b.pad, torch.float64)  # of the middle, in fine pixels
     wide = ratio * b.oversample  # in fine pixels
     # The mean of `wide` pixels, and the 1 / n of the inverse transform.
@@ -130,19 +131,28 @@ def _spectra(params, ssps: Populations, b: _Basis, middle: np.ndarray, ratio: in
     cloud = b.young.shape[1]  # ages count from the youngest
     out = torch.empty(len(mass), length, device=device)
 
-    def phase(place, seen):
+    def unit(turns):
         # Whole turns go in float64, of which there are thousands.
-        return torch.mul(place, b.turns[seen]).frac_().float().mul_(2 * np.pi)
+        angle = turns.frac().float().mul_(2 * np.pi)
+        return torch.complex(angle.cos(), angle.sin())
+
+    def phase(place, n_seen):
+        # A turn is some of 64 steps and one of them: few sines, many products.
+        steps, fine = unit(place * b.turns[:n_seen:64]), unit(place * b.turns[:64])
+        return torch.mul(steps[:, :, None], fine[:, None]).flatten(1)[:, :n_seen]
 
     def broadened(mass, fourier, kernel):
         n_seen = kernel.shape[1]
         spectrum = mass.flatten(1) @ fourier.flatten(0, 1)[:, : 2 * n_seen]
         spectrum = torch.view_as_complex(spectrum.unflatten(1, (-1, 2))).mul_(kernel)
-        # What ends below the Nyquist frequency of every so many-th pixel can be transformed at that length.
-        every = max(d for d in range(1, wide + 1) if wide % d == b.n % d == 0 and (d == 1 or 2 * d * n_seen <= b.n))
-        return torch.fft.irfft(spectrum, n=b.n // every, norm="forward")[:, : length * wide // every : wide // every]
+        if wide % 2:
+            return torch.fft.irfft(spectrum, n=b.n, norm="forward")[:, : length * wide : wide]
+        # Every second pixel only: what is beyond their Nyquist frequency, n / 4, folds back, at half the length.
+        if n_seen > b.n // 4:
+            spectrum[:, b.n // 2 - n_seen + 1 : b.n // 4 + 1] += spectrum[:, b.n // 4 : n_seen].flip(1).conj()
+        spectrum = spectrum[:, : b.n // 4 + 1]
+        return torch.fft.irfft(spectrum, n=b.n // 2, norm="forward")[:, : length * wide // 2 : wide // 2]
 
-    together = torch.polar(average, phase(place, slice(None))[0]) if len(place) == 1 else None
     # Galaxies that are alike go together: they lack the same metallicities, and what broadening leaves nothing of.
     # Dispersion rises in one metallicity and falls in the next, so that neighbours are alike.
     lower = np.searchsorted(ssps.metals, p["metallicity"]).clip(1, ssps.metals.size - 1) - 1
@@ -152,14 +162,10 @@ def _spectra(params, ssps: Populations, b: _Basis, middle: np.ndarray, ratio: in
         metals = slice(lower[rows[0]], lower[rows[-1]] + 2)
         # exp(-5^2 / 2) = 4e-6 of what the templates have on such scales, less than a hundredth of their light.
         n_seen = int((frequency <= 5 / max(p["sigma_star"][rows].min(), 1e-3)).sum())
-        seen = slice(0, n_seen)
         rows = torch.as_tensor(rows, device=device)
         # A Gaussian in velocity is one in log wavelength; its transform is exact however few pixels it spans.
-        kernel = torch.mul(sigma[rows], frequency[seen]).square_().mul_(-0.5).exp_()
-        if together is None:
-            kernel = torch.polar(kernel.mul_(average[seen]), phase(place[rows], seen))
-        else:
-            kernel = kernel * together[seen]
+        gaussian = torch.mul(sigma[rows], frequency[:n_seen]).square_().mul_(-0.5).exp_().mul_(average[:n_seen])
+        kernel = torch.view_as_complex(torch.view_as_real(phase(place[rows], n_seen)) * gaussian[..., None])
         chosen = mass[rows, metals]
         depth = extinction[rows] * law(rows)
         light = torch.mul(depth, 1 / STARS_PER_GAS - 1).exp_()
@@ -272,8 +278,7 @@ def _basis(ssps: Populations, start: float, step: float, length: int, lsf: bytes
     oversample = int(np.ceil(step * C_KMS / FINE_KMS - 1e-6))
     fine = step / oversample
     pad = int(np.ceil(5 * RANGES["sigma_star"][1] / C_KMS / fine))
-    n = next_fast_len(length * oversample + 2 * pad + 1, real=True)
-    n += n % 2
+    n = 4 * next_fast_len(-(-(length * oversample + 2 * pad + 1) // 4), real=True)  # in quarters: `_spectra` folds it
     edges = start - step / 2 + fine * (np.arange(n + 1) - pad)
     rows = _rebin(ssps.wave_rest, ssps.spectra.reshape(-1, ssps.wave_rest.size), np.exp(edges))  # (K, n)
     if any(lsf):
