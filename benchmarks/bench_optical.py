@@ -100,9 +100,9 @@ def main():
     low, high = np.array(rounds)[:, 3].min(), np.array(rounds)[:, 3].max()
     off = abs(clean / first.clean.double().numpy() - 1)
     print(
-        f"{ROUNDS} rounds of {N} spectra streamed: {stream:.0f} per second on {n_threads} threads, {with_draw:.0f} with "
-        f"the draw of the galaxies; one by one {plain:.0f} per second ({gain:.0f} times slower, {low:.0f} to {high:.0f} "
-        f"in single rounds), tuned {tuned:.0f} ({gain_tuned:.0f} times slower). Noiseless spectra differ by "
+        f"{ROUNDS} rounds of {N} spectra streamed: {stream:.0f} per second on {n_threads} threads, {with_draw:.0f} "
+        f"with the draw of the galaxies; one by one {plain:.0f} per second ({gain:.0f} times slower, {low:.0f} to "
+        f"{high:.0f} in single rounds), tuned {tuned:.0f} ({gain_tuned:.0f} times slower). Noiseless spectra differ by "
         f"{off.mean():.1%} in the mean; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     )
 
