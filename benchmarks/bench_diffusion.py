@@ -153,7 +153,7 @@ def step_times(options, images, x, batch, n_steps, device):
                 marks.append(time.perf_counter())
 
             index = torch.randint(len(x), (batch,), device=device)
-            clean = model.standardised(x[index])
+            clean = model.standard(x[index])
             t = torch.randint(1, model.n_times + 1, (batch,), generator=generator, device=device)
             eps = torch.randn(clean.shape, generator=generator, device=device)
             noisy = model.noised(clean, eps, t)

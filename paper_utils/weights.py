@@ -116,23 +116,21 @@ def load(card_file: Path, modules: Mapping[str, nn.Module], architecture: dict[s
     file = card_file.with_suffix(".safetensors")
     try:
         card = json.loads(card_file.read_text())
+        had, seen, profile, digest = (card[key] for key in ("architecture", "trained_on", "profile", "sha256"))
         blob = file.read_bytes()
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise WeightsError(
             f"{card_file}: no readable card with weights ({error}). Give the folder of a run's weights."
         ) from None
-    if hashlib.sha256(blob).hexdigest() != card.get("sha256"):
+    if hashlib.sha256(blob).hexdigest() != digest:
         raise WeightsError(f"{file}: the SHA-256 is not the card's; the file is damaged or another's. Copy it again.")
-    differing = {
-        k: (card["architecture"].get(k), v) for k, v in architecture.items() if card["architecture"].get(k) != v
-    }
+    differing = {k: (had.get(k), v) for k, v in architecture.items() if had.get(k) != v}
     if differing:
         words = ", ".join(f"{k} is {saved!r}, here {here!r}" for k, (saved, here) in differing.items())
         raise WeightsError(
-            f"{file}: another architecture: {words}. "
-            f"Use its profile ({card['profile']}), and as many objects to train on."
+            f"{file}: another architecture: {words}. Use its profile ({profile}), and as many objects to train on."
         )
-    if card["trained_on"]["library"] == data["library"] and card["trained_on"]["split"] != data["split"]:
+    if seen["library"] == data["library"] and seen["split"] != data["split"]:
         raise WeightsError(
             f"{file}: trained on some of this run's test objects. Use the seed of its split, or train anew."
         )

@@ -492,7 +492,7 @@ def test_one_network_for_all_finds_the_redshift_and_confuses_the_populations():
     with training.seeded(0):
         model = MLP(300, 32, (128,)).learn_scale(flux, y)
     adam = torch.optim.Adam(model.parameters(), 2e-3)
-    scaled = model.out_scale
+    scaled = model.outputs.scale
 
     def loss(out, target):
         return ((out - target) / scaled).square().mean()

@@ -138,10 +138,10 @@ def test_scales_are_those_of_the_training_set():
     x = 3 + torch.linspace(0.1, 2, N_WAVE) * torch.randn(4000, N_WAVE)
     images = torch.rand(10, 1, 32, 32)
     model = tiny().learn_scale(images, x, contrast=0.5)
-    assert torch.allclose(model.standardised(x).mean(dim=0), torch.zeros(N_WAVE), atol=1e-4)
-    assert torch.allclose(model.standardised(x).std(dim=0), torch.full((N_WAVE,), 0.5), atol=1e-4)
+    assert torch.allclose(model.standard(x).mean(dim=0), torch.zeros(N_WAVE), atol=1e-4)
+    assert torch.allclose(model.standard(x).std(dim=0), torch.full((N_WAVE,), 0.5), atol=1e-4)
     published = tiny().learn_scale(images)
-    assert torch.equal(published.standardised(x), x)
+    assert torch.equal(published.standard(x), x)
 
 
 def planted(n, seed=0):
@@ -232,7 +232,7 @@ def test_encoding_once_is_encoding_at_every_step(learned):
             return model.clean(x, t, context, model.beside(context))
 
         each = samplers.integrate(clean, noise, model.alpha, model.sigma)
-    assert torch.equal(once, each * model.scale + model.mean)
+    assert torch.equal(once, model.standard.undone(each))
 
 
 def test_samples_do_not_depend_on_the_batch_but_on_the_seed(learned):
@@ -318,7 +318,7 @@ def test_the_encoder_learns_to_guess_and_the_guess_is_shown_to_the_network():
     images, x, b = planted(512)
     model = tiny(n_components=2, prediction="v").learn_scale(images, x)
     # Two components describe the family, and are those of the standardised spectra.
-    y = model.standardised(x)
+    y = model.standard(x)
     share = (y @ model.components.T).square() / model.components.square().sum(dim=1)
     assert (share.sum() / y.square().sum()).item() == pytest.approx(1, abs=0.02)
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
@@ -330,7 +330,7 @@ def test_the_encoder_learns_to_guess_and_the_guess_is_shown_to_the_network():
     history = training.fit(step, state, **options)
     assert history["distance"][0] > 0.8
     # What the image does not tell is the family's scatter about its mean; the rest is the guess's to know.
-    truth = model.standardised((2 + b[:, None]) * torch.linspace(0, math.pi, N_WAVE).sin())
+    truth = model.standard((2 + b[:, None]) * torch.linspace(0, math.pi, N_WAVE).sin())
     least = ((y - truth).square().mean() / y.square().mean()).item()
     context = d.contexts(model, images, batch_size=100)
     with torch.no_grad():
@@ -354,6 +354,10 @@ def test_the_gaussian_start_is_exact():
     for i in range(3):
         noisy = alpha[i] ** 2 * whole + sigma[i] ** 2 * torch.eye(6)
         assert torch.allclose(found[i], alpha[i] * whole @ torch.linalg.solve(noisy, y[i]), atol=1e-4)
+        # One noise level for as many objects as there are components, which is solved at once.
+        same = start.expected(y[:2], alpha[i : i + 1], sigma[i : i + 1])
+        expected = alpha[i] * torch.linalg.solve(noisy, y[:2].T).T @ whole
+        assert torch.allclose(same, expected, atol=1e-4)
 
 
 def test_blocks_are_gaussians_of_their_own():

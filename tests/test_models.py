@@ -11,6 +11,7 @@ from paper_utils import training
 from paper_utils.models.dense import MLP
 from paper_utils.models.glo import Generator, Latents, glo_step, to_sphere
 from paper_utils.models.reconstruct import frozen, nearest_starts, reconstruct
+from paper_utils.models.standard import Standard
 from paper_utils.models.wgan import Critic, gradient_penalty, wgan_step
 
 
@@ -50,10 +51,10 @@ def test_scale_is_that_of_the_training_spectra(per_bin):
     x = torch.randn(500, 30) * torch.linspace(1, 5, 30) + 3
     scaled = small_generator().learn_scale(x, per_bin).standardise(x)
     if per_bin:
-        torch.testing.assert_close(scaled.std(0), torch.ones(30))
+        torch.testing.assert_close(scaled.std(0, correction=0), torch.ones(30))
         torch.testing.assert_close(scaled.mean(0), torch.zeros(30), atol=1e-6, rtol=0)
     else:
-        assert scaled.std().item() == pytest.approx(1, abs=1e-5)
+        assert scaled.std(correction=0).item() == pytest.approx(1, abs=1e-5)
         # One scale for all: the bins keep their relative sizes, as in a plain mean squared error.
         torch.testing.assert_close(scaled.std(0) / scaled.std(0)[0], x.std(0) / x.std(0)[0])
 
@@ -192,6 +193,21 @@ class TestReconstruction:
         found = nearest_starts(self.generator, self.A, y, pool, torch.ones_like(y), k=3)
         assert found.shape == (3, 2, 4)
         torch.testing.assert_close(found[0], pool[[7, 42]])
+
+
+def test_standardised_values_come_back_and_constant_or_unseen_columns_are_harmless():
+    x = torch.randn(500, 4) * torch.tensor([1e-12, 1.0, 1e6, 1.0]) + torch.tensor([0.0, -3.0, 1e7, 0.0])
+    x[:, 3] = 0.1  # which float32 does not hold exactly
+    x[::2, 1] = torch.nan
+    standard = Standard(4).learn(x)
+    y = standard(x)
+    torch.testing.assert_close(y.nanmean(0)[:2], torch.zeros(2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(y.square().nanmean(0)[:3], torch.ones(3), atol=1e-4, rtol=0)
+    assert y[:, 3].abs().max() < 1e-6
+    torch.testing.assert_close(standard.undone(y), x, equal_nan=True)
+    assert torch.equal(Standard(4)(x[1::2]), x[1::2])
+    nothing = Standard(1).learn(torch.full((5, 1), torch.nan))
+    assert (nothing.mean.item(), nothing.scale.item()) == (0, 1)
 
 
 def test_mlp_predicts_in_the_units_of_its_training_set():

@@ -80,21 +80,6 @@ def test_pit_and_coverage_of_gaussians():
     assert photoz.pit_distance(norm.cdf(2 * truth))[0] == pytest.approx((norm.cdf(2 * x) - norm.cdf(x)).max(), abs=0.01)
 
 
-def test_crps_of_a_gaussian_is_the_closed_form():
-    mean, sigma, truth = np.array([0.5, 0.5, 0.9]), np.array([0.05, 0.1, 0.02]), np.array([0.55, 0.2, 0.9])
-    grid = np.linspace(-0.5, 2, 5001)
-    u = (truth - mean) / sigma
-    expected = sigma * (u * (2 * norm.cdf(u) - 1) + 2 * norm.pdf(u) - 1 / np.sqrt(np.pi))  # Gneiting & Raftery 2007
-    cdf = norm.cdf((grid - mean[:, None]) / sigma[:, None])
-    np.testing.assert_allclose(photoz.crps(grid, cdf, truth), expected, rtol=1e-4)
-
-
-@given(at=st.floats(0.05, 0.95), truth=st.floats(-0.5, 1.5))
-def test_crps_of_a_single_value_is_its_error(at, truth):
-    grid = np.array([0.0, at - 1e-9, at + 1e-9, 1.0])
-    assert photoz.crps(grid, [[0, 0, 1, 1]], [truth])[0] == pytest.approx(abs(truth - at), abs=1e-8)
-
-
 def test_numbers_of_table_4_1():
     counts = np.array([[21700, 23], [189, 406]])
     found = photoz.classification(counts)

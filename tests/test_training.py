@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from paper_utils import training
+from paper_utils.data import WAVE_OBS
 from paper_utils.errors import WeightsError
+from paper_utils.models import autoencoder, images_to_latents, xresnet
 from paper_utils.models.dense import MLP
 from paper_utils.models.glo import Generator, Latents
 from paper_utils.models.wgan import Critic, wgan_step
@@ -36,6 +38,29 @@ def adversarial():
     return generator, step, state
 
 
+def altered():
+    """Study 2's autoencoder, whose altered redshifts are drawn during the training."""
+    draws = torch.Generator().manual_seed(2)
+    y = 1 + 0.1 * torch.randn(60, WAVE_OBS.size, generator=draws)
+    data = {"y": y, "w": torch.full_like(y, 100.0), "z": torch.linspace(0.02, 0.3, 60)}
+    with training.seeded(0):
+        model = autoencoder.Autoencoder(2, (1, 1, 2))
+    adam = torch.optim.Adam(model.parameters(), 1e-3)
+    step = autoencoder.autoencoder_step(model, adam, data, torch.Tensor.backward, augment=0.5, generator=draws)
+    return model, step, {"model": model, "adam": adam, "draws": draws}
+
+
+def dropping():
+    """Study 4's head, some units of which are dropped at each step."""
+    with training.seeded(0):
+        model = xresnet.simple_cnn(n_out=2, dropout=0.3, gaussian=True)
+    drops = torch.Generator().manual_seed(3)
+    data = {"features": torch.randn(60, model.head.in_features, generator=drops), "latents": Y}
+    adam = torch.optim.AdamW(model.head.parameters(), 1e-2)
+    step = images_to_latents.head_step(model, adam, data, torch.Tensor.backward, drops)
+    return model.head, step, {"head": model.head, "adam": adam, "drops": drops}
+
+
 def weights_of(module):
     return torch.cat([p.detach().flatten() for p in module.state_dict().values() if p.is_floating_point()])
 
@@ -62,7 +87,7 @@ def test_seeding_a_network_leaves_the_callers_random_numbers_alone():
     assert torch.equal(torch.rand(2), expected)
 
 
-@pytest.mark.parametrize("make", [regression, adversarial])
+@pytest.mark.parametrize("make", [regression, adversarial, altered, dropping])
 def test_training_in_pieces_equals_training_at_once(make, tmp_path):
     whole, step, state = make()
     training.fit(step, state, **RUN)

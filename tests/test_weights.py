@@ -104,6 +104,8 @@ def test_saved_weights_are_used_instead_of_training(shop, folder):
     [
         (lambda f: (f / "toy.json").unlink(), "no readable card"),
         (lambda f: (f / "toy.json").write_text("{"), "no readable card"),
+        (lambda f: (f / "toy.json").write_text("[]"), "no readable card"),
+        (lambda f: (f / "toy.json").write_text('{"profile": "quick"}'), "no readable card"),
         (lambda f: (f / "toy.safetensors").unlink(), "no readable card"),
         (lambda f: (f / "toy.safetensors").write_bytes((f / "toy.safetensors").read_bytes()[:-1]), "SHA-256"),
         (lambda f: (f / "toy.safetensors").write_bytes(b""), "SHA-256"),

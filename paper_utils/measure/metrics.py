@@ -53,10 +53,12 @@ def bootstrap(
 
 
 def share(successes: ArrayLike, level: float = 0.68) -> tuple[float, tuple[float, float]]:
-    """Share of true values (N,) in % and its Wilson interval, which keeps its width at 0 and 100 %."""
+    """Share of true values (N,) in % and its Wilson interval, which keeps its width at 0 and 100 %; NaN for none."""
     from scipy.stats import binomtest
 
     successes = np.asarray(successes, bool)
+    if not successes.size:
+        return np.nan, (np.nan, np.nan)
     test = binomtest(int(successes.sum()), successes.size)
     interval = test.proportion_ci(level, method="wilson")
     return 100 * test.statistic, (100 * interval.low, 100 * interval.high)

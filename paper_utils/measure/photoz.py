@@ -93,26 +93,6 @@ def pit_distance(pit: ArrayLike) -> tuple[float, float]:
     return float(test.statistic), float(test.pvalue)
 
 
-def crps(grid: ArrayLike, cdf: ArrayLike, truth: ArrayLike) -> NDArray:
-    """Continuous ranked probability score (N,): the integral of (F(z) - [z >= truth])^2 over z, in redshift.
-
-    grid (G,) increasing; cdf (N, G) on it, linear in between, 0 before and 1 after; truth (N,). The absolute error
-    where all probability is at one value (Gneiting & Raftery 2007). A truth beyond the grid adds its distance from it.
-    """
-    grid, cdf, truth = np.asarray(grid, float), np.asarray(cdf, float), np.asarray(truth, float)
-
-    def squares(width, f, g):
-        """Integral of the square of a line that goes from f to g over `width`."""
-        return width * (f * f + f * g + g * g) / 3
-
-    cut = np.clip(truth[:, None], grid[:-1], grid[1:])  # (N, G - 1): where in its cell the step lies
-    share = (cut - grid[:-1]) / np.diff(grid)
-    at = cdf[:, :-1] + share * np.diff(cdf, axis=1)
-    before = squares(cut - grid[:-1], cdf[:, :-1], at).sum(axis=1)
-    after = squares(grid[1:] - cut, 1 - at, 1 - cdf[:, 1:]).sum(axis=1)
-    return before + after + np.maximum(grid[0] - truth, 0) + np.maximum(truth - grid[-1], 0)
-
-
 def confusion(predicted: ArrayLike, expected: ArrayLike, n_classes: int = 2) -> NDArray:
     """Counts (n_classes, n_classes), rows predicted and columns expected, as Table 4.1 of Cacho 2020."""
     predicted, expected = np.asarray(predicted, int), np.asarray(expected, int)

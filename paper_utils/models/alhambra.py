@@ -208,12 +208,13 @@ def collapse(network: Network) -> tuple[Tensor, Tensor]:
 
 
 def least_squares(x: ArrayLike, y: ArrayLike) -> tuple[Tensor, Tensor]:
-    """Ordinary least squares, y (N, K) ~ x (N, n) W^T + b: W (K, n), b (K,) in float64, of smallest norm.
+    """Ordinary least squares, y (N, K) ~ x (N, n) W^T + b: W (K, n), b (K,) in float64 where x is, of smallest norm.
 
     From centred second moments. Constant and repeated columns, of which the clipped table is full, get no weight of
     their own: directions with less than 1e-10 of the largest variance are left out.
     """
-    x, y = (torch.as_tensor(values).double() for values in (x, y))
+    x = torch.as_tensor(x).double()
+    y = torch.as_tensor(y).to(x)
     centre, scale = x.mean(dim=0), x.std(dim=0)
     scale = torch.where(scale > 0, scale, 1)
     u, level = (x - centre) / scale, y.mean(dim=0)

@@ -196,11 +196,12 @@ class PooledNorm(torch.autograd.Function):
 def normalised(flux: Tensor, ivar: Tensor) -> tuple[Tensor, Tensor]:
     """Spectra y (N, L) in units of their median flux, and weights w = 1 / sigma^2 in that unit (Sec. 3).
 
-    The median is over usable pixels (ivar > 0); the others hold y = 1 and w = 0.
+    The median is over usable pixels (ivar > 0); the others hold y = 1 and w = 0, as do all of a spectrum whose median
+    is no positive number and thus no unit.
     """
-    good = ivar > 0
-    median = torch.where(good, flux, torch.nan).nanmedian(dim=1, keepdim=True).values
-    return torch.where(good, flux / median, 1.0), ivar * median.square()
+    median = torch.where(ivar > 0, flux, torch.nan).nanmedian(dim=1, keepdim=True).values
+    good = (ivar > 0) & (median > 0)
+    return torch.where(good, flux / median, 1.0), torch.where(good, ivar * median.square(), 0.0)
 
 
 def shifted(y: Tensor, w: Tensor, z: Tensor, z_new: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -294,7 +295,7 @@ def autoencoder_step(
     *,
     augment: float = 0.0,
     consistency: float = 0.0,
-    seed: int = 0,
+    generator: torch.Generator | None = None,
     autocast: Callable[[], AbstractContextManager] = nullcontext,
 ) -> Callable[[Tensor], dict[str, Tensor]]:
     """One step on the spectra at the indices (B,) of data = {"y", "w", "z"}.
@@ -302,9 +303,9 @@ def autoencoder_step(
     augment : share of each batch whose redshifts are altered to a uniform draw of 0 - 0.5 (Sec. 4).
     consistency : weight of the mean squared distance between the latents of each spectrum and of its altered copy, in
         units of the batch's variance, without which shrinking all latents would satisfy it (after Sinha & Dieng 2021).
+    generator : draws the altered redshifts, on the device of the data; else torch's own.
     autocast : precision of encoder and decoder, as Fabric's `autocast`; redshifting and losses are in float32 always.
     """
-    generator = torch.Generator(data["y"].device).manual_seed(seed)
 
     def step(index: Tensor) -> dict[str, Tensor]:
         y, w, z = (data[name][index] for name in ("y", "w", "z"))

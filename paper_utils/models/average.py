@@ -23,15 +23,16 @@ class Average(nn.Module):
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        n = int(self.n_updates)
-        decay = min(self.max_decay, (1 + n) / (10 + n))
+        decay = ((1 + self.n_updates) / (10 + self.n_updates)).clamp(max=self.max_decay)  # where the weights are
         pairs = [
             (mine, new)
             for part in ("parameters", "buffers")
             for mine, new in zip(getattr(self.average, part)(), getattr(model, part)(), strict=True)
         ]
-        floats = [(mine, new) for mine, new in pairs if mine.is_floating_point()]
-        torch._foreach_lerp_(*(list(each) for each in zip(*floats, strict=True)), 1 - decay)
+        mine, new = (list(each) for each in zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True))
+        torch._foreach_sub_(mine, new)
+        torch._foreach_mul_(mine, decay)
+        torch._foreach_add_(mine, new)
         for mine, new in pairs:
             if not mine.is_floating_point():  # counters of batch norm
                 mine.copy_(new)

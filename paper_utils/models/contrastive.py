@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from paper_utils.models import resnet
 from paper_utils.models.augmentation import augmented
 from paper_utils.models.descent import descend
+from paper_utils.models.standard import Standard
 
 TEMPERATURE = 0.05  # at first: the authors' constant
 MIN_TEMPERATURE = 0.01
@@ -67,8 +68,7 @@ class Contrastive(nn.Module):
         self.image_head = nn.Linear(self.image.n_features, n_features)
         self.spectrum = spectrum_encoder(n_features, base, mults, patch)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(TEMPERATURE)))
-        self.register_buffer("mean", torch.zeros(n_wave))
-        self.register_buffer("scale", torch.ones(n_wave))
+        self.standard = Standard(n_wave)
 
     def learn_scale(self, images: Tensor, x: Tensor | None = None) -> Contrastive:
         """Take the scale of each band from training images; with training spectra x (N, L) also theirs, element-wise.
@@ -77,9 +77,7 @@ class Contrastive(nn.Module):
         """
         self.image.learn_scale(images)
         if x is not None:
-            std, mean = torch.std_mean(x, dim=0)
-            self.mean.copy_(mean)
-            self.scale.copy_(std)
+            self.standard.learn(x)
         return self
 
     def embed_images(self, images: Tensor) -> Tensor:
@@ -88,7 +86,7 @@ class Contrastive(nn.Module):
 
     def embed_spectra(self, x: Tensor) -> Tensor:
         """Of log spectra (N, L); (N, n_features) of unit length."""
-        return F.normalize(self.spectrum(((x - self.mean) / self.scale)[:, None]).float(), dim=1)
+        return F.normalize(self.spectrum(self.standard(x)[:, None]).float(), dim=1)
 
 
 def contrastive_loss(a: Tensor, b: Tensor, temperature: Tensor | float) -> Tensor:

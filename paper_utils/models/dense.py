@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
+
+from paper_utils.models.standard import Standard
 
 
 class MLP(nn.Module):
@@ -16,17 +17,13 @@ class MLP(nn.Module):
         sizes = [n_in, *widths]
         hidden = [m for a, b in zip(sizes, sizes[1:], strict=False) for m in (nn.Linear(a, b), nn.ReLU())]
         self.network = nn.Sequential(*hidden, nn.Linear(sizes[-1], n_out))
-        for name, n in (("in_mean", n_in), ("out_mean", n_out)):
-            self.register_buffer(name, torch.zeros(n))
-        for name, n in (("in_scale", n_in), ("out_scale", n_out)):
-            self.register_buffer(name, torch.ones(n))
+        self.inputs, self.outputs = Standard(n_in), Standard(n_out)
 
     def learn_scale(self, x: Tensor, y: Tensor) -> MLP:
         """Take means and standard deviations from training inputs x (N, n_in) and outputs y (N, n_out)."""
-        for buffer, values in (("in", x), ("out", y)):
-            getattr(self, f"{buffer}_mean").copy_(values.mean(0))
-            getattr(self, f"{buffer}_scale").copy_(values.std(0))
+        self.inputs.learn(x)
+        self.outputs.learn(y)
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.out_mean + self.out_scale * self.network((x - self.in_mean) / self.in_scale)
+        return self.outputs.undone(self.network(self.inputs(x)))

@@ -23,6 +23,7 @@ from paper_utils.models.average import Average
 from paper_utils.models.descent import descend
 from paper_utils.models.gaussian import Blocks, Gaussian, components
 from paper_utils.models.samplers import N_TIMES, cosine_schedule, integrate
+from paper_utils.models.standard import Standard
 from paper_utils.models.unet import UNet
 
 PREDICTIONS = ("noise", "v")
@@ -64,8 +65,7 @@ class Diffusion(nn.Module):
         alpha_bar = cosine_schedule(n_times)
         self.register_buffer("alpha", alpha_bar.sqrt().float(), persistent=False)  # of x_0 in x_t
         self.register_buffer("sigma", (1 - alpha_bar).sqrt().float(), persistent=False)  # of eps in x_t
-        self.register_buffer("mean", torch.zeros(n_wave))
-        self.register_buffer("scale", torch.ones(n_wave))
+        self.standard = Standard(n_wave)
         self.register_buffer("components", torch.zeros(n_components if self.head is not None else 0, n_wave))
 
     @property
@@ -81,11 +81,10 @@ class Diffusion(nn.Module):
         """
         self.encoder.learn_scale(images)
         if x is not None:
-            std, mean = torch.std_mean(x, dim=0)
-            self.mean.copy_(mean)
-            self.scale.copy_(std / contrast)
+            self.standard.learn(x)
+            self.standard.scale /= contrast
             if self.head is not None:
-                length, axes = components(self.standardised(x), len(self.components))
+                length, axes = components(self.standard(x), len(self.components))
                 self.components.copy_(axes * length[:, None] / len(x) ** 0.5)  # of coefficients with unit variance
         return self
 
@@ -95,15 +94,12 @@ class Diffusion(nn.Module):
 
         context : of the same images, see `contexts`.   low : (N, n_low), for super-resolution.
         """
-        self.residuals.learn(self.standardised(x) - self.beside(context, low)[:, 0])
+        self.residuals.learn(self.standard(x) - self.beside(context, low)[:, 0])
         return self
 
     def encode(self, images: Tensor) -> Tensor:
         """What the U-Net sees of images (N, n_bands, H, W): tokens (N, T, C), one for each 32 x 32 pixels."""
         return self.encoder(images).flatten(2).mT
-
-    def standardised(self, x: Tensor) -> Tensor:
-        return (x - self.mean) / self.scale
 
     def guess(self, context: Tensor) -> Tensor:
         """The image encoder's own idea of the standardised spectrum, (N, n_wave); needs n_components."""
@@ -121,23 +117,23 @@ class Diffusion(nn.Module):
     def beside(self, context: Tensor, low: Tensor | None = None) -> Tensor:
         """What the U-Net sees beside the noisy spectrum at all steps: low or the guess, (N, 1, n_wave), or nothing."""
         if low is not None:
-            return self.standardised(self.upsampled(low))[:, None]
+            return self.standard(self.upsampled(low))[:, None]
         if self.head is not None:
             return self.guess(context)[:, None]
         return context.new_empty(len(context), 0, self.n_wave)
 
     def noised(self, x: Tensor, eps: Tensor, t: Tensor) -> Tensor:
-        """x_t (N, n_wave) at steps t (N,) of standardised spectra x and noise eps."""
+        """x_t (N, n_wave) at steps t (N,) or (1,) of standardised spectra x and noise eps."""
         return self.alpha[t][:, None] * x + self.sigma[t][:, None] * eps
 
     def forward(self, x: Tensor, t: Tensor, context: Tensor, beside: Tensor) -> Tensor:
-        """eps or v (N, n_wave) for x_t at steps t (N,): the U-Net's output, added to the Gaussian's if there is one."""
+        """eps or v (N, n_wave) for x_t at steps t (N,) or (1,): the U-Net's output and any Gaussian's."""
         if self.residuals is None:
-            return self.unet(torch.cat([x[:, None], beside], dim=1), t, context)[:, 0].float()
+            return self.unet(torch.cat([x[:, None], beside], dim=1), t.expand(len(x)), context)[:, 0].float()
         guess, alpha, sigma = beside[:, 0].float(), self.alpha[t][:, None], self.sigma[t][:, None]
         with torch.autocast(x.device.type, enabled=False):
             x_0 = guess + self.residuals.expected(x - alpha * guess, alpha, sigma)
-        output = self.unet(torch.stack([x, guess, x_0], dim=1), t, context)[:, 0].float()
+        output = self.unet(torch.stack([x, guess, x_0], dim=1), t.expand(len(x)), context)[:, 0].float()
         return output + self.target(x_0, (x - alpha * x_0) / sigma, t)
 
     def target(self, x: Tensor, eps: Tensor, t: Tensor) -> Tensor:
@@ -146,7 +142,7 @@ class Diffusion(nn.Module):
 
     def clean(self, x: Tensor, t: int, context: Tensor, beside: Tensor) -> Tensor:
         """The expected x_0 of x_t (N, n_wave), all at step t."""
-        output = self(x, torch.full((len(x),), t, device=x.device), context, beside)
+        output = self(x, torch.full((1,), t, device=x.device), context, beside)
         if self.prediction == "noise":
             return (x - self.sigma[t] * output) / self.alpha[t]
         return self.alpha[t] * x - self.sigma[t] * output
@@ -171,7 +167,7 @@ def diffusion_step(
     """
 
     def step(index: Tensor) -> dict[str, Tensor]:
-        x = model.standardised(data["x"][index])
+        x = model.standard(data["x"][index])
         low = data["low"][index] if "low" in data else None
         t = torch.randint(1, model.n_times + 1, index.shape, generator=generator, device=x.device)
         eps = torch.randn(x.shape, generator=generator, device=x.device)
@@ -201,7 +197,7 @@ def encoder_step(
     """
 
     def step(index: Tensor) -> dict[str, Tensor]:
-        x = model.standardised(data["x"][index])
+        x = model.standard(data["x"][index])
         with autocast():
             guess = model.guess(_context(model, data, index, generator))
         loss = (guess.float() - x).square().mean() / x.square().mean()
@@ -253,4 +249,4 @@ def sample(
         beside = model.beside(seen, low[item] if low is not None else None)
         clean = partial(model.clean, context=seen, beside=beside)
         parts.append(integrate(clean, x, model.alpha, model.sigma, sampler, n_steps, generator))
-    return (torch.cat(parts) * model.scale + model.mean).unflatten(0, (len(context), n_samples))
+    return model.standard.undone(torch.cat(parts)).unflatten(0, (len(context), n_samples))

@@ -41,7 +41,9 @@ class Gaussian(nn.Module):
         noise = alpha.square() * self.rest + sigma.square()
         inner = alpha.square()[..., None] * (self.axes / noise[:, None]) @ self.axes.T
         inner = inner + torch.diag(1 / self.variance.clamp_min(_LEAST))
-        seen = torch.linalg.solve(inner, (y / noise) @ self.axes.T)
+        b = (y / noise) @ self.axes.T
+        same = len(inner) == 1  # for all: one matrix, many right sides
+        seen = torch.linalg.solve(inner[0], b.T).T if same else torch.linalg.solve(inner, b[..., None])[..., 0]
         w = (y - alpha.square() * seen @ self.axes) / noise
         return alpha * (w * self.rest + (w @ self.axes.T * self.variance) @ self.axes)
 

@@ -21,6 +21,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from paper_utils.models.standard import Standard
+
 
 class Generator(nn.Module):
     """G: latent (N, n_latent) -> spectrum (N, n_wave), six hidden layers of LeakyReLU with 1-d batch norm (Sec. 3.2).
@@ -40,22 +42,20 @@ class Generator(nn.Module):
         sizes = [n_latent] + [width] * n_hidden
         hidden = [layer for a, b in zip(sizes, sizes[1:], strict=False) for layer in block(a, b)]
         self.network = nn.Sequential(*hidden, nn.Linear(width, n_wave))  # no activation on the output layer
-        self.register_buffer("mean", torch.zeros(n_wave))
-        self.register_buffer("scale", torch.ones(n_wave))
+        self.standard = Standard(n_wave)
 
     def standardise(self, x: Tensor) -> Tensor:
         """Spectra in the generator's space, x (N, n_wave), to the scale that the network works in."""
-        return (x - self.mean) / self.scale
+        return self.standard(x)
 
     def learn_scale(self, x: Tensor, per_bin: bool = False) -> Generator:
         """Take mean and standard deviation from training spectra x (N, n_wave): of all values, or of each bin."""
-        self.mean.copy_(x.mean(0) if per_bin else x.mean())
-        self.scale.copy_(x.std(0) if per_bin else x.std())
+        self.standard.learn(x if per_bin else x.reshape(-1, 1))
         return self
 
     def forward(self, s: Tensor) -> Tensor:
         """Spectra (N, n_wave) in the generator's own space: log10 F_nu if `log`, else F_nu."""
-        return self.mean + self.scale * self.network(s)
+        return self.standard.undone(self.network(s))
 
     def measure(self, x: Tensor, A: Tensor) -> Tensor:
         """Photometry (N, m), in the same space, of spectra x by a measurement matrix A (m, n_wave) on F_nu (eq. 1)."""

@@ -62,6 +62,34 @@ def image_step(
     return step
 
 
+def head_step(
+    model: ImageRegressor,
+    optimizer: torch.optim.Optimizer,
+    data: Mapping[str, Tensor],
+    backward: Callable[[Tensor], None],
+    generator: torch.Generator,
+) -> Callable[[Tensor], dict[str, Tensor]]:
+    """One step of a Gaussian head alone, on data = {"features" (N, n_features), "latents" (N, n_latent)}.
+
+    The loss is the negative log likelihood. generator, on the device of the data, drops units: `model.dropout.p` of
+    them.
+    """
+
+    def step(index: Tensor) -> dict[str, Tensor]:
+        seen = _dropped(data["features"][index], model.dropout.p, generator)
+        loss = gaussian_nll(*model.split(model.head(seen)), data["latents"][index])
+        descend(optimizer, loss, backward)
+        return {"loss": loss.detach()}
+
+    return step
+
+
+def _dropped(features: Tensor, p: float, generator: torch.Generator | None) -> Tensor:
+    """Features (..., n_features) with a share p of them at 0, the others larger by as much."""
+    kept = torch.rand(features.shape, generator=generator, device=features.device) >= p
+    return kept * features / (1 - p)
+
+
 @torch.no_grad()
 def predict(
     model: ImageRegressor,
@@ -87,9 +115,7 @@ def _predict(
 ) -> tuple[Tensor, Tensor, Tensor]:
     features = model.features(images)
     if n_draws:
-        p = model.dropout.p
-        kept = torch.rand((n_draws, *features.shape), generator=generator, device=features.device) >= p
-        features = kept * features / (1 - p)  # (n_draws, N, n_features)
+        features = _dropped(features.expand(n_draws, -1, -1), model.dropout.p, generator)
     mean, log_var = model.split(model.head(features))
     variance = log_var.exp() if model.gaussian else torch.zeros_like(mean)
     if not n_draws:
@@ -99,7 +125,7 @@ def _predict(
 
 @torch.no_grad()
 def features(model: ImageRegressor, images: Tensor, batch_size: int = 256) -> Tensor:
-    """What the head sees of images (N, n_bands, H, W): (N, n_features). A head alone trains on them in seconds."""
+    """What the head sees of images (N, n_bands, H, W): (N, n_features). `head_step` trains on them in seconds."""
     model.eval()
     return torch.cat([model.features(part) for part in images.split(batch_size)])
 

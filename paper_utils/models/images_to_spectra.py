@@ -20,8 +20,11 @@ from paper_utils.models.diffusion import Diffusion, sample
 
 def degraded(images: Tensor, size: int) -> Tensor:
     """Images (N, B, H, H) at a resolution of size x size, brought back to H x H (Table 3): means, then bilinear."""
-    small = F.interpolate(images, (size, size), mode="area")
-    return F.interpolate(small, images.shape[-2:], mode="bilinear", align_corners=False)
+    out = torch.empty_like(images)
+    for part, into in zip(images.split(4096), out.split(4096), strict=True):
+        small = F.interpolate(part, (size, size), mode="area")
+        into.copy_(F.interpolate(small, images.shape[-2:], mode="bilinear", align_corners=False))
+    return out
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def predict(
     batch_size : images at a time, each encoded once by each network, whatever the number of samples and steps.
     """
     models = [model.eval() for model in (low, full, low_match, full_match) if model is not None]
-    device = models[0].mean.device
+    device = models[0].alpha.device
     generator = torch.Generator(device).manual_seed(seed)
     options = {"sampler": sampler, "n_steps": n_steps, "generator": generator}
     parts = []

@@ -38,10 +38,7 @@ class MixtureDensity(nn.Module):
     @torch.no_grad()
     def learn_scale(self, x: Tensor, t: Tensor) -> MixtureDensity:
         """Standardise features as in training x (N, n_in); start the Gaussians at quantiles of training t (N,)."""
-        mean = x.nanmean(dim=0).nan_to_num()
-        std = (x - mean).square().nanmean(dim=0).sqrt().nan_to_num()
-        self.trunk.in_mean.copy_(mean)
-        self.trunk.in_scale.copy_(torch.where(std > 1e-6 * (1 + mean.abs()), std, 1))
+        self.trunk.inputs.learn(x)
         k, last = self.n_components, self.trunk.network[-1]
         at = torch.as_tensor(np.quantile(t.cpu().numpy(), (np.arange(k) + 0.5) / k))
         start = torch.cat([torch.zeros(k), at, (t.std().cpu() / k).log().expand(k)])
@@ -50,7 +47,7 @@ class MixtureDensity(nn.Module):
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        x = torch.where(x.isnan(), self.trunk.in_mean, x)
+        x = torch.where(x.isnan(), self.trunk.inputs.mean, x)
         weight, mean, log_sigma = self.trunk(x).unflatten(1, (3, self.n_components)).unbind(1)
         return torch.stack([weight.log_softmax(dim=1), mean, log_sigma.clamp(*LOG_SIGMA)], dim=1)
 
@@ -143,7 +140,7 @@ class MixtureDensity(nn.Module):
         parts = []
         for i in range(0, max(len(x), 1), CHUNK):
             rows = slice(i, i + CHUNK)
-            parts.append(function(self(x[rows].to(self.trunk.in_mean)).double(), rows).cpu().numpy())
+            parts.append(function(self(x[rows].to(self.trunk.inputs.mean)).double(), rows).cpu().numpy())
         return np.concatenate(parts)
 
 

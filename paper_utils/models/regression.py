@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from paper_utils.models import resnet
 from paper_utils.models.augmentation import augmented, centred
 from paper_utils.models.descent import descend
+from paper_utils.models.standard import Standard
 
 
 class SpectrumRegressor(nn.Module):
@@ -25,15 +26,12 @@ class SpectrumRegressor(nn.Module):
         self.head = nn.Linear(self.encoder.n_features, n_wave)
         nn.init.zeros_(self.head.weight)  # at first: the mean spectrum
         nn.init.zeros_(self.head.bias)
-        self.register_buffer("mean", torch.zeros(n_wave))
-        self.register_buffer("scale", torch.ones(n_wave))
+        self.standard = Standard(n_wave)
 
     def learn_scale(self, images: Tensor, x: Tensor) -> SpectrumRegressor:
         """Take each band's and each wavelength's mean and scatter from training images and log spectra (N, n_wave)."""
         self.encoder.learn_scale(images)
-        std, mean = torch.std_mean(x, dim=0)
-        self.mean.copy_(mean)
-        self.scale.copy_(std)
+        self.standard.learn(x)
         return self
 
     def forward(self, images: Tensor) -> Tensor:
@@ -45,7 +43,7 @@ class SpectrumRegressor(nn.Module):
         """Log spectra (N, n_wave) of images, which are `centred` here."""
         self.eval()
         parts = [self(centred(part)) for part in images.split(batch_size)]
-        return torch.cat(parts) * self.scale + self.mean
+        return self.standard.undone(torch.cat(parts))
 
 
 def regression_step(
@@ -58,7 +56,7 @@ def regression_step(
     """One step at the indices (B,) of data = {"images" (N, n_bands, H, H), "x" (N, n_wave) log spectra}."""
 
     def step(index: Tensor) -> dict[str, Tensor]:
-        target = (data["x"][index] - model.mean) / model.scale
+        target = model.standard(data["x"][index])
         loss = (model(augmented(data["images"][index], generator)) - target).square().mean()
         descend(optimizer, loss, backward)
         return {"loss": loss.detach()}
