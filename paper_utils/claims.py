@@ -192,7 +192,8 @@ def scoreboard(results: Path = paths.FIGURES) -> list[dict]:
             run = json.loads(file.read_text(encoding="utf-8"))
             about = {key: run[key] for key in ("device", "seed", "commit", "wall_s")}
             study, profile, artefacts = run["study"], run["profile"], run["artefacts"]
-            entries = {entry["id"]: entry for entry in run["claims"]}
+            names = ("id", "value", "interval", "status", "note")
+            entries = {entry["id"]: {name: entry[name] for name in names} for entry in run["claims"]}
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"not the results of a run ({type(error).__name__}: {error})",

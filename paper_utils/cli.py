@@ -12,8 +12,8 @@ from typing import Annotated
 
 import typer
 
-from paper_utils import paths
-from paper_utils.errors import CompanionError, DataError, ProfileError, unknown
+from paper_utils import paths, profiles
+from paper_utils.errors import CompanionError, ProfileError, unknown
 
 commands = typer.Typer(
     help="Five machine-learning studies of galaxy spectra, regenerated from one mock sky.",
@@ -25,8 +25,7 @@ data_commands = typer.Typer(help="The data behind the studies: what exists, how 
 commands.add_typer(data_commands, name="data", no_args_is_help=True)
 
 
-class Profile(StrEnum):
-    smoke, quick, paper = "smoke", "quick", "paper"
+Profile = StrEnum("Profile", profiles.NAMES)
 
 
 class Tool(StrEnum):
@@ -75,7 +74,7 @@ def reproduce(
 
     What is finished with the same code, parameters and data is not run again. Exit status 1 when a notebook failed.
     """
-    from paper_utils import notebooks, profiles, report
+    from paper_utils import notebooks, report
 
     chosen = [name.zfill(2) for name in studies] if studies else [path.name[:2] for path in paths.notebooks()]
     if not chosen:
@@ -97,6 +96,7 @@ def reproduce(
         jobs_to_do.append(notebooks.plan(study, str(profile), output, **common))
     for study, path in data_of.items():
         report.note(f"data for study {study}: {_check(study, path, mapping_of.get(study))}")
+    _prepare(output)
     outcomes = report.run_with_progress(jobs_to_do, workers=jobs, fresh=fresh)
     report.summary(outcomes)
     if any(outcome.failure for outcome in outcomes):
@@ -148,26 +148,10 @@ def data_get(
     sources = {source["name"]: source for source in report.read_sources()}
     if name not in sources:
         raise unknown("data set is called", name, sources)
-    source = sources[name]
     if name in fetch.NAMES:
         report.note(f"{name} is at {fetch.get(name, objects, to)}")
-        return
-    if not source["url"]:
-        report.note(f"{name} has no pinned download. {source['how_to_get']}")
-        return
-    import pooch
-
-    try:
-        path = pooch.retrieve(
-            source["url"], known_hash=source["sha256"], path=to or paths.CACHE / name, progressbar=True
-        )
-    except (OSError, ValueError) as error:  # no connection; a checksum that differs
-        raise DataError(
-            f"the download failed ({' '.join(str(error).split())})",
-            remedy="Try again; if it goes on, the file has changed at its source, so tell us.",
-            source=source["url"],
-        ) from None
-    report.note(f"{name} is at {path}")
+    else:
+        report.note(f"{name} is nothing to fetch from here. {sources[name]['how_to_get']}")
 
 
 @data_commands.command("check")
@@ -211,6 +195,7 @@ def measure(
 
     spectra, lsf_kms = toolbox.read(files, z)
     output = output.expanduser().absolute()
+    _prepare(output)
     for tool in dict.fromkeys(what):
         table = toolbox.measure(
             spectra, lsf_kms, tool.value, output=output, n_jobs=jobs, n_draws=draws, figures=figures
@@ -241,12 +226,18 @@ def publish(
     chosen = [paths.notebook(name.zfill(2)) for name in studies] if studies else paths.notebooks()
     todo = [notebook for notebook in chosen if fresh or publishing.stale(notebook)]
     outcomes = report.run_with_progress([publishing.default_job(notebook) for notebook in todo], workers=1, fresh=True)
+    unfit = []
     for outcome in outcomes:
-        if not outcome.failure:
-            publishing.publish(outcome.job)
+        try:
+            if not outcome.failure:
+                publishing.publish(outcome.job)
+        except CompanionError as error:
+            unfit.append(str(error))
     publishing.write_scoreboard()
     report.summary(outcomes)
     report.note(f"{len(chosen) - len(todo)} of {len(chosen)} notebooks were up to date; the scoreboard is renewed.")
+    if unfit:
+        raise CompanionError("\n".join(unfit))
     if any(outcome.failure for outcome in outcomes):
         raise typer.Exit(1)
 
@@ -265,6 +256,14 @@ def _by_study(option: str, given: list[str] | None, chosen: list[str]) -> dict[s
         if not found[study].exists():
             raise ProfileError(f"{option} {text}: {found[study]} does not exist.")
     return found
+
+
+def _prepare(output: Path) -> None:
+    """Before hours of work: can anything be written there?"""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ProfileError(f"--output {output}: {error.strerror}. Give a folder that can be written.") from None
 
 
 def _check(study: str, path: Path, mapping: Path | None = None) -> object:

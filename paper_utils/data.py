@@ -298,6 +298,8 @@ def _coerce(value, field):
             if not getattr(getattr(table[name], "dtype", None), "isnative", True):
                 table[name] = table[name].astype(table[name].dtype.newbyteorder("="))
         return table
+    if np.ma.is_masked(value):
+        raise DataError(f"{field.name} lacks values", remedy="Fill the masked ones, or leave those objects out.")
     try:
         array = np.asarray(value)
     except ValueError as problem:

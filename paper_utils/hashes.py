@@ -39,7 +39,8 @@ def file_hash(path: Path) -> str:
 
 
 def code_hash(notebook: Path, package: Path = PACKAGE) -> str:
-    """SHA-256 of a notebook's code cells and of every module of `package` that it imports, directly or not.
+    """SHA-256 of a notebook's code cells, of every module of `package` that it imports, directly or not, and of the
+    tables in data/ that these name.
 
     Prose is not part of it: it is written when the results are seen.
     """
@@ -48,8 +49,12 @@ def code_hash(notebook: Path, package: Path = PACKAGE) -> str:
     lines = (line for source in sources for line in source.splitlines())
     code = "\n".join(line for line in lines if not line.lstrip().startswith(("%", "!")))
     hashed = hashlib.sha256(json.dumps(sources).encode())
-    for module in sorted(imported(code, package)):
-        hashed.update(json.dumps([module.relative_to(package).as_posix(), module.read_text(encoding="utf-8")]).encode())
+    modules = {file: file.read_text(encoding="utf-8") for file in sorted(imported(code, package))}
+    for module, text in modules.items():
+        hashed.update(json.dumps([module.relative_to(package).as_posix(), text]).encode())
+    for table in sorted((package.parent / "data").glob("*.csv")):
+        if any(table.name in text for text in (code, *modules.values())):
+            hashed.update(json.dumps([table.name, file_hash(table)]).encode())
     return hashed.hexdigest()
 
 

@@ -107,7 +107,7 @@ def run_all(jobs: list[Job], workers: int = 1, fresh: bool = False, on_cell: OnC
 
 def run(job: Job, fresh: bool = False, on_cell: OnCell = silent) -> Outcome:
     """Execute one notebook into `job.executed`, unless it is finished with the same inputs."""
-    inputs = inputs_hash(job)
+    code, inputs = code_hash(job.notebook), inputs_hash(job)  # of now: what changes while it runs is not in the results
     if not fresh and finished(job, inputs):
         return Outcome(job, "skipped")
     job.output.mkdir(parents=True, exist_ok=True)
@@ -118,7 +118,7 @@ def run(job: Job, fresh: bool = False, on_cell: OnCell = silent) -> Outcome:
     outcome = Outcome(job, "failed" if failure else "done", time.monotonic() - started, failure)
     if not failure:
         book = read(job.executed)
-        book["metadata"][MARK] = {"code": code_hash(job.notebook), "inputs": inputs, "files": products(job.output)}
+        book["metadata"][MARK] = {"code": code, "inputs": inputs, "files": products(job.output)}
         write(book, job.executed)
     return outcome
 

@@ -69,14 +69,29 @@ def assignments(texts: list[str], option: str = "--set") -> dict[str, dict[str, 
             raise ProfileError(f"{option} {text!r} is not of the form NN.NAME=VALUE, such as {option} 01.n_epochs=200.")
         try:
             found.setdefault(study.zfill(2), {})[name] = yaml.safe_load(value)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date that does not exist
             raise ProfileError(f"{option} {text!r}: {value!r} is not a value in YAML; put text in quotes.") from None
     for study, values in found.items():
-        for name, value in values.items():
-            if isinstance(value, str) and "/" in value and Path(value).expanduser().exists():
-                values[name] = str(Path(value).expanduser().absolute())
-        checked(values, paths.notebook(study), option)
+        notebook = paths.notebook(study)
+        checked(values, notebook, option)
+        if given := {"profile", "output"} & set(values):
+            raise ProfileError(f"{option}: {given.pop()} has an option of its own, --profile or --output.")
+        defaults = parameters(notebook)
+        # A parameter that is empty by default is a path; elsewhere a slash tells one.
+        found[study] = {
+            name: _absolute(value) if isinstance(value, str) and ("/" in value or defaults[name] == "") else value
+            for name, value in values.items()
+        }
     return found
+
+
+def _absolute(text: str) -> str:
+    """Of what is there on disk; other texts as they are."""
+    try:
+        path = Path(text).expanduser()
+        return str(path.absolute()) if text and path.exists() else text
+    except (OSError, RuntimeError, ValueError):  # too long, no such user, a null character: no path
+        return text
 
 
 def parameters(notebook: Path) -> dict[str, object]:

@@ -43,20 +43,23 @@ def publish(job: Job, figures: Path | None = None) -> None:
 
     Raises CompanionError when the outputs are not one clean run from the top, or tell of the machine they come from.
     """
-    book = clean(read(job.executed))
-    names = products(job.output)
+    book = read(job.executed)
+    code = book["metadata"].get(MARK, {}).get("code")
+    if code != code_hash(job.notebook):
+        raise CompanionError(f"{job.notebook.name} or a module of it was changed while it ran. Run it again.")
+    book, names = clean(book), products(job.output)
     telling = [name for name in names if name.endswith((".json", ".csv")) and _tells(job.output / name)]
     problems = [*faults(book), *(f"{name} holds a path of this machine" for name in telling)]
     if problems:
         raise CompanionError(f"{job.notebook.name} is not fit to publish: {'; '.join(problems)}. See {job.executed}")
     target = (figures or paths.FIGURES) / job.notebook.stem
-    for old in target.glob("*"):
-        if old.name not in names and not old.match("results.*.json"):  # other runs stay beside this one
-            old.unlink()
     for name in names:
         with paths.atomic(target / name) as temporary:
             shutil.copyfile(job.output / name, temporary)
-    book["metadata"][MARK] = {"code": code_hash(job.notebook), "files": names}
+    for old in target.glob("*"):
+        if old.is_file() and old.name not in names and not old.match("results.*.json"):  # other runs stay beside it
+            old.unlink()
+    book["metadata"][MARK] = {"code": code, "files": names}
     write(book, job.notebook)
 
 

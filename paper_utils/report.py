@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from pathlib import Path
 
 from rich.console import Console
@@ -124,5 +123,5 @@ def duration(seconds: float) -> str:
 
 def shown(path: Path) -> str:
     """A path as the reader would type it from where they are."""
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative
+    path, here = Path(path).absolute(), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -35,7 +35,8 @@ def write(path: Path, container: str, values: dict, per_object: dict, units: dic
 def read(path: Path, container: str, names: list[str], tables: set[str], optional: set[str]) -> dict:
     """The values of a container's fields `names`, as stored. Raises DataError for a file that cannot be read."""
     if not path.is_file():
-        raise DataError("there is no such file", remedy="Check the path.", source=path)
+        problem = "this is a folder" if path.is_dir() else "there is no such file"
+        raise DataError(problem, remedy="Give the path of a file.", source=path)
     if path.stat().st_size == 0:
         raise DataError("the file is empty", remedy="Write or copy it again.", source=path)
     if path.suffix == ".ecsv":

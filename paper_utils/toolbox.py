@@ -37,10 +37,10 @@ def read(files: Sequence[Path | str], z: float | None = None) -> tuple[Spectra, 
     if not files:
         raise DataError("no files", remedy="Give spec-PLATE-MJD-FIBER.fits files.")
     parts, widths = [], []
-    for file in map(Path, files):
+    given = map(Path, files)
+    for file in (file for path in given for file in (sdss.files_in(path) if path.is_dir() else [path])):
         spectra = sdss.read(file)
-        one = len(spectra) == 1 and file.name.endswith(sdss.FITS_ENDINGS)
-        lsf = sdss.read_lsf(file) if one else lsf_km_s(spectra.wave_obs)
+        lsf = sdss.read_lsf(file) if file.name.endswith(sdss.FITS_ENDINGS) else lsf_km_s(spectra.wave_obs)
         parts.append(spectra)
         widths.append(np.tile(lsf, (len(spectra), 1)))
         if not np.array_equal(spectra.wave_obs, parts[0].wave_obs):

@@ -391,6 +391,16 @@ def test_fits_and_ecsv_with_fluxes_in_vectors(tmp_path, suffix):
         check_file("05", path, as_mapping(tmp_path, {"bands": {"i": "FLUX[2]"}, "redshift": "Z"}))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_mapping_s_marks_are_met_in_any_precision(tmp_path, dtype):
+    r, z = np.full(120, 20, dtype), np.full(120, 0.1)
+    r[3] = -9.9
+    path = tmp_path / "t.fits"
+    Table({"R": r, "Z": z}).write(path)
+    read = alhambra.read(path, as_mapping(tmp_path, {"bands": {"r": "R"}, "redshift": "Z", "missing": [-9.9]}))
+    assert list(read.table["r"][2:4]) == [20, -99]
+
+
 def test_what_the_study_cannot_use_is_refused(tmp_path):
     n = 120
     sound = {"g": ["20"] * n, "r": ["20"] * n, "z": ["0.1"] * n}

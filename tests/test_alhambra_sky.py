@@ -117,6 +117,7 @@ def test_columns_are_those_of_the_public_table(survey):
 
 
 def test_same_seed_same_table(ssps):
+    assert alhambra.catalogue(12, ssps).truth["is_star"].sum() == 1  # 4 % of 12 are none
     first, again, other = (alhambra.catalogue(300, ssps, seed=seed) for seed in (7, 7, 8))
     assert first.content_hash() == again.content_hash()
     assert first.content_hash() != other.content_hash()

@@ -40,6 +40,12 @@ def test_only_the_outermost_stretch_continues_a_spectrum():
     np.testing.assert_allclose(np.log(resample(np.exp(x), np.exp(log_flux(x)))), expected, atol=0.02)
 
 
+def test_few_points_continue_a_spectrum_as_their_own_end_goes():
+    """Slope 2 up to 10 um and -1 from there, with one point or two at either end."""
+    found = resample([1, 10, 100, 1000], [1, 100, 10, 1], [0.1, 3.1622776, 1e4])
+    np.testing.assert_allclose(np.ravel(found), [0.01, 10, 0.1], rtol=1e-6)
+
+
 @given(seed=st.integers(0, 999))
 @settings(max_examples=30, deadline=None)
 def test_order_and_repeats_of_the_points_do_not_matter(seed):
@@ -148,6 +154,10 @@ def test_damaged_or_incomplete_npz_is_refused(tmp_path):
     np.savez(path, wave_um=WAVE_UM, flux_nu=np.array([{}]))  # would need unpickling
     with pytest.raises(DataError, match="not a readable"):
         read_npz_library(path)
+    for wrong in ({"fraction": np.ones((3, 2))}, {"fraction": np.ones(3)}, {"tau": np.ones(2)}, {"tau": 1.0}):
+        np.savez(path, wave_um=WAVE_UM, flux_nu=np.ones((3, N_WAVE)), **wrong)
+        with pytest.raises(DataError, match=rf"{next(iter(wrong))}.* has shape"):
+            read_npz_library(path)
     with path.open("wb") as file:
         np.save(file, WAVE_UM)  # one bare array
     with pytest.raises(DataError, match="not a readable"):

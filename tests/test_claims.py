@@ -181,7 +181,13 @@ def test_scoreboard_of_nothing_shows_what_is_published(tmp_path):
     assert "quick has not been run" in claims.markdown(rows)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"study": "01"}', "{broken"])
+WITHOUT_NOTE = json.dumps(
+    dict.fromkeys(("device", "seed", "commit", "wall_s", "study", "profile"), "")
+    | {"artefacts": {}, "claims": [{"id": "m.t4", "value": 1, "interval": None, "status": "holds"}]}
+)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"study": "01"}', "{broken", WITHOUT_NOTE])
 def test_scoreboard_names_a_file_that_is_no_result(tmp_path, content):
     (tmp_path / "01_midir").mkdir()
     (tmp_path / "01_midir" / "results.json").write_text(content)

@@ -8,7 +8,7 @@ import time
 import h5py
 import numpy as np
 import pytest
-from conftest import Loopback, serving, write_notebook
+from conftest import write_notebook
 
 from paper_utils import paths
 from paper_utils.data import WAVE_UM, SedLibrary
@@ -178,32 +178,6 @@ def test_data_list_says_how_to_get_each(companion):
     assert refused(companion("data", "get", "cygnis"), "Did you mean cygnus")
 
 
-def test_data_get_downloads_only_what_its_checksum_confirms(companion, tmp_path, monkeypatch):
-    import hashlib
-
-    class Spectra(Loopback):
-        def answer(self, path, headers):
-            return 200, b"spectra", {}
-
-    with serving(Spectra()) as server:
-        sources = tmp_path / "sources.csv"
-        monkeypatch.setattr(paths, "DATA", tmp_path)
-        monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
-        for digest, good in ((hashlib.sha256(b"spectra").hexdigest(), True), ("0" * 64, False)):
-            sources.write_text(
-                "name,study,what,size,licence,how_to_get,url,sha256\n"
-                f"seds{good},01,w,s,l,h,{server.base}/seds.h5,{digest}\n"
-            )
-            outcome = companion("data", "get", f"seds{good}")
-            if good:
-                assert outcome[0] == 0
-                assert [file.read_bytes() for file in (tmp_path / "cache" / "sedsTrue").iterdir()] == [b"spectra"]
-            else:
-                # The lines before are those of the download.
-                assert refused((outcome[0], outcome[1], outcome[2].strip().splitlines()[-1]), "hash")
-                assert not list((tmp_path / "cache").glob("sedsFalse/*"))
-
-
 def test_publish_renews_what_is_committed(studies, companion, tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "FIGURES", tmp_path / "figures")
     monkeypatch.setattr(paths, "ROOT", tmp_path)
@@ -232,6 +206,9 @@ def test_set_gives_a_parameter_another_value(companion, studies, tmp_path):
         ("01.m=17", "m"),
         ("01.n=many", "int"),
         ("01.n=[", "YAML"),
+        ("01.n=2020-13-45", "YAML"),
+        ("01.n=" + "[" * 3000, "YAML"),
+        ("01.output=here", "--output"),
         ("02.n=3", "not among those"),
     ],
 )

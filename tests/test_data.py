@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from paper_utils import paths, storage
 from paper_utils.archives.user import check_file
-from paper_utils.data import N_WAVE, WAVE_UM, Catalogue, Images, SedLibrary, Spectra
+from paper_utils.data import N_WAVE, WAVE_OBS, WAVE_UM, Catalogue, Images, SedLibrary, Spectra
 from paper_utils.errors import DataError
 
 # Text that an id or a column may hold: anything printable, from any alphabet.
@@ -257,6 +257,15 @@ def test_bad_input_is_named_and_nothing_is_written(build, spoil, words, tmp_path
         assert word in str(caught.value)
     assert caught.value.remedy
     assert list(tmp_path.iterdir()) == []
+
+
+def test_masked_values_are_not_taken_for_values():
+    z = np.ma.array([0.1, 0.2], mask=[False, True])
+    spectra = {"wave_obs": WAVE_OBS, "flux": np.ones((2, WAVE_OBS.size)), "ids": ["a", "b"]}
+    with pytest.raises(DataError, match="z lacks values"):
+        Spectra(**spectra, ivar=spectra["flux"], z=z).check()
+    with pytest.raises(DataError, match="flux lacks values"):
+        Spectra(**spectra | {"flux": np.ma.masked_greater(spectra["flux"], 0)}, ivar=spectra["flux"], z=z.data).check()
 
 
 def test_failed_save_keeps_the_older_file(tmp_path):

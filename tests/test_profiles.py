@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from paper_utils import paths, profiles
 from paper_utils.errors import ProfileError
 
-STUDIES = [file.stem for file in sorted(paths.PROFILES.glob("*.yaml"))]
+STUDIES = [file.stem for file in sorted((paths.NOTEBOOKS / "profiles").glob("*.yaml"))]
 COMMON = {"profile": "quick", "DATA": "mock", "output": "", "device": "auto", "seed": 0, "weights": "train"}
 
 

@@ -187,6 +187,15 @@ def test_code_hash_follows_what_is_imported_and_nothing_else(package, tmp_path):
     assert hashes.code_hash(notebook, package) == before
     (package / "c.py").write_text("x = 1")
     assert hashes.code_hash(notebook, package) != before
+    # A table in data/ counts from where a module names it.
+    table = package.parent / "data" / "lines.csv"
+    table.parent.mkdir()
+    table.write_text("a\n1\n")
+    before = hashes.code_hash(notebook, package)
+    (package / "c.py").write_text("x = 'lines.csv'")
+    named = hashes.code_hash(notebook, package)
+    table.write_text("a\n2\n")
+    assert len({before, named, hashes.code_hash(notebook, package)}) == 3
 
 
 def test_file_hash_is_that_of_sha256sum(tmp_path):
@@ -232,6 +241,17 @@ def test_published_notebook_is_the_executed_one_without_traces(published, tmp_pa
     book["cells"][1]["source"] = "1"
     notebooks.write(book, notebook)
     assert "has changed" in publish.stale(notebook, tmp_path / "figures")
+
+
+def test_a_notebook_changed_while_it_ran_keeps_the_change(shelf, tmp_path):
+    notebook = write_notebook(shelf / "01_toy.ipynb", "1")
+    job = publish.default_job(notebook)
+    assert notebooks.run(job).status == "done"
+    write_notebook(notebook, "2")
+    with pytest.raises(CompanionError, match="changed while it ran"):
+        publish.publish(job, tmp_path / "figures")
+    assert notebooks.read(notebook)["cells"][1]["source"] == "2"
+    assert not (tmp_path / "figures").exists()
 
 
 def test_progress_bars_are_not_published(published):

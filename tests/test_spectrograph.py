@@ -92,11 +92,12 @@ def test_photons_of_sky_and_object():
 def test_depth_is_that_of_the_main_galaxy_sample():
     """Half of a sample to r = 17.77 is fainter than 17.77 - log10(2) / 0.6 (Euclidean counts): its S/N is the median.
 
-    AB: f_lambda = 3631 Jy c / lambda^2 at 6200 A.
+    AB: f_lambda = 3631 Jy c / lambda^2 at 6200 A; a third of the light is inside the fibre (Brinchmann+ 2004,
+    2004MNRAS.351.1151B).
     """
     r = 17.77 - np.log10(2) / 0.6
     total = 3631e-23 * 10 ** (-0.4 * r) * 2.998e18 / 6200**2 / 1e-17
-    flux = torch.full((1, L), total * spectrograph.FIBRE_FRACTION)
+    flux = torch.full((1, L), total * 0.33)
     assert float(spectrograph.snr_r(flux)[0]) == pytest.approx(spectrograph.MEDIAN_SNR, rel=0.15)
 
     snr = spectrograph.draw_snr(20000, rng())

@@ -365,6 +365,18 @@ def test_stamps_come_whole_once_and_as_images(service, tmp_path):
     assert stamps.read(folder).cube.shape == (6, 5, 16, 16)
 
 
+def test_another_object_of_the_same_name_is_refused(service, tmp_path):
+    """Stamps are called by the object: what is there would be taken for the other's."""
+    panstarrs.get(sample(3), tmp_path, base=service.base, **FAST)
+    moved = sample(3)
+    moved["dec"][1] += 2 / 3600
+    with pytest.raises(DataError, match="object o1 lies elsewhere"):
+        panstarrs.get(moved, tmp_path, base=service.base, **FAST)
+    moved["dec"][1] -= 1.5 / 3600  # half an arcsec is the same galaxy
+    panstarrs.get(moved, tmp_path, base=service.base, **FAST)
+    assert len(service.asked) == 3 + 15
+
+
 def test_the_service_is_asked_politely(service, tmp_path):
     began = time.monotonic()
     panstarrs.get(sample(2), tmp_path, base=service.base, **FAST | {"per_second": 20.0})

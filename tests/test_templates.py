@@ -5,6 +5,7 @@ import io
 import subprocess
 import tarfile
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from paper_utils import paths
 from paper_utils.archives import templates
 from paper_utils.constants import C_KMS
 from paper_utils.errors import DataError
+from paper_utils.sky import populations
 
 
 @pytest.fixture
@@ -201,6 +203,19 @@ def test_agrees_with_ppxfs_own_reader(emiles):
         ours = (upper - lower) / (lam * half - lam / half)
         ratio = ours / (theirs.templates[:, a, m] * theirs.flux[a, m])
         np.testing.assert_allclose(ratio, 1, atol=2e-3)
+
+
+def test_the_youngest_have_light_beyond_their_end_on_any_grid(emiles):
+    """A user's templates may be finer: light at 9500 A is that of the shipped grid."""
+    wave = emiles.wave_rest
+    fine = np.sort(np.concatenate([wave, (wave[1:] + wave[:-1]) / 2]))
+    at = np.searchsorted(wave, fine).clip(1, wave.size - 1)
+    templates = np.where(fine == wave[at], emiles.templates[..., at], emiles.templates[..., at - 1])
+    finer = replace(emiles, wave_rest=fine, templates=templates, fwhm=np.interp(fine, wave, emiles.fwhm))
+    coarse, found = (populations.from_emiles(grid) for grid in (emiles, finer))
+    assert (found.spectra[:, :, fine > 8900] > 0).all()
+    red = (coarse.spectra[..., wave > 9000].mean(axis=2), found.spectra[..., fine > 9000].mean(axis=2))
+    np.testing.assert_allclose(*red, rtol=0.01)
 
 
 def test_luminosities_are_solar_units_per_solar_mass(emiles):

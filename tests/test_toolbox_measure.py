@@ -165,6 +165,28 @@ def test_real_files_give_a_table_and_a_figure_each(tmp_path, emiles, capsys):
     assert str(Table.read(tmp_path / "ppxf.ecsv")["sigma_star"].unit) == "km / s"
 
 
+def test_a_spectrum_has_its_own_resolution_in_a_folder_too(tmp_path):
+    if not SPECTRA.is_dir():
+        pytest.skip("SDSS spectra are not here (shared/real_data)")
+    files = sorted(SPECTRA.rglob("spec-*.fits"))[:3]
+    for file in files:
+        (tmp_path / file.name).symlink_to(file)
+    together, lsf = toolbox.read([tmp_path])
+    for file in files:
+        alone, own = toolbox.read([file])
+        np.testing.assert_array_equal(lsf[list(together.ids).index(alone.ids[0])], own[0])
+    assert len(np.unique(lsf, axis=0)) == len(files)
+
+
+def test_an_output_that_cannot_be_is_told_before_anything_runs(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    for command in (["measure", str(mock_file(tmp_path)), "--what", "indices"], ["reproduce", "00"]):
+        with pytest.raises(SystemExit) as ended:
+            cli.app([*command, "--output", str(tmp_path / "file" / "o")])
+        assert ended.value.code == 2
+        assert "--output" in capsys.readouterr().err
+
+
 def test_what_cannot_be_read_is_one_line(tmp_path, capsys):
     (tmp_path / "bad.fits").write_text("no")
     for arguments, told in (

@@ -69,7 +69,8 @@ def read(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catal
     parts, truth_parts, ids, marked = [], [], [], {}
     for block in table.blocks:
         raw = dict(zip(table.names, block.values.T, strict=True))
-        raw |= {name: np.where(np.isin(values, mapping.missing), np.nan, values) for name, values in raw.items()}
+        marks = [*mapping.missing, *np.float32(mapping.missing)]  # a column may be in single precision
+        raw |= {name: np.where(np.isin(values, marks), np.nan, values) for name, values in raw.items()}
         parts.append([_column(column, raw, mapping, marked, block.first_row, path) for column in columns])
         truth_parts.append([_truth(name, raw[source]) for name, source in (mapping.truth or {}).items()])
         ids += block.ids or [str(block.first_row + i) for i in range(len(block.values))]

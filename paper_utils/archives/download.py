@@ -86,6 +86,10 @@ def _pace(per_second: float | None, stop: threading.Event) -> Callable[[], None]
 
 
 def _first_of(addresses, path, is_whole, n_tries, wait_s, timeout_s, stop, resume, pace):
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(error.strerror, remedy="Give a folder that can be written.", source=path.parent) from None
     for address in addresses:
         for attempt in range(n_tries):
             pace()

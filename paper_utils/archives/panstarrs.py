@@ -54,6 +54,7 @@ def get(
     path = None if hasattr(table, "colnames") else Path(table)
     rows = objects.read(path) if path else table
     _check(rows, path)
+    _check_places(rows, folder)
     options |= {"per_second": per_second}
 
     listings = {str(row["id"]): folder / ".listings" / f"{row['id']}.txt" for row in rows}
@@ -86,6 +87,28 @@ def get(
         there.write(temporary, format="ascii.ecsv", overwrite=True)
     download(wanted, partial(_is_stamp, size=size), **options)
     return folder
+
+
+def _check_places(rows: Table, folder: Path) -> None:
+    """What is in the folder from before must be of the same objects: files are called by their ids alone."""
+    from astropy.coordinates import SkyCoord
+    from astropy.table import Table
+
+    before = folder / "objects.ecsv"
+    if not before.exists():
+        return
+    known = {str(row["id"]): [row["ra"], row["dec"]] for row in Table.read(before, format="ascii.ecsv")}
+    again = [row for row in rows if str(row["id"]) in known]
+    if not again:
+        return
+    here = SkyCoord([[row["ra"], row["dec"]] for row in again], unit="deg")
+    there = SkyCoord([known[str(row["id"])] for row in again], unit="deg")
+    for i in np.flatnonzero(here.separation(there).arcsec > 1)[:1]:
+        raise DataError(
+            f"object {again[i]['id']} lies elsewhere than when this folder was filled",
+            remedy="Fetch these objects into another folder.",
+            source=folder,
+        )
 
 
 def _check(rows: Table, source: Path | None) -> None:

@@ -98,6 +98,15 @@ def read_npz_library(path: Path | str) -> SedLibrary:
     if missing := {"wave_um", "flux_nu"} - set(arrays):
         raise DataError(f"no array {missing.pop()!r}", remedy="Give a library with wave_um and flux_nu.", source=path)
     wave_um, flux = arrays.pop("wave_um"), arrays.pop("flux_nu")
+    for name, array in arrays.items():
+        expected = (len(flux), 3) if name == "fraction" else (len(flux),)
+        if array.shape[: len(expected)] != expected:
+            raise DataError(
+                f"{name} has shape {array.shape}",
+                remedy=f"It needs {expected}, one row per SED.",
+                source=path,
+                row=name,
+            )
     if "fraction" in arrays:
         names = ("f_SB", "f_AGN", "f_s")
         arrays = dict(zip(names, arrays.pop("fraction").T, strict=True)) | arrays
@@ -110,8 +119,9 @@ def read_npz_library(path: Path | str) -> SedLibrary:
 def _end_slope(x: np.ndarray, y: np.ndarray, near: np.ndarray) -> np.ndarray:
     """(N, 1) least-squares slopes of `y` (N, L) over the points `near` an end, or over the two outermost."""
     if near.sum() < 2:
+        outermost = slice(0, 2) if near[0] else slice(-2, None)
         near = np.zeros_like(near)
-        near[slice(0, 2) if near[:1] else slice(-2, None)] = True
+        near[outermost] = True
     dx = x[near] - x[near].mean()
     return (y[:, near] @ dx / (dx @ dx))[:, None]
 

@@ -1,4 +1,4 @@
-"""Queries to SDSS's database through astroquery, an optional extra: pip install "galaxy-spectra-companion[survey]"."""
+"""Queries to SDSS's database through astroquery, an optional extra: pip install -e ".[survey]"."""
 
 from __future__ import annotations
 

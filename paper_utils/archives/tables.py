@@ -313,7 +313,8 @@ def _of_columns(columns: dict, at: _Places, blanks, path: Path) -> Iterator[Bloc
         return values.astype(float).filled(np.nan)
 
     found = list(columns.values())
-    values = np.stack([numbers(at.found[i], found[i]) for i in at.numbers.values()], axis=1)
+    wanted = [numbers(at.found[i], found[i]) for i in at.numbers.values()]
+    values = np.array(wanted).T.reshape(len(found[0]), len(wanted))  # which may be none
     ids = None
     if at.id is not None:
         ids = ["" if cell is None else str(cell).strip() for cell in np.ma.asarray(found[at.id]).tolist()]

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from paper_utils.constants import C_KMS, FWHM
+from paper_utils.constants import C_KMS, FWHM, PC
 from paper_utils.errors import DataError
 from paper_utils.measure import fan_out
 from paper_utils.measure.resample import SDSS_STEP, log_grid, rebin, rest_frame
+from paper_utils.sky.stellar import L_SUN
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -220,10 +221,9 @@ def _r_light(emiles) -> np.ndarray:
     """Light of each population in SDSS r, (A, M) L_sun,r per solar mass formed."""
     from ppxf import ppxf_util
 
-    ten_pc = 3.085677581491367e19  # cm
     near = (emiles.wave_rest > 5000) & (emiles.wave_rest < 7500)
     wave, spectra = emiles.wave_rest[near], emiles.templates[..., near].reshape(-1, near.sum())
-    at_ten_pc = spectra.T.astype(float) * 3.828e33 / (4 * np.pi * ten_pc**2)
+    at_ten_pc = spectra.T.astype(float) * L_SUN / (4 * np.pi * (10 * PC) ** 2)
     mag = ppxf_util.mag_spectrum(wave, at_ten_pc, bands="SDSS/r")
     sun = ppxf_util.mag_sun("SDSS/r")
     return 10 ** (-0.4 * (np.ravel(mag) - np.ravel(sun)[0])).reshape(emiles.masses.shape)

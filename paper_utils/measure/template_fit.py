@@ -14,7 +14,7 @@ import numpy as np
 from astropy.table import Table
 
 from paper_utils.columns import alhambra_names
-from paper_utils.constants import C_AA_S
+from paper_utils.constants import C_AA_S, PC
 from paper_utils.data import Catalogue
 from paper_utils.errors import DataError
 from paper_utils.sky import alhambra, sequence, stars, stellar
@@ -81,7 +81,7 @@ def models(
     # F_nu = F_lambda lambda^2 / c at rest; `ab_magnitudes` took lambda of the observer.
     nodes += (2.5 * np.log10((1 + z) ** 2 * C_AA_S / dimmed) - 48.6)[:, None, None]
     rest_b = {"B": sequence.rest_curves()["B"]}
-    ten_pc = stellar.L_SUN / (4 * np.pi * 3.0857e19**2)
+    ten_pc = stellar.L_SUN / (4 * np.pi * (10 * PC) ** 2)
     m_abs = stars.ab_magnitudes(wave_rest, spectra, rest_b)[:, 0] + 2.5 * np.log10(C_AA_S / ten_pc) - 48.6
     left = np.minimum(fine.astype(int) - 1, len(spectra) - 2)
     share = fine - 1 - left

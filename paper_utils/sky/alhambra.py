@@ -20,7 +20,7 @@ from scipy.special import expit
 from paper_utils.columns import alhambra_names
 from paper_utils.data import Catalogue
 from paper_utils.errors import DataError
-from paper_utils.sky import deep, light, sequence, stars, stellar
+from paper_utils.sky import deep, light, optical, sequence, stars
 from paper_utils.sky.populations import Populations
 
 N_OBJECTS = 446_343
@@ -99,7 +99,7 @@ def catalogue(n: int, ssps: Populations, seed: int = 0) -> Catalogue:
     if n < 10:
         raise DataError(f"{n} objects make no catalogue", remedy="Ask for ten or more.")
     rng = np.random.default_rng(seed)
-    n_stars = round(STAR_SHARE * n)
+    n_stars = max(round(STAR_SHARE * n), 1)
     truth, mags, area = deep.draw(n - n_stars, rng, light_table(ssps), "F814W", FAINTEST, detection)
     truth["sed_type"], truth["m_abs"] = sequence.rest_properties(truth, ssps)
     star_mags, g_i = _stars(rng, n_stars)
@@ -220,8 +220,7 @@ def _shapes(rng: np.random.Generator, truth: Table, f814w: np.ndarray, seeing: n
     """What SExtractor says of an object's form, from its size, its inclination, the seeing and the noise."""
     n = len(truth)
     star, z = np.asarray(truth["is_star"]), np.asarray(truth["z"], float)
-    kpc = stellar.luminosity_distance(np.maximum(z, 1e-3)) / (1 + z) ** 2 / 3.0857e21 / 206265  # per arcsec
-    half_light = np.where(star, 0.0, np.asarray(truth["r_e"], float) / kpc)
+    half_light = np.where(star, 0.0, np.asarray(truth["r_e"], float) / optical.kpc_per_arcsec(np.maximum(z, 1e-3)))
     # Half of a Gaussian's light lies within half its full width; peaked profiles look narrower than their light.
     width = np.hypot(seeing, 1.4 * half_light)
     snr = 5 * 10 ** (0.4 * (LIMITS[-1] - f814w))

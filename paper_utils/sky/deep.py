@@ -119,7 +119,7 @@ def brightest(log_mstar: np.ndarray, z: np.ndarray) -> np.ndarray:
 
     Light per mass rises with redshift as populations are younger; read off the mock galaxies themselves.
     """
-    modulus = 5 * np.log10(stellar.luminosity_distance(z) / 3.0857e19)
+    modulus = stellar.distance_modulus(z)
     return 1.3 - 0.75 * np.asarray(z) - 2.5 * np.asarray(log_mstar) + modulus
 
 

@@ -164,7 +164,7 @@ def _redshift_and_mass(rng, n: int, z_range, survey: str) -> tuple[np.ndarray, n
     density = np.interp(zc, _cosmos()[0], _cosmos()[2])[:, None] * relations.mass_function(mc)
     if survey == "sdss_main":
         # The brightest galaxies have L_r = 4 L_sun per M_sun (M_sun = 4.65 in r), and redshift does not brighten them.
-        modulus = 5 * np.log10(stellar.luminosity_distance(z[:-1]) / 3.0857e19)
+        modulus = stellar.distance_modulus(z[:-1])
         brightest = 4.65 - 2.5 * (mass[1:] + 0.6) + modulus[:, None]
         density *= brightest < R_LIMIT
         if not density.any():

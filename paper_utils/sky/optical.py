@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import gammainc, gammaincinv
 
-from paper_utils.constants import C_KMS
+from paper_utils.constants import C_AA_S, PC
 from paper_utils.data import WAVE_OBS, Spectra
 from paper_utils.errors import DataError
 from paper_utils.sky import galaxies, nebular, spectrograph, stellar
@@ -122,7 +122,7 @@ def fibre_fraction(truth: Table) -> np.ndarray:
 def kpc_per_arcsec(z: np.ndarray) -> np.ndarray:
     """Length seen under one arcsec at redshifts `z`, Planck 2018."""
     z = np.asarray(z, float)
-    return stellar.luminosity_distance(z) / (1 + z) ** 2 / 3.0857e21 / 206265
+    return stellar.luminosity_distance(z) / (1 + z) ** 2 / (1e3 * PC) * np.deg2rad(1 / 3600)
 
 
 def batches(
@@ -212,7 +212,7 @@ def band_fluxes(
         # steps of log wavelength dlambda goes as lambda, and the common step cancels.
         flux = stellar.observe(light, wave_rest, z, at)
         photons = (flux @ torch.as_tensor(per_photon * at**2, dtype=flux.dtype, device=flux.device)).double()
-        fluxes.append(photons.cpu().numpy() * 1e-17 / (per_photon.sum() * C_KMS * 1e13 * 10 ** (-0.4 * 48.6)))
+        fluxes.append(photons.cpu().numpy() * 1e-17 / (per_photon.sum() * C_AA_S * 10 ** (-0.4 * 48.6)))
     return np.stack(fluxes, axis=1)
 
 
@@ -226,7 +226,7 @@ def line_fluxes(
     fluxes = []
     for wave, response in curves.values():
         photons = (arrived * at * np.interp(at, wave, response, left=0, right=0)).sum(axis=1)
-        fluxes.append(photons / (np.trapezoid(response / wave, wave) * C_KMS * 1e13 * 10 ** (-0.4 * 48.6)))
+        fluxes.append(photons / (np.trapezoid(response / wave, wave) * C_AA_S * 10 ** (-0.4 * 48.6)))
     return np.stack(fluxes, axis=1)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from paper_utils.constants import C_KMS, FWHM
 from paper_utils.data import Spectra
+from paper_utils.errors import DataError
 
 BROAD_LINES = {6564.6: 1.0, 4862.7: 1 / 3, 4341.7: 1 / 7}  # vacuum A: strength relative to H-alpha
 DICHROIC = 6000.0  # A, where the blue and the red camera of the SDSS spectrograph meet
@@ -33,7 +34,12 @@ def broad_line_agn(spectra: Spectra, rng: np.random.Generator) -> NDArray:
 
 
 def blend(spectra: Spectra, rng: np.random.Generator) -> NDArray:
-    """Two galaxies in one fibre: another one's light, at its own redshift, with 0.3 - 1 of this one's flux."""
+    """Two galaxies in one fibre: another one's light, at its own redshift, with 0.3 - 1 of this one's flux.
+
+    Raises DataError for a single spectrum.
+    """
+    if len(spectra) == 1:
+        raise DataError("a blend needs two galaxies", remedy="Plant blends into two spectra or more.")
     other = (np.arange(len(spectra)) + rng.integers(1, len(spectra))) % len(spectra)
     share = rng.uniform(0.3, 1, (len(spectra), 1)) * _median(spectra) / _median(spectra)[other]
     return spectra.flux + share * spectra.flux[other]

@@ -78,7 +78,7 @@ def from_emiles(emiles) -> Populations:
     join, v = (wave > 8500) & (wave < 8900), (wave > V_BAND[0]) & (wave < V_BAND[1])
     for a, m in np.argwhere(spectra[:, :, -1] == 0):
         older = a + np.argmax(spectra[a:, m, -1] > 0)
-        empty = (spectra[a, m] == 0) & (wave > join.nonzero()[0][-1])
+        empty = (spectra[a, m] == 0) & (wave > wave[join][-1])
         model = spectra[older, m] * s_old[a] / s_old[older]
         spectra[a, m, empty] = model[empty] * (spectra[a, m, join].mean() / model[join].mean())
 

@@ -69,7 +69,7 @@ def _rest_table(ssps: Populations) -> tuple[light.LightTable, np.ndarray]:
 def _absolute(truth: Table, table: light.LightTable) -> np.ndarray:
     rest = truth.copy(copy_data=False)
     rest["z"] = np.full(len(truth), 1e-4)
-    modulus = 5 * np.log10(stellar.luminosity_distance(np.array([1e-4])) / 3.0857e19)
+    modulus = stellar.distance_modulus(np.array([1e-4]))
     return light.magnitudes(rest, table) - modulus
 
 

@@ -29,9 +29,7 @@ from paper_utils.data import WAVE_OBS
 from paper_utils.errors import DataError
 
 L = WAVE_OBS.size
-# Share of a galaxy's light inside the 3 arcsec fibre that is typical of the survey: a third (Brinchmann+ 2004,
-# 2004MNRAS.351.1151B). Flux given to `sigma` and `snr_r` is what the fibre sees.
-FIBRE_FRACTION = 0.33
+# Of flux inside the fibre, which is what `sigma` and `snr_r` are given.
 MEDIAN_SNR, SNR_SCATTER_DEX = 15.0, 0.20  # per bin in r, of main-sample galaxies (r < 17.77): log-normal
 READ_NOISE = (14.0, 17.4)  # electrons per bin of the co-added blue (< 6000 A) and red spectrum
 OBJECT_ERROR, SKY_ERROR = 0.030 / 3**0.5, 0.022 / 3**0.5  # relative, after three exposures

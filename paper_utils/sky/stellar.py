@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from paper_utils.constants import C_KMS
+from paper_utils.constants import C_KMS, PC
 from paper_utils.errors import DataError
 from paper_utils.sky.populations import RANGES, Populations, checked, weights
 from paper_utils.sky.spectrograph import KM_S_PER_BIN
@@ -241,6 +241,11 @@ def luminosity_distance(z: np.ndarray) -> np.ndarray:
     """Luminosity distance [cm] at redshifts `z` between 1e-5 and 10, Planck 2018, from a table good to 1e-6."""
     log_z, log_d = _distances()
     return np.exp(np.interp(np.log(z), log_z, log_d - log_z)) * np.asarray(z)
+
+
+def distance_modulus(z: np.ndarray) -> np.ndarray:
+    """Apparent minus absolute magnitude [mag] at redshifts `z`, Planck 2018, without a K correction."""
+    return 5 * np.log10(luminosity_distance(z) / (10 * PC))
 
 
 def log_grid(low: float, high: float, kms: float = KM_S_PER_BIN / 2) -> np.ndarray:
