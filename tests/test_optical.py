@@ -130,7 +130,7 @@ def test_the_fibre_takes_the_light_within_it(sample):
         expected.append(np.interp(1.5, r, total) / total[-1])
     np.testing.assert_allclose(optical.fibre_fraction(truth), expected, rtol=0.01)
     # Brinchmann+ 2004: a third of the light is typical.
-    assert np.median(optical.fibre_fraction(sample.truth)) == pytest.approx(spectrograph.FIBRE_FRACTION, abs=0.08)
+    assert np.median(optical.fibre_fraction(sample.truth)) == pytest.approx(0.33, abs=0.08)
 
 
 # --- lines
