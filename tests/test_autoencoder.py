@@ -134,17 +134,6 @@ def test_normalised_spectra_have_unit_median_and_the_same_signal_to_noise():
     assert torch.allclose((y * w.sqrt())[:, 500:], (flux * ivar.sqrt())[:, 500:], rtol=1e-4)
 
 
-def test_a_spectrum_without_a_unit_counts_for_nothing():
-    """All masked, or with a median that is not positive: beside good ones it changes no loss."""
-    flux = torch.rand(3, L) + torch.tensor([1.0, 1.0, -3.0])[:, None]
-    ivar = torch.full((3, L), 7.0)
-    ivar[1] = 0
-    y, w = ae.normalised(flux, ivar)
-    assert (y[1:] == 1).all()
-    assert (w[1:] == 0).all()
-    assert ae.weighted_mse(y, 0 * y, w) == ae.weighted_mse(y[:1], 0 * y[:1], w[:1])
-
-
 def test_encoder_does_not_see_amplitude_and_matched_restores_it(narrow):
     z = torch.full((4,), 0.1)
     y = lines(torch.tensor([4000.0, 4800, 5500, 6500]), z)

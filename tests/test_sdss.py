@@ -444,3 +444,10 @@ def test_study_2_takes_spectra_through_the_same_door(tmp_path):
     many = {f.name: np.repeat(getattr(one, f.name), 120, axis=0) for f in fields(one) if "N" in f.metadata["axes"]}
     saved = replace(one, **many | {"ids": [f"s{i}" for i in range(120)], "truth": None}).save(tmp_path / "many.h5")
     assert str(check_file("02", saved)).startswith("Spectra: 120 spectra")
+    # Without any usable pixel, or with more below zero than above, a spectrum has no unit.
+    dark = replace(Spectra.load(saved), flux=np.abs(many["flux"]) + 1)
+    dark.ivar[3], dark.flux[5] = 0, -dark.flux[5]
+    with pytest.warns(UserWarning, match=r"2 of 120 spectra have no positive median flux \(s3"):
+        left = check_file("02", dark.save(tmp_path / "dark.h5"))
+    assert len(left) == 118
+    assert not {"s3", "s5"} & set(left.ids)

@@ -40,8 +40,8 @@ def check_file(
 ) -> SedLibrary | Spectra | Pair | Catalogue:
     """Load and check the user's file for a study; the result's `str` is a one-line summary.
 
-    Study 01 takes a `SedLibrary` file, 02 SDSS spectra (`sdss.read`: a folder, a spec file, a `Spectra` file), 03 and
-    04 a folder of images and spectra or latents (`images_and_spectra`; of more than `MAX_CHECKED` objects only so many
+    Study 01 takes a `SedLibrary` file, 02 SDSS spectra (`sdss.read`: a folder, a spec file, a `Spectra` file; those
+    without positive median flux are left out and counted in a warning), 03 and 04 a folder of images and spectra or latents (`images_and_spectra`; of more than `MAX_CHECKED` objects only so many
     are looked at), 05 a catalogue (`alhambra.read`), with a `mapping` of its columns where it is not ALHAMBRA's own.
     Raises DataError for a file that cannot be used and for a study that takes none.
     """
@@ -58,7 +58,7 @@ def check_file(
     elif study == "02":
         from paper_utils.archives import sdss
 
-        container = sdss.read(path)
+        container = _with_light(sdss.read(path))
     elif study in ("03", "04"):
         container = images_and_spectra(path, study, max_objects=MAX_CHECKED)
     else:
@@ -74,6 +74,16 @@ def check_file(
             source=path,
         )
     return container
+
+
+def _with_light(spectra: Spectra) -> Spectra:
+    """Without those that have no positive median flux over usable pixels, and so no unit; they are counted."""
+    pairs = zip(spectra.flux, spectra.ivar > 0, strict=True)
+    good = np.array([used.any() and np.median(flux[used]) > 0 for flux, used in pairs], bool)
+    if n := np.count_nonzero(~good):
+        first = spectra.ids[~good][0]
+        warnings.warn(f"{n} of {len(good)} spectra have no positive median flux ({first} ...); left out", stacklevel=3)
+    return spectra if good.all() else spectra.select(good)
 
 
 def images_and_spectra(path: Path | str, study: str = "03", *, max_objects: int | None = None, n_jobs: int = 1) -> Pair:

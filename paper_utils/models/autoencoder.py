@@ -196,12 +196,11 @@ class PooledNorm(torch.autograd.Function):
 def normalised(flux: Tensor, ivar: Tensor) -> tuple[Tensor, Tensor]:
     """Spectra y (N, L) in units of their median flux, and weights w = 1 / sigma^2 in that unit (Sec. 3).
 
-    The median is over usable pixels (ivar > 0); the others hold y = 1 and w = 0, as do all of a spectrum whose median
-    is no positive number and thus no unit.
+    The median is over usable pixels (ivar > 0) and has to be positive; the others hold y = 1 and w = 0.
     """
-    median = torch.where(ivar > 0, flux, torch.nan).nanmedian(dim=1, keepdim=True).values
-    good = (ivar > 0) & (median > 0)
-    return torch.where(good, flux / median, 1.0), torch.where(good, ivar * median.square(), 0.0)
+    good = ivar > 0
+    median = torch.where(good, flux, torch.nan).nanmedian(dim=1, keepdim=True).values
+    return torch.where(good, flux / median, 1.0), ivar * median.square()
 
 
 def shifted(y: Tensor, w: Tensor, z: Tensor, z_new: Tensor) -> tuple[Tensor, Tensor, Tensor]:
