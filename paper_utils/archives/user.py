@@ -41,8 +41,9 @@ def check_file(
     """Load and check the user's file for a study; the result's `str` is a one-line summary.
 
     Study 01 takes a `SedLibrary` file, 02 SDSS spectra (`sdss.read`: a folder, a spec file, a `Spectra` file; those
-    without positive median flux are left out and counted in a warning), 03 and 04 a folder of images and spectra or latents (`images_and_spectra`; of more than `MAX_CHECKED` objects only so many
-    are looked at), 05 a catalogue (`alhambra.read`), with a `mapping` of its columns where it is not ALHAMBRA's own.
+    without positive median flux are left out and counted in a warning), 03 and 04 a folder of images and spectra or
+    latents (`images_and_spectra`; of more than `MAX_CHECKED` objects only so many are looked at), 05 a catalogue
+    (`alhambra.read`), with a `mapping` of its columns where it is not ALHAMBRA's own.
     Raises DataError for a file that cannot be used and for a study that takes none.
     """
     if study not in STUDIES:
