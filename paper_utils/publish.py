@@ -14,6 +14,8 @@ from paper_utils.notebooks import MARK, Job, products, read, write
 
 MAX_BYTES = 2_500_000
 WIDGET = "application/vnd.jupyter.widget-view+json"
+# Widgets that nbclient answers on the channel on which it waits (jupyter/nbclient#312); an ipywidgets.Image is safe.
+OUTPUT_WIDGETS = re.compile(r"\b(interact|interactive|interactive_output|Output)\(")
 # Folders that tell of the machine a notebook ran on.
 MACHINE_PATHS = re.compile(
     rf"(?<![\w.])(?:/(?:home|Users|root|private/var)/\w|/tmp/ipykernel_|{re.escape(str(paths.ROOT))}\b"
@@ -88,6 +90,8 @@ def faults(book: dict) -> list[str]:
         found.append("a cell ended in an error")
     if any("injected-parameters" in cell["metadata"].get("tags", ()) for cell in code):
         found.append("it holds injected parameters")
+    if any(OUTPUT_WIDGETS.search("".join(cell["source"])) for cell in code):
+        found.append("it uses ipywidgets' interact or Output, on which a run without a browser may hang for ever")
     if told := MACHINE_PATHS.search(text):
         found.append(f"it holds a path of the machine it ran on, {text[told.start() : told.start() + 60]!r}")
     if len(text.encode()) > MAX_BYTES:

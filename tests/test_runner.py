@@ -267,8 +267,9 @@ def test_progress_bars_are_not_published(published):
         ("import warnings\nwarnings.warn('careful')", "path of the machine"),
         # In lines, since nbclient's clean-up of output takes quadratic time on a single long line.
         ("print('x\\n' * 800_000)", "MB"),
+        ("def interact(**sliders):\n    pass\ninteract(percent=50)", "hang"),
     ],
-    ids=["home", "kernel's own file", "weight"],
+    ids=["home", "kernel's own file", "weight", "widget"],
 )
 def test_what_is_not_fit_for_readers_is_not_published(published, shelf, cell, told):
     with pytest.raises(CompanionError, match=told):
