@@ -4,7 +4,7 @@ Both have the published sizes: kernels 5, 11, 21, channels 128, 256, 512, hidden
 latents, 5875 elements at z = 0. spender's own activations in the decoder are timed as well as leaky ReLU, as in the
 paper. Runs are interleaved, so that what else the machine does falls on all alike; ratios are of medians.
 
-    pip install "galaxy-spectra-companion[bench]"
+    pip install -e ".[bench]"
 """
 
 import statistics
