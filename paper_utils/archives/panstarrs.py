@@ -92,12 +92,11 @@ def get(
 def _check_places(rows: Table, folder: Path) -> None:
     """What is in the folder from before must be of the same objects: files are called by their ids alone."""
     from astropy.coordinates import SkyCoord
-    from astropy.table import Table
 
     before = folder / "objects.ecsv"
     if not before.exists():
         return
-    known = {str(row["id"]): [row["ra"], row["dec"]] for row in Table.read(before, format="ascii.ecsv")}
+    known = {str(row["id"]): [row["ra"], row["dec"]] for row in objects.read(before)}
     again = [row for row in rows if str(row["id"]) in known]
     if not again:
         return
