@@ -15,22 +15,24 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from paper_utils.archives import templates
-from paper_utils.measure import template_fit
-from paper_utils.sky import alhambra, light, optical, populations, sequence
+from paper_utils.alhambra import template_fit
+from paper_utils.files import templates
+from paper_utils.sky import alhambra_catalogue, light, populations, sdss_spectra, sequence
 
-N, N_SPECTRA, N_LOOP = alhambra.N_OBJECTS, 1000, 60
+N, N_SPECTRA, N_LOOP = alhambra_catalogue.N_OBJECTS, 1000, 60
 
 
 def photometry(table):
-    return (np.stack([np.asarray(table[p + b]) for b in alhambra.NAMES], axis=1) for p in ("", "d"))
+    return (np.stack([np.asarray(table[p + b]) for b in alhambra_catalogue.NAMES], axis=1) for p in ("", "d"))
 
 
 def full_spectra(truth, ssps):
     """Magnitudes (n, 24) and seconds per galaxy."""
     begin = time.perf_counter()
-    seen = optical.magnitudes(truth, alhambra.curves(), ssps)
-    return np.stack([seen[name] for name in alhambra.NAMES], axis=1), (time.perf_counter() - begin) / len(truth)
+    seen = sdss_spectra.magnitudes(truth, alhambra_catalogue.curves(), ssps)
+    return np.stack([seen[name] for name in alhambra_catalogue.NAMES], axis=1), (time.perf_counter() - begin) / len(
+        truth
+    )
 
 
 def fit_one_by_one(mag, error, prior_mag, models):
@@ -49,7 +51,7 @@ def fit_one_by_one(mag, error, prior_mag, models):
 def main():
     ssps = populations.from_emiles(templates.emiles())
     begin = time.perf_counter()
-    survey = alhambra.catalogue(N, ssps)
+    survey = alhambra_catalogue.catalogue(N, ssps)
     catalogue_s = time.perf_counter() - begin  # tables that all galaxies share are made within
     begin = time.perf_counter()
     labelled = template_fit.label(survey, ssps)
@@ -60,14 +62,14 @@ def main():
 
     near = (np.asarray(survey.truth["z"]) > 0) & (np.asarray(survey.truth["z"]) < 1)
     truth = survey.truth[np.flatnonzero(near)[:N_SPECTRA]]
-    models = template_fit.models(*sequence.templates(ssps), alhambra.curves())
+    models = template_fit.models(*sequence.templates(ssps), alhambra_catalogue.curves())
     mag, error = (side[:N_LOOP] for side in photometry(labelled.table))
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with threadpool_limits(1):
         mags, galaxy_s = full_spectra(truth, ssps)
         found, fit_s = fit_one_by_one(mag, error, f814w[:N_LOOP], models)
-    apart = abs(mags - light.magnitudes(truth, alhambra.light_table(ssps)))
+    apart = abs(mags - light.magnitudes(truth, alhambra_catalogue.light_table(ssps)))
     step = abs(np.log((1 + found) / (1 + np.asarray(labelled.table["zb_1"])[:N_LOOP])))
     print(
         f"{N} objects on {n_threads} threads: catalogue {catalogue_s:.0f} s ({N / catalogue_s:.0f} per second; "

@@ -13,9 +13,9 @@ from functools import partial
 
 import torch
 
-from paper_utils.data import WAVE_OBS
-from paper_utils.models import autoencoder as ae
-from paper_utils.training import fabric
+from paper_utils.autoencoder import model as ae
+from paper_utils.base.containers import WAVE_OBS
+from paper_utils.nets.training import fabric
 
 N, ROUNDS = 32, 5
 

@@ -15,8 +15,8 @@ from importlib.util import find_spec
 import numpy as np
 import torch
 
-from paper_utils import training
-from paper_utils.models import alhambra
+from paper_utils.alhambra import model as alhambra
+from paper_utils.nets import training
 
 N, N_EPOCHS, SHARE = 424_025, 80, 0.05
 

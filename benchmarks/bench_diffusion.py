@@ -20,12 +20,12 @@ from functools import partial
 
 import torch
 
-from paper_utils import training
-from paper_utils.models import diffusion as d
-from paper_utils.models.augmentation import augmented, centred
-from paper_utils.models.average import Average
-from paper_utils.models.descent import descend
-from paper_utils.models.samplers import integrate
+from paper_utils.diffusion import model as d
+from paper_utils.diffusion.augmentation import augmented, centred
+from paper_utils.diffusion.samplers import integrate
+from paper_utils.nets import training
+from paper_utils.nets.average import Average
+from paper_utils.nets.descent import descend
 
 QUICK = {"base": 32, "mults": (1, 2), "patch": 8, "n_attention": 0, "pooled": True, "image_width": 1 / 8,
          "n_components": 20}  # fmt: skip

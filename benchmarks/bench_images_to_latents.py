@@ -14,9 +14,10 @@ from contextlib import nullcontext
 
 import torch
 
-from paper_utils import optimizers, training
-from paper_utils.models import images_to_latents, xresnet
-from paper_utils.models.descent import descend
+from paper_utils.latents import images_to_latents, optimizers
+from paper_utils.latents import model as xresnet
+from paper_utils.nets import training
+from paper_utils.nets.descent import descend
 
 N_EPOCH = 51_200
 SETTINGS = {

@@ -19,10 +19,10 @@ import torch
 from ppxf import ppxf_util
 from threadpoolctl import threadpool_limits
 
-from paper_utils.archives import templates
-from paper_utils.constants import C_KMS
-from paper_utils.data import WAVE_OBS
-from paper_utils.sky import galaxies, nebular, optical, populations, spectrograph, stellar
+from paper_utils.base.constants import C_KMS
+from paper_utils.base.containers import WAVE_OBS
+from paper_utils.files import templates
+from paper_utils.sky import galaxies, nebular, populations, sdss_spectra, spectrograph, stellar
 
 N, N_LOOP, ROUNDS = 5_000, 150, 7
 LINES = np.array(list(nebular.LINES.values()))
@@ -31,12 +31,12 @@ LINES = np.array(list(nebular.LINES.values()))
 def prepared(truth, ssps, lam):
     """What the loop needs to know of galaxies and instrument."""
     rest = np.exp(np.arange(np.log(lam[0]), np.log(lam[-1]), spectrograph.KM_S_PER_BIN / C_KMS))
-    wanted = spectrograph.lsf_km_s(rest * (1 + optical.Z_TYPICAL))
+    wanted = spectrograph.lsf_km_s(rest * (1 + sdss_spectra.Z_TYPICAL))
     missing = (wanted**2 - np.interp(rest, ssps.wave_rest, ssps.sigma) ** 2).clip(0)
     return {
         "mass": stellar.weights(truth, ssps).numpy(),
         "lines": nebular.luminosities(truth) / stellar.L_SUN,
-        "share": optical.fibre_fraction(truth),
+        "share": sdss_spectra.fibre_fraction(truth),
         "law": stellar.attenuation(lam),
         "missing": lambda at: np.interp(at, rest, missing),
     }
@@ -78,14 +78,16 @@ def loop(truth, ssps, tuned):
 
 def main():
     ssps = populations.from_emiles(templates.emiles())
-    first = next(optical.batches(N_LOOP, ssps, seed=1))  # what all galaxies share is made here, in none of the times
+    first = next(
+        sdss_spectra.batches(N_LOOP, ssps, seed=1)
+    )  # what all galaxies share is made here, in none of the times
     loop(first.truth[:2], ssps, tuned=False)
     rounds = []
     for seed in range(ROUNDS):
         begin = time.perf_counter()
         galaxies.draw(N, seed)
         drawn = time.perf_counter()
-        for _ in optical.batches(N, ssps, seed=seed, masks=False):
+        for _ in sdss_spectra.batches(N, ssps, seed=seed, masks=False):
             pass
         streamed = time.perf_counter() - drawn
         n_threads = torch.get_num_threads()

@@ -8,11 +8,11 @@ import time
 
 import torch
 
-from paper_utils.data import WAVE_UM
-from paper_utils.models.glo import Generator, to_sphere
-from paper_utils.models.reconstruct import reconstruct
-from paper_utils.sky.instruments import measurement_matrix
-from paper_utils.training import seeded
+from paper_utils.base.containers import WAVE_UM
+from paper_utils.base.filters import measurement_matrix
+from paper_utils.midir.glo import Generator, to_sphere
+from paper_utils.midir.reconstruct import reconstruct
+from paper_utils.nets.training import seeded
 
 N_GALAXIES, N_STEPS, N_LOOP = 1000, 1000, 8
 

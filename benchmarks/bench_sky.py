@@ -2,20 +2,20 @@
 
 import time
 
-from paper_utils.sky import infrared
+from paper_utils.sky import midir_library
 
 N, N_LOOP = 10_000, 10
 
 
 def main():
-    infrared.library(10)  # tables shared by all galaxies are made once, in neither of the two times
+    midir_library.library(10)  # tables shared by all galaxies are made once, in neither of the two times
     begin = time.perf_counter()
-    infrared.library(N)
+    midir_library.library(N)
     batch_s = time.perf_counter() - begin
-    params = infrared.draw(N_LOOP, seed=0)
+    params = midir_library.draw(N_LOOP, seed=0)
     begin = time.perf_counter()
     for i in range(N_LOOP):
-        infrared.sed(params[i : i + 1])
+        midir_library.sed(params[i : i + 1])
     loop_s = (time.perf_counter() - begin) * N / N_LOOP
     print(
         f"{N} SEDs: batch {batch_s:.1f} s, one by one {loop_s:.0f} s (scaled from {N_LOOP}): "

@@ -9,16 +9,16 @@ import time
 
 import numpy as np
 
-from paper_utils.archives import templates
-from paper_utils.measure import firefly, indices, lines, ppxf_fit, redshift
-from paper_utils.sky import optical, populations, spectrograph
+from paper_utils.files import templates
+from paper_utils.measure import emission, firefly, indices, ppxf_fit, redshift
+from paper_utils.sky import populations, sdss_spectra, spectrograph
 
 N, N_DRAWS = 12, 3
 
 
 def main():
     emiles = templates.emiles()
-    spectra, _ = optical.spectra(N, populations.from_emiles(emiles), seed=1, z_range=(0.05, 0.15))
+    spectra, _ = sdss_spectra.spectra(N, populations.from_emiles(emiles), seed=1, z_range=(0.05, 0.15))
     lsf, times, tables = spectrograph.lsf_km_s(), {}, {}
     for n_jobs in (1, 2):
         begin = time.perf_counter()
@@ -37,7 +37,7 @@ def main():
     few = spectra.select(slice(4))
     tools = {
         "indices": (N, lambda: indices.measure(*observed, spectra.z, lsf_kms=lsf)),
-        "lines": (N, lambda: lines.measure(*observed, spectra.z, stars, lsf_kms=lsf)),
+        "lines": (N, lambda: emission.measure(*observed, spectra.z, stars, lsf_kms=lsf)),
         "redshift": (N, lambda: redshift.measure(*observed, found)),
         "FIREFLY, 10 draws": (
             len(few),

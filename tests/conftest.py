@@ -45,7 +45,7 @@ def write_notebook(path: Path, *cells: str, parameters: str = PARAMETERS) -> Pat
 @contextmanager
 def read_or_refused(name: str):
     """What reads a file in the block ends well, or raises a DataError that names the file."""
-    from paper_utils.errors import DataError
+    from paper_utils.base.errors import DataError
 
     try:
         yield
@@ -102,7 +102,7 @@ def serving(server):
 @pytest.fixture
 def shelf(tmp_path, monkeypatch):
     """An empty folder that stands in for the project's notebooks/, with profiles/ in it."""
-    from paper_utils import paths
+    from paper_utils.base import paths
 
     folder = tmp_path / "notebooks"
     (folder / "profiles").mkdir(parents=True)
@@ -114,7 +114,7 @@ def shelf(tmp_path, monkeypatch):
 @pytest.fixture
 def companion(capsys):
     """Run the command line in this process; returns exit status, standard output and standard error."""
-    from paper_utils import cli
+    from paper_utils.runs import cli
 
     def call(*arguments):
         with pytest.raises(SystemExit) as ended:
@@ -128,8 +128,8 @@ def companion(capsys):
 @pytest.fixture(scope="session")
 def emiles():
     """The E-MILES templates, got once; tests that need them are skipped where they cannot be had."""
-    from paper_utils.archives import templates
-    from paper_utils.errors import DataError
+    from paper_utils.base.errors import DataError
+    from paper_utils.files import templates
 
     try:
         return templates.emiles()

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from paper_utils.constants import C_KMS, FWHM
-from paper_utils.errors import DataError
-from paper_utils.measure import fan_out
-from paper_utils.measure.resample import SDSS_STEP, broaden, rebin, rest_frame, sample
+from paper_utils.base import fan_out
+from paper_utils.base.constants import C_KMS, FWHM
+from paper_utils.base.errors import DataError
+from paper_utils.base.resample import SDSS_STEP, broaden, rebin, rest_frame, sample
 from paper_utils.sky.nebular import LINES
 from paper_utils.sky.stellar import attenuation
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from paper_utils.archives.templates import air_to_vacuum
-from paper_utils.constants import C_KMS, FWHM
-from paper_utils.measure.resample import SDSS_STEP, broaden, log_grid, rebin, sample
+from paper_utils.base.constants import C_KMS, FWHM
+from paper_utils.base.resample import SDSS_STEP, broaden, log_grid, rebin, sample
+from paper_utils.files.templates import air_to_vacuum
 from paper_utils.sky.stellar import pixel_edges
 
 if TYPE_CHECKING:

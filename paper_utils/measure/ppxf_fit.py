@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from paper_utils.constants import C_KMS, FWHM, PC
-from paper_utils.errors import DataError
-from paper_utils.measure import fan_out
-from paper_utils.measure.resample import SDSS_STEP, log_grid, rebin, rest_frame
+from paper_utils.base import fan_out
+from paper_utils.base.constants import C_KMS, FWHM, PC
+from paper_utils.base.errors import DataError
+from paper_utils.base.resample import SDSS_STEP, log_grid, rebin, rest_frame
 from paper_utils.sky.stellar import L_SUN
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from paper_utils.constants import C_KMS
-from paper_utils.errors import DataError
-from paper_utils.measure.resample import SDSS_STEP, broaden, log_grid, rebin
+from paper_utils.base.constants import C_KMS
+from paper_utils.base.errors import DataError
+from paper_utils.base.resample import SDSS_STEP, broaden, log_grid, rebin
 
 if TYPE_CHECKING:
     from astropy.table import Table

@@ -1,1 +1,1 @@
-"""The mock universe: spectra, photometry and images with known truth."""
+"""Wing: the mock universe: spectra, photometry and images with known truth."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import brentq
 
-from paper_utils.errors import DataError
+from paper_utils.base.errors import DataError
 
 if TYPE_CHECKING:
     import torch

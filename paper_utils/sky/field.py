@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from paper_utils.sky import galaxies, profiles, structure
+from paper_utils.sky import galaxies, light_profiles, structure
 from paper_utils.sky.cameras import Camera
 from paper_utils.sky.populations import Populations
 
@@ -16,27 +16,27 @@ PER_DEG2, R_LIMIT, SLOPE = {"galaxies": 14_300, "stars": 17_900}, 22.2, {"galaxi
 R_BRIGHT = 14.0  # nothing is brighter: such stars saturate
 
 
-def scene(rng, n: int, ssps: Populations, camera: Camera, device: str) -> profiles.Gaussians:
+def scene(rng, n: int, ssps: Populations, camera: Camera, device: str) -> light_profiles.Gaussians:
     """Field galaxies and stars anywhere on N stamps, as Gaussians that only the PSF has still to blur."""
     x, y, magnitude, flux = _objects(rng, n, "galaxies", ssps, camera)
     # Exponentials, with half-light radii of an arcsecond at 20th magnitude (by hand).
     r_e = 1.1 * 10 ** (-0.11 * (magnitude - 20) + 0.15 * rng.standard_normal(x.shape)) / camera.pixel_scale
     q = rng.uniform(0.3, 1, x.size)
-    share, sigma = profiles.sersic(np.ones(1), 4)
+    share, sigma = light_profiles.sersic(np.ones(1), 4)
     values = (
-        sigma * (r_e.ravel() * profiles.stretch(q))[:, None],
+        sigma * (r_e.ravel() * light_profiles.stretch(q))[:, None],
         q,
         rng.uniform(0, np.pi, x.size),
         share[0][:, None] * flux.reshape(x.size, 1, -1),
     )
-    row = profiles.elongated(*(structure.tensor(v, device) for v in values), float(camera.psf()[0].min()), 3)
+    row = light_profiles.elongated(*(structure.tensor(v, device) for v in values), float(camera.psf()[0].min()), 3)
     centre_x, centre_y = (structure.tensor(v.reshape(-1, 1), device) for v in (x, y))
     row = row._replace(x=row.x + centre_x, y=row.y + centre_y)
-    extended = profiles.Gaussians(*(v.reshape(n, -1, *v.shape[2:]) for v in row))
+    extended = light_profiles.Gaussians(*(v.reshape(n, -1, *v.shape[2:]) for v in row))
 
     x, y, _, flux = _objects(rng, n, "stars", ssps, camera)
-    points = profiles.Gaussians(*(structure.tensor(v, device) for v in (x, y, np.zeros_like(x), flux)))
-    return profiles.together(extended, points)
+    points = light_profiles.Gaussians(*(structure.tensor(v, device) for v in (x, y, np.zeros_like(x), flux)))
+    return light_profiles.together(extended, points)
 
 
 def _objects(rng, n: int, kind: str, ssps: Populations, camera: Camera):

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 from scipy.special import expit, ndtr, ndtri
 
-from paper_utils.errors import DataError
+from paper_utils.base.errors import DataError
 from paper_utils.sky import nebular, relations, starlight, stellar
 from paper_utils.sky.populations import SALPETER_PER_CHABRIER
 

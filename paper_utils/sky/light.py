@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from astropy.table import Table
 
-from paper_utils.constants import C_AA_S
-from paper_utils.errors import DataError
+from paper_utils.base.constants import C_AA_S
+from paper_utils.base.errors import DataError
 from paper_utils.sky import nebular, starlight, stellar
 from paper_utils.sky.populations import RANGES, Populations, weights
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from paper_utils.constants import C_KMS
-from paper_utils.errors import DataError
+from paper_utils.base.constants import C_KMS
+from paper_utils.base.errors import DataError
 from paper_utils.sky.stellar import STARS_PER_GAS, pixel_edges
 
 if TYPE_CHECKING:

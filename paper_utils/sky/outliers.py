@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from paper_utils.constants import C_KMS, FWHM
-from paper_utils.data import Spectra
-from paper_utils.errors import DataError
+from paper_utils.base.constants import C_KMS, FWHM
+from paper_utils.base.containers import Spectra
+from paper_utils.base.errors import DataError
 
 BROAD_LINES = {6564.6: 1.0, 4862.7: 1 / 3, 4341.7: 1 / 7}  # vacuum A: strength relative to H-alpha
 DICHROIC = 6000.0  # A, where the blue and the red camera of the SDSS spectrograph meet

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from paper_utils.constants import C_AA_S, C_KMS, FWHM
-from paper_utils.errors import DataError
+from paper_utils.base.constants import C_AA_S, C_KMS, FWHM
+from paper_utils.base.errors import DataError
 from paper_utils.sky import starlight
 
 V_BAND = (5070.0, 5950.0)  # Angstrom, the full width at half maximum of V
@@ -59,7 +59,7 @@ class Populations:
 def from_emiles(emiles) -> Populations:
     """`Populations` from E-MILES, extended to the ages and wavelengths that it lacks.
 
-    emiles : ages, metals, wave_rest, templates, masses, fwhm as in `paper_utils.archives.templates.EMiles`.
+    emiles : ages, metals, wave_rest, templates, masses, fwhm as in `paper_utils.files.templates.EMiles`.
 
     Below the youngest age T0, S(t) being the continuum of `sky.starlight` (a solar-metallicity synthesis, down to
     1 Myr): spectrum(t) = S(t) [f T0 / S(T0) + (1 - f) k], with k the ratio of the V light of the two at T0 and f the

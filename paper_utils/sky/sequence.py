@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from astropy.table import Table
 
-from paper_utils.sky import galaxies, light, nebular, optical, stellar
+from paper_utils.sky import galaxies, light, nebular, sdss_spectra, stellar
 from paper_utils.sky.populations import Populations
 
 # log SFR / M* [1/yr], age [Gyr], [M/H], A_V [mag], 12 + log O/H. By hand, along the mean of the deep mock galaxies.
@@ -34,12 +34,12 @@ _REST = {"2800": 500, "3600": 500, "4250": 300, "5500": 600, "6650": 500, "8000"
 def templates(ssps: Populations) -> tuple[np.ndarray, np.ndarray]:
     """Rest wavelengths (L,) [vacuum Angstrom] and spectra (11, L) [L_sun / Angstrom per M_sun of stars, Chabrier]."""
     wave = stellar.log_grid(1.01 * light.ULTRAVIOLET[0], 26000.0, kms=150.0)
-    return wave, optical.rest_spectra(_truth(), wave, light.extended(ssps), lsf=False).double().numpy()
+    return wave, sdss_spectra.rest_spectra(_truth(), wave, light.extended(ssps), lsf=False).double().numpy()
 
 
 def rest_curves() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Top-hats in which types are told apart, and Johnson's B: band -> (Angstrom, response)."""
-    from paper_utils.sky.instruments import transmission_curve
+    from paper_utils.base.filters import transmission_curve
 
     def hat(centre, width):
         return centre + width * np.array([-0.5, -0.49, 0.49, 0.5]), np.array([0.0, 1, 1, 0])

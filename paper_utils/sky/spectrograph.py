@@ -24,9 +24,9 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from paper_utils.constants import C_KMS
-from paper_utils.data import WAVE_OBS
-from paper_utils.errors import DataError
+from paper_utils.base.constants import C_KMS
+from paper_utils.base.containers import WAVE_OBS
+from paper_utils.base.errors import DataError
 
 L = WAVE_OBS.size
 # Of flux inside the fibre, which is what `sigma` and `snr_r` are given.

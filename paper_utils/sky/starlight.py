@@ -15,7 +15,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from paper_utils.constants import C_KMS
+from paper_utils.base.constants import C_KMS
 
 AGES_GYR = np.geomspace(1e-3, 14.0, 84)  # (84,) ages of the tabulated single-burst populations
 IMF_SLOPE, IMF_RANGE = 2.35, (0.1, 120.0)  # Salpeter 1955, solar masses

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from paper_utils.sky import optical, starlight, stellar
+from paper_utils.sky import sdss_spectra, starlight, stellar
 
 # Covey+ 2007, table 1 (their catalogue's median locus): g-i, u-g, g-r, r-i, i-z, z-J, J-H, H-Ks; SDSS's own and Vega
 # magnitudes.
@@ -50,7 +50,7 @@ def spectra() -> np.ndarray:
         depth = depth * np.clip((colour - begins) / (3.3 - begins), 0, 1)[:, None]
         # Degraded to the red: deepest at the head.
         flux = flux * (1 - depth * np.where((head <= WAVE) & (end > WAVE), (end - WAVE) / (end - head), 0) ** 0.5)
-    curves = optical.sdss_curves() | optical.two_mass_curves()
+    curves = sdss_spectra.sdss_curves() | sdss_spectra.two_mass_curves()
     wanted = TO_AB - np.cumsum(np.insert(LOCUS[:, 1:], 0, 0, axis=1), axis=1)  # u = 0
     at = np.log([np.average(wave, weights=response) for wave, response in curves.values()])
     for _ in range(30):

@@ -13,8 +13,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from paper_utils.constants import C_KMS, PC
-from paper_utils.errors import DataError
+from paper_utils.base.constants import C_KMS, PC
+from paper_utils.base.errors import DataError
 from paper_utils.sky.populations import RANGES, Populations, checked, weights
 from paper_utils.sky.spectrograph import KM_S_PER_BIN
 

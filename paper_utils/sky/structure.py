@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from paper_utils.sky import nebular, optical, populations, profiles, stellar
+from paper_utils.sky import light_profiles, nebular, populations, sdss_spectra, stellar
 from paper_utils.sky.cameras import Camera
 from paper_utils.sky.populations import Populations
 
@@ -26,7 +26,13 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
 # Columns of shape in the truth table and the range of each, beside those of starlight and gas.
-RANGES = {"r_e": (1e-3, 1e3), "n_sersic": profiles.N_SERSIC, "b_t": (0, 1), "inclination": (0, 90), "quiescent": (0, 1)}
+RANGES = {
+    "r_e": (1e-3, 1e3),
+    "n_sersic": light_profiles.N_SERSIC,
+    "b_t": (0, 1),
+    "inclination": (0, 90),
+    "quiescent": (0, 1),
+}
 YOUNG, OLD = 0.12, 2.0  # Gyr: younger than a turn of the spiral pattern; older than most stars of a disc's bright part
 SEGREGATION = 0.8  # of the bulge is made of the oldest stars that there are, the rest of the galaxy's mixture
 IN_KNOTS = np.array([0.0, 0.3, 0.8])  # share of the old, middle-aged and young light of a disc that lies in its knots
@@ -57,18 +63,18 @@ def lights(truth: Table, ssps: Populations, camera: Camera, device: str = "cpu")
     z = np.asarray(truth["z"], float)
     curves = band_curves(camera)
     # One grid for all redshifts of the sky, so that the templates are prepared once.
-    wave = optical.band_grid(curves, np.array([0.0, max(optical.Z_MAX, z.max())]))
+    wave = sdss_spectra.band_grid(curves, np.array([0.0, max(sdss_spectra.Z_MAX, z.max())]))
     by_age = [
-        optical.band_fluxes(stellar.rest_spectra(truth, wave, stars, device), wave, z, curves)
+        sdss_spectra.band_fluxes(stellar.rest_spectra(truth, wave, stars, device), wave, z, curves)
         for stars in _by_age(ssps)
     ]
     gas = nebular.luminosities(truth)
     quiet = truth.copy()
     quiet["agn_strength"] = 0.0
     of_young = nebular.luminosities(quiet)
-    by_age[2] = by_age[2] + optical.line_fluxes(of_young, z, curves)
+    by_age[2] = by_age[2] + sdss_spectra.line_fluxes(of_young, z, curves)
     light = 1e9 * np.stack(by_age, axis=1)  # (N, 3, B): old, middle-aged, young
-    nucleus = 1e9 * optical.line_fluxes(gas - of_young, z, curves)
+    nucleus = 1e9 * sdss_spectra.line_fluxes(gas - of_young, z, curves)
 
     in_r = light[:, :, camera.bands.index("r")]  # (N, 3)
     wanted = columns["b_t"] * in_r.sum(axis=1)
@@ -86,20 +92,22 @@ def draw(shape: dict, flux: dict, camera: Camera) -> torch.Tensor:
     import torch
 
     blur = float(camera.psf()[0].min())
-    bulge = profiles.elongated(
+    bulge = light_profiles.elongated(
         shape["sigma"] * shape["stretch_bulge"][:, None], shape["q_bulge"], shape["angle"],
         shape["bulge"][..., None] * flux["bulge"][:, None], blur, BULGE_NODES,
     )  # fmt: skip
-    disc = profiles.elongated(
+    disc = light_profiles.elongated(
         shape["sigma"] * shape["stretch"][:, None], shape["q"], shape["angle"],
         shape["disc"][..., None] * flux["disc"][:, None], blur, DISC_NODES,
     )  # fmt: skip
     zero = torch.zeros_like(shape["q"])[:, None]
-    nucleus = profiles.Gaussians(zero, zero, zero, flux["nucleus"][:, None])
-    knots = profiles.Gaussians(shape["x"], shape["y"], shape["var"], shape["knots"][..., None] * flux["knots"][:, None])
-    scene = profiles.together(bulge, disc, knots, nucleus)
+    nucleus = light_profiles.Gaussians(zero, zero, zero, flux["nucleus"][:, None])
+    knots = light_profiles.Gaussians(
+        shape["x"], shape["y"], shape["var"], shape["knots"][..., None] * flux["knots"][:, None]
+    )
+    scene = light_profiles.together(bulge, disc, knots, nucleus)
     scene = scene._replace(x=scene.x + shape["x0"][:, None], y=scene.y + shape["y0"][:, None])
-    image = profiles.stamps(scene, camera.size, *psf(camera, shape["q"].device))
+    image = light_profiles.stamps(scene, camera.size, *psf(camera, shape["q"].device))
     return _dust_lane(image, shape, sum(flux.values()), blur)
 
 
@@ -126,8 +134,8 @@ def shapes(rng, truth: Table, camera: Camera, device: str) -> dict[str, torch.Te
     """Everything about N galaxies but their fluxes, in pixels and radians: tensors with N rows."""
     p = populations.checked(truth, RANGES | {"a_v": populations.RANGES["a_v"], "log_mstar": (0, 15)}, "A shape")
     z, n = np.asarray(truth["z"], float), len(truth)
-    r_e = p["r_e"] / optical.kpc_per_arcsec(z) / camera.pixel_scale
-    share, sigma = profiles.sersic(p["n_sersic"])
+    r_e = p["r_e"] / sdss_spectra.kpc_per_arcsec(z) / camera.pixel_scale
+    share, sigma = light_profiles.sersic(p["n_sersic"])
     inner = np.cumsum(share, axis=1) - share
     bulge = np.clip(p["b_t"][:, None] - inner, 0, share)  # the inner Gaussians, up to b_t
     disc = share - bulge
@@ -142,7 +150,8 @@ def shapes(rng, truth: Table, camera: Camera, device: str) -> dict[str, torch.Te
         "sigma": sigma * r_e[:, None],
         "bulge": bulge / np.maximum(bulge.sum(axis=1, keepdims=True), 1e-9),
         "disc": disc / np.maximum(disc.sum(axis=1, keepdims=True), 1e-9),
-        "q": q, "stretch": profiles.stretch(q), "q_bulge": q_bulge, "stretch_bulge": profiles.stretch(q_bulge),
+        "q": q, "stretch": light_profiles.stretch(q),
+        "q_bulge": q_bulge, "stretch_bulge": light_profiles.stretch(q_bulge),
         "angle": angle, "x0": rng.uniform(-0.5, 0.5, n), "y0": rng.uniform(-0.5, 0.5, n),
         "lane_tau": (edge_on * np.minimum(0.3 + p["a_v"], 2))[:, None] * law,
         "lane_length": 3 * r_e, "lane_width": 0.08 * r_e,
@@ -168,7 +177,7 @@ def _knots(rng, p, disc, sigma, q, angle, r_e) -> dict[str, np.ndarray]:
     arm = rng.integers(0, 12, (n, N_KNOTS)) % n_arms
     phase = sense * np.log(radius + 0.05) / np.tan(pitch) + 2 * np.pi * arm / n_arms
     phase = phase + scatter * rng.standard_normal((n, N_KNOTS)) + rng.uniform(0, 2 * np.pi, n)[:, None]
-    scale = (r_e * profiles.stretch(q))[:, None]
+    scale = (r_e * light_profiles.stretch(q))[:, None]
     major, minor = scale * radius * np.cos(phase), scale * radius * np.sin(phase) * q[:, None]
     flux = np.exp(0.7 * rng.standard_normal((n, N_KNOTS)))
     return {
@@ -191,7 +200,7 @@ def _by_age(ssps: Populations) -> tuple[Populations, ...]:
 
 @lru_cache(maxsize=8)
 def band_curves(camera: Camera) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    return optical.curves_of(dict(zip(camera.bands, camera.curves, strict=True)))
+    return sdss_spectra.curves_of(dict(zip(camera.bands, camera.curves, strict=True)))
 
 
 def psf(camera: Camera, device) -> tuple[torch.Tensor, torch.Tensor]:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from paper_utils.data import WAVE_UM
-from paper_utils.sky import dust
+from paper_utils.base import dust
+from paper_utils.base.containers import WAVE_UM
 
 
 @dataclass(frozen=True)

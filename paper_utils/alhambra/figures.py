@@ -1,0 +1,255 @@
+"""The figures of study 5: filters, networks as boxes, predictions against expectations, classes and densities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from paper_utils.base.plots import BASELINE, BLUE, MODEL, ORANGE, PAPER, SKY, STYLES, TRUTH, WIDTH, draw_chain
+
+Curves = Mapping[str, tuple[NDArray, NDArray]]
+
+
+def plot_filters(curves: Curves, ranges: Sequence[tuple[float, float]], dashed: Sequence[str] = ()) -> Figure:
+    """Responses of bands (wavelength [Angstrom], relative response), a panel for each range of wavelengths."""
+    widths = [np.log(high / low) for low, high in ranges]
+    fig, axes = plt.subplots(1, len(ranges), figsize=(WIDTH, 2.4), width_ratios=widths, sharey=True, squeeze=False)
+    centres = {name: np.average(wave, weights=response) for name, (wave, response) in curves.items()}
+    for ax, (low, high) in zip(axes[0], ranges, strict=True):
+        inside = [name for name in curves if low <= centres[name] <= high]
+        colours = plt.cm.turbo(np.linspace(0.05, 0.95, max(len(inside), 1)))
+        for name, colour in zip(sorted(inside, key=centres.get), colours, strict=False):
+            wave, response = curves[name]
+            ax.plot(wave, response / np.max(response), color="k" if name in dashed else colour, lw=1,
+                    ls="--" if name in dashed else "-")  # fmt: skip
+            if name not in dashed:
+                ax.fill_between(wave, response / np.max(response), color=colour, alpha=0.15, lw=0)
+            if name in dashed:
+                ax.text(wave.max(), 0.3, f" {name}", fontsize=6, bbox=PAPER)
+            elif len(inside) <= 24:
+                ax.text(centres[name], 1.03, name, rotation=90, ha="center", va="bottom", fontsize=6)
+        ax.set(xlim=(low, high), ylim=(0, 1.32), yticks=[0, 0.5, 1])
+        ax.locator_params(axis="x", nbins=3 if high - low > 1e4 else 7)
+    axes[0, 0].set_ylabel("relative response")
+    fig.supxlabel("Observed wavelength [Å, vacuum]", fontsize=9)
+    return fig
+
+
+def plot_networks(networks: Mapping[str, tuple[Sequence[int], Sequence[str]]]) -> Figure:
+    """Dense networks as boxes {name: (neurons of each layer, what each does)}, a row for each."""
+    fig, axes = plt.subplots(len(networks), 1, figsize=(WIDTH, 1.05 * len(networks)), squeeze=False)
+    deepest = max(len(sizes) for sizes, _ in networks.values())
+    for ax, (name, (sizes, texts)) in zip(axes[:, 0], networks.items(), strict=True):
+        colours = [BASELINE, *[SKY] * (len(sizes) - 2), ORANGE]
+        draw_chain(ax, [f"{size}\n{text}" for size, text in zip(sizes, texts, strict=True)], colours, height=0.6)
+        ax.text(-0.46, 0.3, name, ha="right", va="center", fontsize=8.5, style="italic")
+        ax.set(xlim=(-1.1, deepest - 0.55), ylim=(-0.1, 0.75))
+        ax.axis("off")
+    return fig
+
+
+def plot_missing(text: str) -> Figure:
+    """A sentence in place of a figure that the data do not allow."""
+    fig, ax = plt.subplots(figsize=(WIDTH, 0.8))
+    ax.text(0.5, 0.5, text, ha="center", va="center")
+    ax.axis("off")
+    return fig
+
+
+def plot_predicted(
+    panels: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    xlabel: str,
+    ylabel: str,
+    limits: tuple[float, float] | None = None,
+    marks: Sequence[float] = (),
+) -> Figure:
+    """Density of predicted (second of each pair) against expected values, with the median and the central 68 %.
+
+    marks : vertical lines.
+    """
+    fig, axes = plt.subplots(
+        1, len(panels), figsize=(min(WIDTH, 2.9 * len(panels) + 0.7), 3.0), sharex=True, sharey=True, squeeze=False
+    )
+    low, high = limits or np.percentile(np.concatenate([x for x, _ in panels.values()]), [0.1, 99.9])
+    edges = np.linspace(low, high, 71)
+    counts = {name: np.histogram2d(x, np.clip(y, low, high), edges)[0].T for name, (x, y) in panels.items()}
+    norm = LogNorm(1, max(max(count.max() for count in counts.values()), 2))
+    for ax, (name, (x, y)) in zip(axes[0], panels.items(), strict=True):
+        shown = ax.pcolormesh(edges, edges, np.where(counts[name] > 0, counts[name], np.nan), norm=norm, cmap="Blues")
+        ax.plot([low, high], [low, high], color="k", lw=0.8)
+        centres, values = binned(x, y, np.linspace(low, high, 16))
+        middle, bottom, top = values
+        ax.errorbar(centres, middle, [middle - bottom, top - middle], fmt="o", ms=3, color=TRUTH, lw=0.9)
+        for mark in marks:
+            ax.axvline(mark, color="k", ls=":", lw=0.9)
+        ax.set(xlim=(low, high), ylim=(low, high), xlabel=xlabel)
+        ax.set_title(name)
+    axes[0, 0].set_ylabel(ylabel)
+    fig.colorbar(shown, ax=axes[0].tolist(), label="objects", pad=0.01, fraction=0.04)
+    return fig
+
+
+def plot_confusion(counts: NDArray, classes: Sequence[str]) -> Figure:
+    """A confusion matrix, predicted down and expected across, coloured by the share of each expected class."""
+    fig, ax = plt.subplots(figsize=(0.45 * WIDTH, 2.6))
+    share = counts / np.maximum(counts.sum(axis=0), 1)
+    image = ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for i, j in np.ndindex(*counts.shape):
+        colour = "w" if share[i, j] > 0.6 else "k"
+        ax.text(j, i, f"{counts[i, j]}\n{100 * share[i, j]:.1f} %", ha="center", va="center", color=colour)
+    ticks = range(len(classes))
+    ax.set_xticks(ticks, labels=classes)
+    ax.set_yticks(ticks, labels=classes)
+    ax.set(xlabel="expected", ylabel="predicted")
+    ax.grid(False)
+    fig.colorbar(image, ax=ax, label="share of the expected class")
+    return fig
+
+
+def plot_classifiers(curves: Mapping[str, Mapping]) -> Figure:
+    """ROC and precision-recall curves {method: `photoz.curves`}; the false positive rate is logarithmic."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.0))
+    for (name, curve), (line, _) in zip(curves.items(), STYLES, strict=False):
+        left.plot(*curve["roc"], ls=line, label=f"{name}: {curve['auc']:.4f}")
+        right.plot(*curve["pr"], ls=line, label=f"{name}: {curve['average_precision']:.3f}")
+    left.set(xscale="log", xlim=(1e-4, 1), ylim=(0, 1.02), xlabel="share of galaxies called stars")
+    left.set_ylabel("share of stars found (recall)")
+    left.legend(title="area under the ROC curve", loc="lower right", fontsize=6.5, title_fontsize=7)
+    right.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="share of stars found (recall)", ylabel="precision")
+    right.legend(title="average precision", loc="lower left", fontsize=6.5, title_fontsize=7)
+    return fig
+
+
+def plot_calibration(pit: Mapping[str, NDArray], levels: NDArray, coverage: Mapping[str, NDArray]) -> Figure:
+    """Histograms of PIT values (flat if calibrated), and shares of truths within intervals of each nominal level."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.9))
+    for (name, values), (line, _) in zip(pit.items(), STYLES, strict=False):
+        left.hist(values, np.linspace(0, 1, 26), density=True, histtype="step", ls=line, lw=1.3, label=name)
+    left.axhline(1, color="k", lw=0.8)
+    left.set(xlim=(0, 1), xlabel="probability below the truth (PIT)", ylabel="objects, relative to uniform")
+    left.legend(fontsize=7)
+    right.plot([0, 1], [0, 1], color="k", lw=0.8)
+    for (name, values), (line, marker) in zip(coverage.items(), STYLES, strict=False):
+        right.plot(levels, values, ls=line, marker=marker, ms=4, label=name)
+    right.set(xlim=(0, 1), ylim=(0, 1), xlabel="nominal level of the interval", ylabel="share of truths inside")
+    right.legend(fontsize=7, loc="upper left")
+    return fig
+
+
+def plot_importance(methods: Mapping[str, Mapping[str, tuple[float, float]]], ylabel: str) -> Figure:
+    """What is lost when a column is shuffled {method: {column: (mean, standard deviation)}}, a panel per method."""
+    fig, axes = plt.subplots(len(methods), 1, figsize=(WIDTH, 1.7 * len(methods) + 0.5), sharex=True, squeeze=False)
+    for ax, (name, losses), colour in zip(axes[:, 0], methods.items(), (MODEL, ORANGE, SKY) * 2, strict=False):
+        mean, spread = np.array(list(losses.values())).T
+        ax.bar(range(len(losses)), mean, yerr=spread, color=colour, width=0.75, error_kw={"lw": 0.8})
+        ax.axhline(0, color="k", lw=0.7)
+        ax.text(0.99, 0.95, name, transform=ax.transAxes, va="top", ha="right", fontsize=8)
+        ax.set_ylim(top=1.25 * max(mean + spread))
+        ax.set_xticks(range(len(losses)), labels=list(losses), rotation=90, fontsize=7)
+    fig.supxlabel("shuffled among objects", fontsize=9)
+    fig.supylabel(ylabel, fontsize=9)
+    return fig
+
+
+def plot_regression_to_the_mean(
+    truth: NDArray, predictions: Mapping[str, NDArray], edges: NDArray, mark: float
+) -> Figure:
+    """Mean of (predicted - true) / (1 + z) in bins of the true and of the predicted redshift, and counts below."""
+    fig, axes = plt.subplots(2, 2, figsize=(WIDTH, 4.0), height_ratios=[2.2, 1], sharex=True, sharey="row")
+    for (name, z), (line, marker) in zip(predictions.items(), STYLES, strict=False):
+        for ax, at in zip(axes[0], (truth, z), strict=True):
+            centres, mean = binned(at, (z - truth) / (1 + truth), edges, mean=True)
+            ax.plot(centres, mean, ls=line, marker=marker, ms=3, label=name)
+        axes[1, 1].hist(z, edges, histtype="step", ls=line)
+    axes[1, 0].hist(truth, edges, histtype="step", color="k")
+    for ax in axes.flat:
+        ax.axvline(mark, color="k", ls=":", lw=0.9)
+    for ax in axes[0]:
+        ax.axhline(0, color="k", lw=0.8)
+    axes[0, 0].set_ylabel("mean of Δz / (1 + z)")
+    axes[1, 0].set_ylabel("objects")
+    axes[0, 1].legend(fontsize=7)
+    for ax, label in zip(axes.T, ("true redshift", "predicted redshift"), strict=True):
+        for panel in ax:
+            panel.set_xlabel(label)
+    return fig
+
+
+def plot_densities(
+    z: NDArray, density: NDArray, points: Mapping[str, NDArray], titles: Sequence[str], interval: NDArray
+) -> Figure:
+    """p(z) (n, G) of some objects, their 68 % `interval` (n, 2) shaded, and redshifts by other means {name: (n,)}."""
+    n_rows = -(-len(density) // 3)
+    fig, axes = plt.subplots(n_rows, 3, figsize=(WIDTH, 1.5 * n_rows + 0.4), squeeze=False)
+    for ax, p, title, (low, high), i in zip(axes.flat, density, titles, interval, range(len(density)), strict=False):
+        ax.plot(z, p, color=MODEL)
+        inside = (z >= low) & (z <= high)
+        ax.fill_between(z[inside], p[inside], color=MODEL, alpha=0.25, lw=0)
+        for (name, at), colour, line in zip(points.items(), (TRUTH, "k", ORANGE), ("-", "--", ":"), strict=False):
+            ax.axvline(at[i], color=colour, ls=line, lw=1.1, label=name)
+        shown = z[p > 0.01 * p.max()]
+        ends = [shown.min(), shown.max(), *(at[i] for at in points.values())]
+        pad = 0.15 * (max(ends) - min(ends)) + 0.01
+        ax.set(xlim=(max(min(ends) - pad, 0), max(ends) + pad), ylim=(0, 1.15 * p.max()))
+        ax.set_title(title, fontsize=7.5)
+        ax.tick_params(labelsize=7)
+    for ax in axes.flat[len(density) :]:
+        ax.set_axis_off()
+    axes[0, 0].legend(fontsize=6.5)
+    fig.supxlabel("redshift", fontsize=9)
+    fig.supylabel("p(z)", fontsize=9)
+    return fig
+
+
+def plot_epochs(losses: Mapping[str, ArrayLike], chosen: Mapping[str, int]) -> Figure:
+    """Losses (epochs, 2) of training and validation after each epoch, a panel per network, `chosen` epochs marked."""
+    fig, axes = plt.subplots(1, len(losses), figsize=(WIDTH, 2.3), squeeze=False)
+    for ax, (name, values) in zip(axes[0], losses.items(), strict=True):
+        training, validation = np.asarray(values).T
+        epoch = np.arange(1, len(training) + 1)
+        ax.plot(epoch, training, color=ORANGE, ls="--", label="training")
+        ax.plot(epoch, validation, color=BLUE, label="validation")
+        ax.axvline(chosen[name], color="k", ls=":", lw=0.9)
+        ax.set(yscale="log", xlabel="epoch", title=name)
+        ax.tick_params(labelsize=7)
+    axes[0, 0].set_ylabel("loss")
+    axes[0, 0].legend(fontsize=7)
+    return fig
+
+
+def plot_cross_talk(matrices: Mapping[str, NDArray], parameters: Sequence[str], n_populations: int) -> Figure:
+    """How each output (down) follows each true parameter (across), a panel per network; populations side by side."""
+    fig, axes = plt.subplots(1, len(matrices), figsize=(WIDTH, 0.5 + 0.9 * WIDTH / len(matrices)), squeeze=False)
+    n = len(parameters)
+    for ax, (name, talk) in zip(axes[0], matrices.items(), strict=True):
+        # Population after population as the network has them; parameter after parameter is easier to read.
+        order = np.arange(n * n_populations).reshape(n_populations, n).T.ravel()
+        image = ax.imshow(talk[np.ix_(order, order)], cmap="RdBu_r", vmin=-1, vmax=1)
+        ticks = (np.arange(n) + 0.5) * n_populations - 0.5
+        ax.set_xticks(ticks, labels=parameters, rotation=90, fontsize=6.5)
+        ax.set_yticks(ticks, labels=parameters if ax is axes[0, 0] else [], fontsize=6.5)
+        for edge in np.arange(1, n) * n_populations - 0.5:
+            ax.axhline(edge, color="k", lw=0.3)
+            ax.axvline(edge, color="k", lw=0.3)
+        ax.grid(False)
+        ax.set_title(name, fontsize=8)
+        ax.set_xlabel("true")
+    axes[0, 0].set_ylabel("predicted")
+    fig.colorbar(image, ax=axes[0].tolist(), label="slope", fraction=0.03, pad=0.01)
+    return fig
+
+
+def binned(x: ArrayLike, y: ArrayLike, edges: NDArray, mean: bool = False, least: int = 8) -> tuple[NDArray, NDArray]:
+    """Centres of the bins of x that hold `least` objects, and of y there the mean, or median, 16 and 84 % (3, n)."""
+    x, y = np.asarray(x), np.asarray(y)
+    where = np.digitize(x, edges) - 1
+    bins = [i for i in range(len(edges) - 1) if np.count_nonzero(where == i) >= least]
+    centres = np.array([(edges[i] + edges[i + 1]) / 2 for i in bins])
+    if mean:
+        return centres, np.array([y[where == i].mean() for i in bins])
+    return centres, np.array([np.quantile(y[where == i], [0.5, 0.16, 0.84]) for i in bins]).reshape(-1, 3).T

@@ -1,0 +1,149 @@
+"""A survey's table as a network sees it: the thesis' 75 clipped columns, or magnitudes, colours and asinh magnitudes.
+
+Magnitudes of 99 mark a non-detection, whose error column holds the limiting magnitude; -99 marks a band not observed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from paper_utils.base.columns import alhambra_columns, alhambra_names
+from paper_utils.base.errors import DataError
+
+MEDIUM_BANDS = tuple(f"F{3650 + 310 * i:d}"[:4] + "W" for i in range(20))  # F365W ... F954W, 31 nm apart
+BANDS = (*MEDIUM_BANDS, "J", "H", "KS", "F814W")
+IDENTIFIERS = ("id", "objID", "Field", "Pointing", "CCD")
+POSITIONS = ("RAdeg", "DECdeg", "x", "y")
+SHAPES = ("area", "fwhm", "stell", "ell", "a", "b", "theta", "rk", "rf", "s2n", "photoflag")
+# The 75 inputs of every network, in the order of the listing (Cacho 2020, A.3): identifiers, positions and SExtractor's
+# own star/galaxy index `stell` are among them.
+INPUTS = alhambra_names("input")
+
+POGSON = 2.5 / np.log(10)
+ZERO_POINT = 30.0  # of the fluxes inside this module; any value serves
+
+
+def columns(table, names: Sequence[str]) -> NDArray:
+    """The named columns as floats (N, len(names)). Raises DataError for one that is missing or holds text."""
+    arrays = []
+    for name in names:
+        if name not in table.colnames:
+            raise DataError(
+                f"the table has no column {name!r}",
+                remedy=f"It has {', '.join(table.colnames)}; name the inputs that there are.",
+                row=name,
+            )
+        try:
+            arrays.append(np.asarray(table[name], float))
+        except ValueError as problem:
+            raise DataError(
+                f"the column {name!r} is not numbers ({problem})",
+                remedy="Inputs of a network are numbers: leave the column out or encode it.",
+                row=name,
+            ) from None
+    return np.stack(arrays, axis=1) if arrays else np.empty((len(table), 0))
+
+
+def clipped(x: NDArray) -> NDArray:
+    """The thesis' preparation of inputs (A.4): -99 becomes 99, then everything is clipped to 0 ... 27.
+
+    Everything: the listing clips the whole table, not only magnitudes. Identifiers, CCD coordinates, areas and right
+    ascensions beyond 27 become the constant 27 and negative declinations and angles 0, which disarms most of what could
+    leak, by accident. The text (Sec. 3.2) speaks of 99 and -99 going to 0 and 27; in the listing both become 27.
+    """
+    x = np.asarray(x)
+    return np.clip(np.where(x == -99, 99, x), 0, 27)
+
+
+def thesis_inputs(table, names: Sequence[str] = INPUTS) -> NDArray:
+    """Clipped columns (N, len(names)), float32, not normalised (Sec. 3.2: "we decided to not normalize")."""
+    return clipped(columns(table, names)).astype(np.float32)
+
+
+def inputs_of(table) -> tuple[str, ...]:
+    """Names of all columns of a catalogue that are not labels: `INPUTS` of ALHAMBRA's, of another whatever it has."""
+    labels = alhambra_names("label", "extra")
+    return tuple(name for name in table.colnames if name not in labels)
+
+
+def beside(table, bands: Sequence[str]) -> NDArray:
+    """What a table measures of an object beside its magnitudes in `bands`: (N, K) float32, K may be 0.
+
+    Sizes, shapes, apertures and whatever a user's table adds, each as its inverse hyperbolic sine, a logarithm for what
+    spans decades; NaN where it was not measured. Not the orientation, flags, identifiers and positions.
+    """
+    kinds = {column.name: column.kind for column in alhambra_columns()}
+    left_out = {"theta", *bands, *(f"d{band}" for band in bands)}
+    names = [n for n in inputs_of(table) if n not in left_out and kinds.get(n, "shape") in ("shape", "aperture")]
+    x = columns(table, names)
+    return np.where(np.abs(x) == 99, np.nan, np.arcsinh(x)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Photometry:
+    """Features of magnitudes and their errors in `bands`, of one of three kinds.
+
+    magnitudes : as the thesis clips them, each with its error.
+    colours : differences of neighbouring clipped magnitudes, one magnitude, and the errors.
+    asinh : asinh magnitudes (Lupton+ 1999, 1999AJ....118.1406L), which go on through zero flux, relative to their mean;
+        the mean; and the log errors. A band that was not observed is NaN with an error of 10 mag.
+    depth : (B,) typical 1-sigma flux of each band (zero point 30): the softening b, and the error of a non-detection
+        whose limit is not given. Take it from training data, `Photometry.of`.
+    """
+
+    bands: tuple[str, ...]
+    depth: NDArray
+    kind: str = "asinh"
+
+    @classmethod
+    def of(cls, table, bands: Sequence[str] = BANDS, kind: str = "asinh") -> Photometry:
+        """Learn the depths from a training table. Raises DataError for a missing column or an unknown kind."""
+        if kind not in ("magnitudes", "colours", "asinh"):
+            raise DataError(f"no features of kind {kind!r}", remedy="Choose magnitudes, colours or asinh.")
+        m, error = _magnitudes(table, bands)
+        seen = _detected(m)
+        sigma = np.where(seen, _flux(np.where(seen, m, 99)) * error / POGSON, np.nan)
+        if (empty := ~(np.nan_to_num(sigma) > 0).any(axis=0)).any():
+            band = bands[int(empty.argmax())]
+            raise DataError(
+                f"band {band!r} has no detection with an error above 0", remedy="Leave the band out.", row=band
+            )
+        return cls(tuple(bands), np.nanmedian(np.where(sigma > 0, sigma, np.nan), axis=0), kind)
+
+    def features(self, table) -> NDArray:
+        """(N, F) float32: F is 2 B, or 2 B + 1 for asinh."""
+        m, error = _magnitudes(table, self.bands)
+        if self.kind == "asinh":
+            out = self._asinh(m, error)
+        else:
+            m, error = clipped(m), clipped(error)
+            out = [m, error] if self.kind == "magnitudes" else [-np.diff(m, axis=1), m[:, -1:], error]
+        return np.concatenate(out, axis=1).astype(np.float32)
+
+    def _asinh(self, m: NDArray, error: NDArray) -> list[NDArray]:
+        seen, observed = _detected(m), m != -99
+        flux = np.where(seen, _flux(np.where(seen, m, 99)), 0.0)
+        limit = np.where((error > 10) & (error < 50), _flux(np.clip(error, 10, 50)), self.depth)
+        sigma = np.where(seen, np.maximum(flux * error / POGSON, 1e-3 * flux), limit)
+        mu = ZERO_POINT - POGSON * (np.arcsinh(flux / (2 * self.depth)) + np.log(self.depth))
+        mu = np.where(observed, mu, np.nan)
+        n = observed.sum(axis=1, keepdims=True)
+        mean = np.nansum(mu, axis=1, keepdims=True) / np.maximum(n, 1)
+        log_error = np.log10(POGSON * sigma / np.hypot(flux, 2 * self.depth))
+        return [mu - mean, mean, np.where(observed, log_error, 1.0)]
+
+
+def _magnitudes(table, bands: Sequence[str]) -> tuple[NDArray, NDArray]:
+    return columns(table, bands), columns(table, [f"d{band}" for band in bands])
+
+
+def _detected(m: NDArray) -> NDArray:
+    return np.isfinite(m) & (m > -50) & (m < 50)
+
+
+def _flux(m: NDArray) -> NDArray:
+    return 10 ** (-0.4 * (m - ZERO_POINT))

@@ -1,0 +1,166 @@
+"""A redshift as a density: a mixture density network (Bishop 1994) whose intervals are checked and mended.
+
+The network gives K Gaussians in t = ln(1 + z), whose width is the usual Delta z / (1 + z); several, because colours
+leave more than one redshift possible. What a network is sure of is not what is so: `calibrate` maps its cumulative
+probabilities so that those of validation objects are uniform (as Bordoloi+ 2010, 2010MNRAS.406..881B), and quantiles,
+densities and PIT values follow. Training is `training.supervised_step(model, optimizer, x, t, nll, backward)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from paper_utils.base.errors import DataError
+from paper_utils.nets.dense import MLP
+
+LOG_SIGMA = (-9.0, 1.0)  # e^-9 = 1.2e-4 in Delta z / (1 + z): no photometric redshift is narrower
+N_KNOTS = 20
+CHUNK = 16384  # objects at once: (CHUNK, levels, K) stays a few tens of MB
+
+
+class MixtureDensity(nn.Module):
+    """Features (N, n_in) -> (N, 3, K): log weights, means and log sigmas of K Gaussians in t = ln(1 + z).
+
+    Features may hold NaN where nothing was observed: they become the training mean.
+    """
+
+    def __init__(self, n_in: int, n_components: int = 5, widths: Sequence[int] = (256, 256, 256)):
+        super().__init__()
+        self.n_components = n_components
+        self.trunk = MLP(n_in, 3 * n_components, widths)
+        self.register_buffer("levels", torch.linspace(0, 1, N_KNOTS + 1, dtype=torch.float64))
+
+    @torch.no_grad()
+    def learn_scale(self, x: Tensor, t: Tensor) -> MixtureDensity:
+        """Standardise features as in training x (N, n_in); start the Gaussians at quantiles of training t (N,)."""
+        self.trunk.inputs.learn(x)
+        k, last = self.n_components, self.trunk.network[-1]
+        at = torch.as_tensor(np.quantile(t.cpu().numpy(), (np.arange(k) + 0.5) / k))
+        start = torch.cat([torch.zeros(k), at, (t.std().cpu() / k).log().expand(k)])
+        last.bias.copy_(start)
+        last.weight.mul_(0.1)
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.where(x.isnan(), self.trunk.inputs.mean, x)
+        weight, mean, log_sigma = self.trunk(x).unflatten(1, (3, self.n_components)).unbind(1)
+        return torch.stack([weight.log_softmax(dim=1), mean, log_sigma.clamp(*LOG_SIGMA)], dim=1)
+
+    def calibrate(self, x: Tensor, z: ArrayLike) -> MixtureDensity:
+        """Learn from objects not trained on, x (N, n_in) at redshifts z (N,), which probabilities mean which.
+
+        `levels` become the quantiles of their raw PIT values. Raises DataError for fewer than 10 objects per knot.
+        """
+        self.levels.copy_(torch.linspace(0, 1, N_KNOTS + 1))
+        if len(x) < 10 * N_KNOTS:
+            raise DataError(
+                f"{len(x)} objects are too few to calibrate with", remedy=f"Set {10 * N_KNOTS} or more apart."
+            )
+        inner = np.quantile(self.pit(x, z), np.linspace(0, 1, N_KNOTS + 1)[1:-1])
+        knots = np.concatenate([[0.0], inner, [1.0]])
+        # Strictly increasing, or the map has no inverse where many PIT values are equal.
+        knots = np.maximum.accumulate(knots) + 1e-9 * np.arange(len(knots))
+        self.levels.copy_(torch.as_tensor(knots / knots[-1]))
+        return self
+
+    def pit(self, x: Tensor, z: ArrayLike) -> NDArray:
+        """Probability integral transform (N,): the cumulative probability at the true z, uniform if calibrated."""
+        t = torch.as_tensor(np.log1p(np.asarray(z, float)))[:, None]
+        return self._knotted(self._chunks(x, lambda mixture, rows: _cdf(mixture, t[rows].to(mixture)))[:, 0])
+
+    def cdf(self, x: Tensor, z_grid: ArrayLike) -> NDArray:
+        """Cumulative probability (N, G) at the redshifts z_grid (G,)."""
+        t = torch.as_tensor(np.log1p(np.asarray(z_grid, float)))
+        return self._knotted(self._chunks(x, lambda mixture, _: _cdf(mixture, t.to(mixture).expand(len(mixture), -1))))
+
+    def pdf(self, x: Tensor, z_grid: ArrayLike) -> NDArray:
+        """Density per unit redshift (N, G) at the redshifts z_grid (G,)."""
+        t = torch.as_tensor(np.log1p(np.asarray(z_grid, float)))
+        density = self._chunks(x, lambda mixture, _: _pdf(mixture, t.to(mixture)))
+        raw = self._chunks(x, lambda mixture, _: _cdf(mixture, t.to(mixture).expand(len(mixture), -1)))
+        knots = self.levels.cpu().numpy()
+        slope = 1 / N_KNOTS / np.diff(knots)
+        piece = np.clip(np.searchsorted(knots, raw, side="right") - 1, 0, N_KNOTS - 1)
+        return density * slope[piece] / np.exp(t.numpy())
+
+    def quantiles(self, x: Tensor, levels: ArrayLike = (0.16, 0.5, 0.84)) -> NDArray:
+        """Redshifts (N, Q) below which the probability is `levels` (Q,), each between 0 and 1, ends excluded."""
+        u = np.interp(np.atleast_1d(levels), np.linspace(0, 1, N_KNOTS + 1), self.levels.cpu().numpy())
+        u = torch.as_tensor(u)
+
+        def invert(mixture: Tensor, _) -> Tensor:
+            _, mean, log_sigma = mixture.unbind(1)
+            reach = 8 * log_sigma.exp()
+            low = (mean - reach).amin(dim=1, keepdim=True).expand(-1, len(u)).clone()
+            high = (mean + reach).amax(dim=1, keepdim=True).expand(-1, len(u)).clone()
+            for _ in range(50):  # halves the bracket each time
+                middle = (low + high) / 2
+                below = _cdf(mixture, middle) < u.to(mixture)
+                low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+            return (low + high) / 2
+
+        return np.expm1(self._chunks(x, invert))
+
+    def median(self, x: Tensor) -> NDArray:
+        """Median redshift (N,)."""
+        return self.quantiles(x, 0.5)[:, 0]
+
+    def peak(self, x: Tensor) -> NDArray:
+        """Redshift (N,) where ln(1 + z) is likeliest, among the means of the Gaussians, without calibration.
+
+        Of two possible redshifts it takes one, where the median may take neither.
+        """
+
+        def highest(mixture: Tensor, _) -> Tensor:
+            mean = mixture[:, 1]
+            return mean.gather(1, _pdf(mixture, mean).argmax(dim=1, keepdim=True))[:, 0].expm1()
+
+        return self._chunks(x, highest)
+
+    def mean(self, x: Tensor) -> NDArray:
+        """Mean redshift (N,) of the Gaussians as the network gives them, without calibration."""
+
+        def expected(mixture: Tensor, _) -> Tensor:
+            log_weight, mean, log_sigma = mixture.unbind(1)
+            return (log_weight + mean + (2 * log_sigma).exp() / 2).exp().sum(dim=1) - 1
+
+        return self._chunks(x, expected)
+
+    def _knotted(self, u: NDArray) -> NDArray:
+        return np.interp(u, self.levels.cpu().numpy(), np.linspace(0, 1, N_KNOTS + 1))
+
+    @torch.no_grad()
+    def _chunks(self, x: Tensor, function) -> NDArray:
+        """`function`(mixture (n, 3, K) in float64, rows) of a few objects at a time, put together."""
+        parts = []
+        for i in range(0, max(len(x), 1), CHUNK):
+            rows = slice(i, i + CHUNK)
+            parts.append(function(self(x[rows].to(self.trunk.inputs.mean)).double(), rows).cpu().numpy())
+        return np.concatenate(parts)
+
+
+def nll(mixture: Tensor, t: Tensor) -> Tensor:
+    """Mean negative log likelihood of t (N,) or (N, 1) under mixtures (N, 3, K)."""
+    return -_log_terms(mixture, t.reshape(-1, 1)).logsumexp(dim=-1).mean()
+
+
+def _log_terms(mixture: Tensor, t: Tensor) -> Tensor:
+    """Log of weight x Gaussian of each component at t (N, G): (N, G, K)."""
+    log_weight, mean, log_sigma = (part[:, None] for part in mixture.unbind(1))
+    deviation = (t[..., None] - mean) * torch.exp(-log_sigma)
+    return log_weight - log_sigma - 0.5 * (deviation.square() + np.log(2 * np.pi))
+
+
+def _pdf(mixture: Tensor, t: Tensor) -> Tensor:
+    return _log_terms(mixture, t.expand(len(mixture), -1)).logsumexp(dim=-1).exp()
+
+
+def _cdf(mixture: Tensor, t: Tensor) -> Tensor:
+    """Cumulative probability (N, G) at t (N, G)."""
+    log_weight, mean, log_sigma = (part[:, None] for part in mixture.unbind(1))
+    return (log_weight.exp() * torch.special.ndtr((t[..., None] - mean) * torch.exp(-log_sigma))).sum(dim=-1)

@@ -1,0 +1,282 @@
+"""Study 5: the four dense networks of Cacho 2020 (master's thesis, UOC, "Distant galaxies analysis with Deep Neural
+Networks"), read as its Sec. 3.3 describes them and as its appendix A lists them.
+
+Three of the four have linear activations only: W_L (... (W_1 x + b_1) ...) + b_L is one matrix and one vector,
+`collapse`, so they are linear regressions, and `least_squares` is where their training leads. That also makes training
+fast: the exact gradients of all layers follow from the gradient of the one matrix, `linear_step`.
+
+Where text and listing differ, or nothing is said:
+
+- epochs of the redshift network: 80 in the text, 150 in the listing; the text's are used throughout.
+- stellarity: 75-500-600-2 in the text, 75-2-3-2 in the listing, whose batch size of 16 is taken. The threshold in
+  `Stellar_Flag`, 0 galaxy - 1 star, is not printed: above 0.5 (unknown) is a star here.
+- type: "devoted to regression", yet five outputs "as there are 5 categories", whose ranges are not printed: here five
+  equal ranges of types 1 - 11, linear outputs that regress the membership of each, and the type is the sum of the
+  ranges' centres so weighted. "3 hidden layers with 120 and 500 neurons" are two.
+- min-max: adds the minimum where a subtraction is meant, and the text undoes what the function does not do, so that a
+  value comes back as value + 2 minimum; see `min_max`, `undo_min_max`. Small for redshifts, not for masses.
+- validation: the listing's `loc[0:n]` takes both samples from the top of one shuffled table: the validation objects are
+  training objects, see `listing_split`. The 22 318 objects of Table 4.1, one more than the text's 5 %, agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from paper_utils.base.errors import DataError
+from paper_utils.nets.descent import descend
+
+N_OBJECTS, N_INPUTS = 446_343, 75
+POWER = 0.1  # of the min-max-scaled targets (A.5)
+STAR_ABOVE = 0.5
+TYPE_EDGES = np.linspace(1, 11, 6)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One network: its target column, hidden widths, outputs, activation, epochs (Sec. 3.3) and batch size (A.6, A.7).
+
+    The batch sizes of mass and type are not printed: "the code is the same for every parameter" (A.5).
+    """
+
+    column: str
+    hidden: tuple[int, ...]
+    n_out: int
+    activation: str
+    n_epochs: int
+    batch_size: int = 64
+
+    @property
+    def linear(self) -> bool:
+        return self.activation == "linear"
+
+
+SPECS = {
+    "redshift": Spec("zb_1", (120,), 1, "linear", 80),
+    "stellarity": Spec("Stellar_Flag", (500, 600), 2, "relu", 20, 16),
+    "mass": Spec("Stell_Mass_1", (120, 200, 50), 1, "linear", 7),
+    "type": Spec("tb_1", (120, 500), 5, "linear", 10),
+}
+
+
+def min_max(x: ArrayLike, low: float | None = None, high: float | None = None) -> NDArray:
+    """(x + min) / (max - min), as printed (A.2): from 2 min to max + min over the range, where 0 to 1 is meant.
+
+    low, high : the extremes; those of x where not given. Raises DataError where they are equal.
+    """
+    x = np.asarray(x, float)
+    low, high = (np.min(x) if low is None else low), (np.max(x) if high is None else high)
+    if not high > low:
+        raise DataError(f"all values are {low:g}: there is no range to scale by", remedy="Give values that differ.")
+    return (x + low) / (high - low)
+
+
+def undo_min_max(y: ArrayLike, low: float, high: float, *, as_text: bool = False) -> NDArray:
+    """The inverse of `min_max`; `as_text`: what Sec. 3.3.6 does, times the range plus the minimum: 2 low too much."""
+    return np.asarray(y, float) * (high - low) + (low if as_text else -low)
+
+
+def power(y: ArrayLike) -> NDArray:
+    """y^0.1 (A.5), for y >= 0; squeezes all but the smallest values towards 1. Raises DataError for y < 0."""
+    y = np.asarray(y, float)
+    if (bad := np.flatnonzero(~(y >= 0))).size:
+        raise DataError(
+            f"the scaled target is {y.ravel()[bad[0]]:g}, which has no power of 0.1",
+            remedy="The printed min-max needs a column whose minimum is not below 0; shift it first.",
+            row=f"row {bad[0]}",
+        )
+    return y**POWER
+
+
+def undo_power(y: ArrayLike) -> NDArray:
+    """y^10, 0 where a network says y < 0. An error of dy near y = 1 is one of 10 dy."""
+    return np.maximum(np.asarray(y, float), 0) ** (1 / POWER)
+
+
+def listing_split(n: int, train: float = 0.95, validation: float = 0.05, seed: int = 42) -> tuple[NDArray, NDArray]:
+    """Rows for training and validation as the listing takes them (A.5): both from the top of one shuffled table.
+
+    `loc[0:n]` counts its end: int(share n) + 1 rows each, and the smaller sample lies within the larger.
+    """
+    order = np.random.default_rng(seed).permutation(n)
+    return order[: int(n * train) + 1], order[: int(n * validation) + 1]
+
+
+class Network(nn.Module):
+    """Inputs (N, n_in) -> outputs (N, n_out), with what turns outputs into redshifts, masses, types, probabilities.
+
+    Weights begin as Keras draws them (Glorot uniform, biases 0). `forward` gives raw outputs: powers of the scaled
+    target (redshift, mass), memberships (type) or logits (stellarity); `predict` gives physical values (N,), corrected
+    by a polynomial of `order` once `learn_correction` has fitted it. The thesis says "high order" and no number.
+    """
+
+    def __init__(self, spec: Spec, n_in: int = N_INPUTS, order: int = 5):
+        super().__init__()
+        self.spec = spec
+        sizes = [n_in, *spec.hidden, spec.n_out]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        for layer in self.layers:
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.register_buffer("range", torch.tensor([0.0, 1.0], dtype=torch.float64))  # extremes of the target
+        self.register_buffer("polynomial", torch.zeros(order + 1, dtype=torch.float64))
+        self.register_buffer("domain", torch.full((2,), torch.nan, dtype=torch.float64))  # of the polynomial
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers[:-1]:
+            x = layer(x) if self.spec.linear else layer(x).relu()
+        return self.layers[-1](x)
+
+    def learn_range(self, values: ArrayLike) -> Network:
+        """Take the extremes of the target; the thesis takes them from all objects, validation included."""
+        self.range.copy_(torch.tensor([np.min(values), np.max(values)]))
+        return self
+
+    def targets(self, values: ArrayLike) -> Tensor:
+        """What the loss compares outputs with, from values (N,) of the spec's column.
+
+        (N, 1): min-max and power 0.1. Type (N, 5): 1 in the range that holds it. Stellarity (N,) int: 1 is a star.
+        """
+        values = np.asarray(values, float)
+        if not self.spec.linear:
+            return torch.as_tensor(values > STAR_ABOVE).long()
+        if self.spec.n_out > 1:
+            return nn.functional.one_hot(torch.as_tensor(type_class(values)), self.spec.n_out).float()
+        return torch.as_tensor(power(min_max(values, *self.range.tolist())), dtype=torch.float32)[:, None]
+
+    def values(self, outputs: Tensor) -> NDArray:
+        """Physical values (N,) of outputs (N, n_out), before the polynomial; for stellarity P(star)."""
+        outputs = outputs.detach().double().cpu()
+        if not self.spec.linear:
+            return outputs.softmax(dim=1)[:, 1].numpy()
+        if self.spec.n_out > 1:
+            return outputs.numpy() @ ((TYPE_EDGES[1:] + TYPE_EDGES[:-1]) / 2)
+        return undo_min_max(undo_power(outputs[:, 0].numpy()), *self.range.tolist())
+
+    def learn_correction(self, x: Tensor, values: ArrayLike) -> Network:
+        """Fit the polynomial (Sec. 3.3.6) that turns predictions for x into expected values (N,), by least squares."""
+        self.domain.fill_(torch.nan)
+        predicted = self.predict(x)
+        fit = np.polynomial.Polynomial.fit(predicted, np.asarray(values, float), len(self.polynomial) - 1)
+        self.domain.copy_(torch.as_tensor(fit.domain))
+        self.polynomial.copy_(torch.as_tensor(fit.coef))
+        return self
+
+    @torch.no_grad()
+    def predict(self, x: Tensor) -> NDArray:
+        """Physical values (N,). Beyond the predictions that the polynomial was fitted on, it keeps its end values."""
+        parts = [self.values(self(part)) for part in x.to(self.layers[0].weight).split(65536)]
+        values = np.concatenate(parts) if parts else np.empty(0)
+        low, high = self.domain.tolist()
+        if np.isnan(low):
+            return values
+        fit = np.polynomial.Polynomial(self.polynomial.cpu().numpy(), domain=(low, high))
+        return fit(np.clip(values, low, high))
+
+
+def ensemble(networks: Mapping[str, Network], x: ArrayLike) -> NDArray:
+    """All outputs of one object x (n_in,) or of many (N, n_in): (4,) or (N, 4), in the order of `networks` (3.3.7)."""
+    x = torch.as_tensor(x, dtype=torch.float32)
+    out = np.stack([network.predict(torch.atleast_2d(x)) for network in networks.values()], axis=1)
+    return out[0] if x.ndim == 1 else out
+
+
+def type_class(tb: ArrayLike) -> NDArray:
+    """Number 0 - 4 (N,) of the range of `TYPE_EDGES` that holds each type; types beyond the ends go to the end ones."""
+    return np.clip(np.searchsorted(TYPE_EDGES, np.asarray(tb, float), side="right") - 1, 0, len(TYPE_EDGES) - 2)
+
+
+def collapse(network: Network) -> tuple[Tensor, Tensor]:
+    """The matrix W (n_out, n_in) and vector b (n_out,) that a linear network is, in float64.
+
+    Raises ValueError for a network with other activations, which is no matrix.
+    """
+    if not network.spec.linear:
+        raise ValueError(f"{network.spec.activation} layers do not collapse")
+    W = torch.eye(network.layers[0].in_features, dtype=torch.float64, device=network.layers[0].weight.device)
+    b = W.new_zeros(len(W))
+    for layer in network.layers:
+        weight = layer.weight.detach().double()
+        W, b = weight @ W, weight @ b + layer.bias.detach().double()
+    return W, b
+
+
+def least_squares(x: ArrayLike, y: ArrayLike) -> tuple[Tensor, Tensor]:
+    """Ordinary least squares, y (N, K) ~ x (N, n) W^T + b: W (K, n), b (K,) in float64 where x is, of smallest norm.
+
+    From centred second moments. Constant and repeated columns, of which the clipped table is full, get no weight of
+    their own: directions with less than 1e-10 of the largest variance are left out.
+    """
+    x = torch.as_tensor(x).double()
+    y = torch.as_tensor(y).to(x)
+    centre, scale = x.mean(dim=0), x.std(dim=0)
+    scale = torch.where(scale > 0, scale, 1)
+    u, level = (x - centre) / scale, y.mean(dim=0)
+    W = (torch.linalg.pinv(u.T @ u, rtol=1e-10, hermitian=True) @ (u.T @ (y - level))).T / scale
+    return W, level - W @ centre
+
+
+def adam(network: nn.Module, lr: float = 1e-3) -> torch.optim.Adam:
+    """Adam with the defaults of Keras, whose epsilon is 1e-7 (A.6: optimizer="adam")."""
+    return torch.optim.Adam(network.parameters(), lr=lr, eps=1e-7, fused=True)
+
+
+def dense_step(
+    network: Network, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, backward: Callable[[Tensor], None]
+) -> Callable[[Tensor], dict[str, Tensor]]:
+    """One step over indices (B,) into inputs x (N, n_in) and `targets` y: mean squared error, or cross-entropy."""
+    if network.spec.linear:
+        return linear_step(network, optimizer, x, y)
+
+    def step(index: Tensor) -> dict[str, Tensor]:
+        loss = nn.functional.cross_entropy(network(x[index]), y[index])
+        descend(optimizer, loss, backward)
+        return {"loss": loss.detach()}
+
+    return step
+
+
+def linear_step(
+    network: Network, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor
+) -> Callable[[Tensor], dict[str, Tensor]]:
+    """A step of a linear network with the gradients of backpropagation, at the cost of a linear regression's.
+
+    With U_l = W_L ... W_{l+1} the residuals are e = U_0 x + sum_l U_l b_l - y, and with V_l the mean of 2 e h_{l-1}^T,
+
+        dLoss/dW_l = U_l^T V_l,   dLoss/db_l = U_l^T <2 e>,   V_{l+1} = V_l W_l^T + <2 e> b_l^T,
+
+    so that only the first product, V_1 = <2 e x^T>, sees the batch: no (B, 500) hidden layer is ever made. Data of N
+    rows are copied once, to a table that one look-up per step reads.
+    """
+    layers = [(layer.weight, layer.bias) for layer in network.layers]
+    n, k = x.shape[1], y.shape[1]
+    table = torch.cat([x, x.new_ones(len(x), 1), y], dim=1)  # (N, n + 1 + k)
+    minus = -torch.eye(k, device=x.device)
+
+    @torch.no_grad()
+    def step(index: Tensor) -> dict[str, Tensor]:
+        rows = table.index_select(0, index)
+        u, (above, constant) = [None], layers[-1]
+        for weight, bias in reversed(layers[:-1]):
+            u.append(above)
+            constant = torch.addmv(constant, above, bias)
+            above = above @ weight
+        e = rows @ torch.cat([above, constant[:, None], minus], dim=1).T  # (B, k)
+        v = e.T @ rows[:, : n + 1]  # (k, n + 1)
+        v *= 2 / e.numel()
+        v, s = v[:, :n], v[:, n]
+        for (weight, bias), above in zip(layers, reversed(u), strict=True):
+            weight.grad = v if above is None else above.T @ v
+            bias.grad = s if above is None else s @ above
+            if above is not None:
+                v = torch.addmm(torch.outer(s, bias), v, weight.T)
+        optimizer.step()
+        return {"loss": e.square_().mean()}
+
+    return step

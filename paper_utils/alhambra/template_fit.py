@@ -1,0 +1,260 @@
+"""Photometric redshifts by template fitting, after BPZ: chi^2 over redshift and type with a prior from the magnitude.
+
+Benitez 2000 (2000ApJ...536..571B), as ALHAMBRA's catalogue used it (Molino+ 2014, 2014MNRAS.441.2891M): a sequence of
+templates, interpolated between neighbours; p(z, T | colours, m) ~ exp(-chi^2 / 2) p(T | m) p(z | T, m); zb is the peak
+of the sum over types. Fluxes of all models are one array, a fit of many objects two matrix products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from astropy.table import Table
+
+from paper_utils.base.columns import alhambra_names
+from paper_utils.base.constants import C_AA_S, PC
+from paper_utils.base.containers import Catalogue
+from paper_utils.base.errors import DataError
+from paper_utils.sky import alhambra_catalogue, sequence, stars, stellar
+from paper_utils.sky.populations import Populations
+
+# Even in ln(1 + z), half the error that the survey reaches; zb is refined between grid points.
+Z_GRID = np.expm1(np.arange(np.log1p(0.01), np.log1p(2.2), 0.005))
+MIN_ERROR = 0.03  # mag, added in quadrature: zero points and templates are no better
+ODDS_WIDTH = 0.0125  # odds is the probability within this times (1 + zb) (Molino+ 2014, sec. 5)
+LEVEL = 0.95  # of the interval zb_min to zb_max
+# Benitez 2000, table 1, for ellipticals, spirals and starbursts: p(z | T, m) ~ z^alpha exp(-(z / z_m)^alpha),
+# z_m = z_0 + k (m - 20), and p(T | m) = f exp(-k_t (m - 20)), the starbursts being the rest; m is F814W.
+_ALPHA, _Z_0, _K = (2.46, 1.81, 0.91), (0.431, 0.390, 0.063), (0.091, 0.0636, 0.123)
+_F, _K_T = (0.35, 0.50), (0.450, 0.147)
+STAR_LIMIT = 22.5  # F814W, beyond which the survey does not tell stars from galaxies: Stellar_Flag is 0.5
+# Share of stars among objects of F814W, by the counts of either.
+_STARS = ((16.0, 18.0, 20.0, 21.0, 22.0, 22.5), (0.90, 0.60, 0.20, 0.10, 0.06, 0.05))
+LABELS = alhambra_names("label", "extra")
+
+
+@dataclass(frozen=True, eq=False)
+class Models:
+    """Fluxes that templates have in bands over redshift; made by `models`.
+
+    z : (Z,), even in ln(1 + z).   types : (T,), from 1.   classes : (T,) 0 elliptical, 1 spiral, 2 starburst.
+    flux : (Z, T, B) of one M_sun, in units of the flux of AB magnitude 0.
+    m_abs : (T,) absolute AB magnitude in Johnson's B of one M_sun.
+    """
+
+    z: np.ndarray
+    types: np.ndarray
+    classes: np.ndarray
+    flux: np.ndarray
+    m_abs: np.ndarray
+
+
+def models(
+    wave_rest: np.ndarray,
+    spectra: np.ndarray,
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    z: np.ndarray = Z_GRID,
+    between: int = 1,
+    late: tuple[float, float] = sequence.LATE,
+) -> Models:
+    """The `Models` of templates, with `between` interpolated ones between neighbours (in log flux).
+
+    wave_rest : (L,) vacuum Angstrom, even in log.   spectra : (T, L) L_sun / Angstrom per M_sun, red to blue.
+    curves : band -> (observed wavelength [vacuum Angstrom], response per photon).
+    late : the types at which spirals and starbursts begin.
+    Raises DataError if a band leaves the templates at some redshift.
+    """
+    low = min(wave[0] for wave, _ in curves.values()) / (1 + z[-1])
+    high = max(wave[-1] for wave, _ in curves.values()) / (1 + z[0])
+    if low < wave_rest[0] or high > wave_rest[-1]:
+        raise DataError(
+            f"at redshift {z[0]:.2f}-{z[-1]:.2f} the bands need {low:.0f}-{high:.0f} A, "
+            f"the templates cover {wave_rest[0]:.0f}-{wave_rest[-1]:.0f} A",
+            remedy="Narrow the redshifts or leave bands out.",
+            row="curves",
+        )
+    fine = np.linspace(1, len(spectra), (len(spectra) - 1) * (between + 1) + 1)
+    dimmed = (1 + z) * stellar.L_SUN / (4 * np.pi * stellar.luminosity_distance(z) ** 2)
+    nodes = np.stack([stars.ab_magnitudes(wave_rest * (1 + at), spectra, curves) for at in z])  # (Z, T, B)
+    # F_nu = F_lambda lambda^2 / c at rest; `ab_magnitudes` took lambda of the observer.
+    nodes += (2.5 * np.log10((1 + z) ** 2 * C_AA_S / dimmed) - 48.6)[:, None, None]
+    rest_b = {"B": sequence.rest_curves()["B"]}
+    ten_pc = stellar.L_SUN / (4 * np.pi * (10 * PC) ** 2)
+    m_abs = stars.ab_magnitudes(wave_rest, spectra, rest_b)[:, 0] + 2.5 * np.log10(C_AA_S / ten_pc) - 48.6
+    left = np.minimum(fine.astype(int) - 1, len(spectra) - 2)
+    share = fine - 1 - left
+    return Models(
+        z=z,
+        types=fine,
+        classes=np.searchsorted(late, fine),
+        flux=10 ** (-0.4 * (nodes[:, left] * (1 - share)[:, None] + nodes[:, left + 1] * share[:, None])),
+        m_abs=m_abs[left] * (1 - share) + m_abs[left + 1] * share,
+    )
+
+
+def weighted(mag: np.ndarray, error: np.ndarray, min_error: float = MIN_ERROR) -> tuple[np.ndarray, np.ndarray]:
+    """Fluxes (N, B) and inverse variances of magnitudes as BPZ reads them, in units of the flux of magnitude 0.
+
+    99 is no detection, its error the magnitude of one sigma; -99 no observation, weight 0.
+    """
+    observed, detected = mag > -90, abs(mag) < 90
+    flux = np.where(detected, 10 ** (-0.4 * np.where(detected, mag, 0)), 0.0)
+    relative = 10 ** (0.4 * np.where(detected, error, 0)) - 1
+    sigma = flux * np.hypot(relative, 10 ** (0.4 * min_error) - 1)
+    sigma = np.where(detected, sigma, 10 ** (-0.4 * np.where(observed, error, 0)))
+    return flux, np.where(observed, sigma, np.inf) ** -2
+
+
+def log_prior(m: np.ndarray, models: Models) -> np.ndarray:
+    """log p(z, class | m) (N, Z, 3) of objects of magnitude m (N,), per grid point and template of the class."""
+    m = np.clip(m, 20, 32)[:, None, None] - 20
+    alpha, z_0, k = (np.array(values) for values in (_ALPHA, _Z_0, _K))
+    z = models.z[:, None]
+    shape = alpha * np.log(z) - (z / (z_0 + k * m)) ** alpha + np.log1p(z)  # the grid is even in ln(1 + z)
+    shape -= np.log(np.exp(shape).sum(axis=1, keepdims=True))
+    early = np.array(_F) * np.exp(-np.array(_K_T) * m[:, 0])  # (N, 2)
+    share = np.concatenate([early, 1 - early.sum(axis=1, keepdims=True)], axis=1)
+    return shape + np.log(share / np.bincount(models.classes, minlength=3))[:, None]
+
+
+def fit(
+    mag: np.ndarray,
+    error: np.ndarray,
+    models: Models,
+    prior_mag: np.ndarray | None = None,
+    *,
+    min_error: float = MIN_ERROR,
+    batch_size: int = 512,
+    device: str = "cpu",
+) -> dict[str, np.ndarray]:
+    """Fit magnitudes (N, B) with their errors (99 and -99 as in `weighted`); all results are (N,).
+
+    prior_mag : (N,) F814W or the like for the prior; None for a flat one.
+    zb, zb_min, zb_max (95 %), tb (type of the best template at zb), odds, chi2 (of the best model at zb), log_mstar
+    [dex M_sun, Chabrier] and m_abs (Johnson B, AB) by the template's mass-to-light ratio.
+    Raises DataError for a number that is not finite and for an object that no band has detected.
+    """
+    import torch
+
+    mag, error = np.asarray(mag, float), np.asarray(error, float)
+    if (bad := np.argwhere(~(np.isfinite(mag) & np.isfinite(error)))).size:
+        i, b = bad[0]
+        raise DataError(
+            f"magnitude {mag[i, b]} +- {error[i, b]} in band {b}",
+            remedy="Mark what is missing: 99 for not detected, -99 for not observed.",
+            row=f"row {i}",
+        )
+    flux, weight = weighted(mag, error, min_error)
+    if (bad := np.flatnonzero(~(flux > 0).any(axis=1))).size:
+        raise DataError("no band has detected it", remedy="Leave such objects out.", row=f"row {bad[0]}")
+    # Units in which everything is near one, so that float32 will do.
+    unit = flux.sum(axis=1) / (flux > 0).sum(axis=1)
+    flux, weight = flux / unit[:, None], weight * unit[:, None] ** 2
+    scale = models.flux.mean(axis=-1)
+    model = torch.as_tensor((models.flux / scale[..., None]).reshape(-1, flux.shape[1]).T.copy()).float().to(device)
+    square = model**2
+    shape = models.flux.shape[:2]
+    edges = np.concatenate([[0], np.cumsum(np.bincount(models.classes, minlength=3))])
+    out = {name: np.empty(len(flux)) for name in ("zb", "zb_min", "zb_max", "tb", "odds", "chi2", "log_mstar", "m_abs")}
+    for start in range(0, len(flux), batch_size):
+        rows = slice(start, start + batch_size)
+        f, w = (torch.as_tensor(side[rows], dtype=torch.float32, device=device) for side in (flux, weight))
+        overlap = (f * w) @ model  # (n, Z * T)
+        norm = w @ square
+        gain = overlap.clamp_(min=0).square().div_(norm).mul_(0.5).unflatten(1, shape)
+        log_p = gain.clone() if prior_mag is not None else gain
+        if prior_mag is not None:
+            prior = torch.as_tensor(log_prior(prior_mag[rows], models), dtype=torch.float32, device=device)
+            for kind in range(3):
+                log_p[:, :, edges[kind] : edges[kind + 1]] += prior[:, :, kind : kind + 1]
+        p = (log_p - log_p.amax(dim=(1, 2), keepdim=True)).exp_().sum(dim=2).double()  # (n, Z)
+        at, results = _summary(p.cpu().numpy(), models.z)
+        row, peak = torch.arange(len(f), device=device), torch.as_tensor(at, device=device)
+        best = log_p[row, peak].argmax(dim=1)
+        cell = peak * shape[1] + best
+        amplitude = (overlap[row, cell] / norm[row, cell]).double().cpu().numpy()
+        total = (f.double() ** 2 * w).sum(dim=1)
+        results["chi2"] = (total - 2 * gain[row, peak, best]).clamp(min=0).cpu().numpy()
+        best = best.cpu().numpy()
+        results["tb"] = models.types[best]
+        results["log_mstar"] = np.log10(np.maximum(amplitude * unit[rows] / scale[at, best], 1e-30))
+        results["m_abs"] = models.m_abs[best] - 2.5 * results["log_mstar"]
+        for name, values in results.items():
+            out[name][rows] = values
+    return out
+
+
+def _summary(p: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Grid point of the peak (n,), and the peak, the interval and the odds of p (n, Z) on a grid even in ln(1 + z)."""
+    row, x, step = np.arange(len(p)), np.log1p(z), np.log1p(z[1]) - np.log1p(z[0])
+    at = p.argmax(axis=1)
+    # The peak between grid points: of the parabola through the logarithms of three.
+    inner = np.clip(at, 1, len(z) - 2)
+    left, middle, right = (np.log(np.maximum(p[row, inner + d], 1e-300)) for d in (-1, 0, 1))
+    curvature = left - 2 * middle + right
+    shift = np.where(curvature < 0, 0.5 * (left - right) / np.where(curvature < 0, curvature, -1), 0)
+    peak = np.where(at == inner, x[inner] + step * np.clip(shift, -0.5, 0.5), x[at])
+    below = np.cumsum(p, axis=1)
+    below = (below - 0.5 * p) / below[:, -1:]
+
+    def quantile(level):
+        high = np.clip((below < level).sum(axis=1), 1, len(z) - 1)
+        share = (level - below[row, high - 1]) / (below[row, high] - below[row, high - 1])
+        return x[high - 1] + step * np.clip(share, 0, 1)
+
+    def cumulative(value):
+        position = np.clip((value - x[0]) / step, 0, len(z) - 1.001)
+        low = position.astype(int)
+        return below[row, low] + (position - low) * (below[row, low + 1] - below[row, low])
+
+    low, high = (np.expm1(quantile(level)) for level in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    zb = np.expm1(peak)
+    odds = cumulative(peak + ODDS_WIDTH) - cumulative(peak - ODDS_WIDTH)
+    # A peak may lie outside the central interval of a posterior with two of them.
+    return at, {"zb": zb, "zb_min": np.minimum(low, zb), "zb_max": np.maximum(high, zb), "odds": odds}
+
+
+def star_chi2(mag: np.ndarray, error: np.ndarray, curves, min_error: float = MIN_ERROR) -> np.ndarray:
+    """chi^2 (N,) of the star on the locus that fits best."""
+    colour = np.linspace(stars.LOCUS[0, 0], stars.LOCUS[-1, 0], 63)
+    model = 10 ** (-0.4 * stars.magnitudes(colour, curves))
+    model /= model.mean(axis=1, keepdims=True)
+    flux, weight = weighted(mag, error, min_error)
+    gain = np.clip((flux * weight) @ model.T, 0, None) ** 2 / (weight @ (model**2).T)
+    return np.maximum((flux**2 * weight).sum(axis=1) - gain.max(axis=1), 0)
+
+
+def stellar_flag(f814w: np.ndarray, fwhm: np.ndarray, chi2_star: np.ndarray, chi2_galaxy: np.ndarray) -> np.ndarray:
+    """Probability (N,) of a star by colours and size (fwhm, arcsec), 0.5 beyond F814W = 22.5, as the survey has it.
+
+    chi^2 counts a tenth: neither templates nor locus are right to the errors of bright objects.
+    """
+    colours = 0.05 * np.clip(chi2_galaxy - chi2_star, -400, 400)
+    size = np.log(fwhm / alhambra_catalogue.SEEING)
+    as_star = -0.5 * (size / 0.10) ** 2 - np.log(0.10)
+    as_galaxy = -0.5 * ((size - 0.55) / 0.35) ** 2 - np.log(0.35)
+    share = np.interp(f814w, *_STARS)
+    odds = np.clip(colours + as_star - as_galaxy + np.log(share / (1 - share)), -50, 50)
+    return np.where(f814w < STAR_LIMIT, 1 / (1 + np.exp(-odds)), 0.5)
+
+
+def label(catalogue: Catalogue, ssps: Populations, *, device: str = "cpu") -> Catalogue:
+    """The mock ALHAMBRA catalogue with the columns `LABELS`, all from its photometry, as in the survey's.
+
+    Stell_Mass_1 in dex(M_sun), M_ABS_1 in AB magnitudes of Johnson's B. All objects are fitted as galaxies, stars too;
+    Stellar_Flag says which are stars (0 galaxy, 1 star, 0.5 unknown).
+    """
+    bands = [str(name) for name in catalogue.bands]
+    mag, error = (np.stack([np.asarray(catalogue.table[p + b]) for b in bands], axis=1) for p in ("", "d"))
+    curves = {band: alhambra_catalogue.curves()[band] for band in bands}
+    f814w = np.asarray(catalogue.table["F814W"])
+    found = fit(mag, error, models(*sequence.templates(ssps), curves), f814w, device=device)
+    flag = stellar_flag(f814w, np.asarray(catalogue.table["fwhm"]), star_chi2(mag, error, curves), found["chi2"])
+    called = {"Stellar_Flag": "flag", "Stell_Mass_1": "log_mstar", "M_ABS_1": "m_abs"}
+    found["flag"] = flag
+    table = Table(catalogue.table, copy=False)
+    for name in LABELS:
+        table[name] = found[called.get(name, name.removesuffix("_1"))]
+    return replace(catalogue, table=table)

@@ -1,1 +1,0 @@
-"""Readers that turn published files into the containers of `paper_utils.data`."""

@@ -1,0 +1,1 @@
+"""Study 2: a redshift-invariant autoencoder of galaxy spectra (Melchior, Hahn & Liang 2022)."""

@@ -1,0 +1,152 @@
+"""The checks that the containers share. Each raises DataError naming the first bad entry."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+
+import numpy as np
+
+from paper_utils.base.errors import DataError
+
+Z_RANGE = (-0.01, 20.0)
+
+
+def layout(container, source):
+    """Nothing missing, the right kind of values, and axes of the same length in every field."""
+    sizes = {}
+    for field in dataclasses.fields(container):
+        name, value, axes, kind = field.name, getattr(container, field.name), *_meta(field)
+        error = partial(DataError, source=source, row=name)
+        if value is None:
+            if field.default is not None:
+                raise error("missing", remedy=f"Every {type(container).__name__} needs it.")
+            continue
+        if kind == "table":
+            shape = (len(value),)
+            _table(value, name, error)
+        else:
+            shape = value.shape
+            if value.dtype.kind != ("U" if kind == "text" else "f"):
+                raise error(
+                    f"holds {value.dtype}, not {'text' if kind == 'text' else 'numbers'}", remedy=_shape_wanted(field)
+                )
+        if len(shape) != len(axes):
+            raise error(f"has shape {shape}", remedy=_shape_wanted(field))
+        for axis, size in zip(axes, shape, strict=True):
+            first, expected = sizes.setdefault(axis, (name, size))
+            if size == 0:
+                raise error(f"is empty (shape {shape})", remedy="Give at least one object.")
+            if size != expected:
+                raise error(f"has {size} entries along {axis}, {first} has {expected}", remedy=_shape_wanted(field))
+
+
+def _meta(field) -> tuple[str, str]:
+    return field.metadata["axes"], field.metadata["kind"]
+
+
+def _shape_wanted(field) -> str:
+    axes, kind = _meta(field)
+    unit = f" in {field.metadata['unit']}" if field.metadata["unit"] else ""
+    what = {"float": "numbers", "text": "text", "table": "table rows"}[kind]
+    return f"Give {what}{unit} of shape ({', '.join(axes)}): N objects, L wavelengths, B bands, H x W pixels."
+
+
+def _table(table, name, error):
+    for column in table.colnames:
+        values = table[column]
+        kind = getattr(getattr(values, "dtype", None), "kind", "O")
+        if kind not in "fiubU" or "/" in column or column in ("", "."):
+            raise error(
+                f"column {column!r} holds {getattr(values, 'dtype', type(values).__name__)}",
+                remedy="Columns hold numbers, booleans or text, and have no '/' in their name.",
+            )
+        if np.any(mask := getattr(values, "mask", False)):
+            raise error(
+                f"column {column!r} lacks a value in row {np.argwhere(mask)[0][0]}",
+                remedy="Fill it (numbers: nan) or leave the row out.",
+            )
+
+
+def ids(container, source):
+    """Every object has a name of its own that survives a text file."""
+    error = partial(DataError, source=source)
+    for row, name in enumerate(container.ids):
+        if not name or name != name.strip() or not name.isprintable():
+            raise error(
+                f"the object id is {str(name)!r}",
+                remedy="Ids are printable text without spaces at the ends.",
+                row=f"row {row}",
+            )
+    unique(container.ids, "object id", "ids", error)
+
+
+def unique(names, what, where, error):
+    """No name twice; the message gives the rows of the first two."""
+    _, first, counts = np.unique(names, return_index=True, return_counts=True)
+    if (counts > 1).any():
+        rows = np.flatnonzero(names == names[first[counts > 1].min()])
+        raise error(
+            f"{what} {str(names[rows[0]])!r} appears {rows.size} times (rows {rows[0]} and {rows[1]})",
+            remedy="Give every one its own name, or drop the repeats.",
+            row=where,
+        )
+
+
+def finite(container, source):
+    """No NaN or infinity in any array."""
+    for field in dataclasses.fields(container):
+        axes, kind = _meta(field)
+        if kind != "float":
+            continue
+        value = getattr(container, field.name)
+        if not (good := np.isfinite(value)).all():
+            bad = np.argwhere(~good)[0]
+            raise DataError(
+                f"{field.name} is {value[tuple(bad)]}",
+                remedy="Every entry must be finite: leave the object out"
+                + (", or set flux and ivar to 0 there." if hasattr(container, "ivar") else ", or fill the gap."),
+                source=source,
+                row=entry(container, axes, bad) or field.name,
+            )
+
+
+def entry(container, axes, index) -> str:
+    """In words: which object, wavelength, band and pixel `index` points at."""
+    words = []
+    for axis, i in zip(axes, index, strict=False):
+        if axis == "N":
+            words.append(f"object {str(container.ids[i])!r} (row {i})")
+        elif axis == "L":
+            field = dataclasses.fields(container)[0]
+            words.append(f"bin {i} ({getattr(container, field.name)[i]:g} {field.metadata['unit']})")
+        elif axis == "B":
+            words.append(f"band {str(container.bands[i])!r}")
+        else:
+            words.append(f"{'row' if axis == 'H' else 'column'} {i}")
+    return ", ".join(words)
+
+
+def wavelengths(wave, name, error):
+    """Positive and strictly increasing."""
+    if (bad := np.flatnonzero(np.diff(wave) <= 0)).size:
+        i = bad[0]
+        what = f"repeats {wave[i]:g}" if wave[i] == wave[i + 1] else f"falls from {wave[i]:g} to {wave[i + 1]:g}"
+        raise error(
+            f"the wavelength {what}",
+            remedy="Wavelengths must increase: sort them (and the fluxes with them) and drop the repeated ones.",
+            row=f"{name}, bins {i} and {i + 1}",
+        )
+    if wave[0] <= 0:
+        raise error(f"the wavelength is {wave[0]:g}", remedy="Wavelengths are positive.", row=f"{name}, bin 0")
+
+
+def redshifts(container, error):
+    """Within `Z_RANGE`, which the codes for a failed redshift are not."""
+    low, high = Z_RANGE
+    if (bad := np.flatnonzero((container.z < low) | (container.z > high))).size:
+        raise error(
+            f"the redshift is {container.z[bad[0]]:g}",
+            remedy=f"Redshifts lie in {low:g} to {high:g}; leave out objects whose redshift failed (-9999, 99).",
+            row=entry(container, "N", bad[:1]),
+        )

@@ -1,0 +1,360 @@
+"""The containers in which every study receives its data, mock or real: arrays with checks, splits, save and load.
+
+Each field's metadata names its axes (`N` objects, `L` wavelengths, `B` bands, `H` `W` pixels) and its unit; checking,
+selecting and storing follow from that. Inside the package wavelengths are vacuum, `z` is redshift, and a text `ids`
+names every object.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from paper_utils.base import checks, storage
+from paper_utils.base.errors import DataError
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+N_WAVE = 223
+# Rissaki+ 2023, Sec. 3.1: 223 bins "roughly equally spaced logarithmically" in 0.03-12 000 um, rest frame.
+WAVE_UM = np.geomspace(0.03, 12000.0, N_WAVE)
+# Melchior+ 2022, Sec. 3: L = 3892 elements covering 3784...9270 A. SDSS bins are 1e-4 wide in log10(wavelength / A) and
+# begin at multiples of 1e-4; of all such grids only the one that begins at 3.578 has this length and these ends.
+WAVE_OBS = 10 ** (3.578 + 1e-4 * np.arange(3892))
+MICRONS_PER = {"nm": 1e-3, "Angstrom": 1e-4, "m": 1e6, "mm": 1e3, "cm": 1e4}
+
+
+def _array(axes: str, unit: str = "", *, kind: str = "float", dtype: str | None = None, **default):
+    return dataclasses.field(metadata={"axes": axes, "unit": unit, "kind": kind, "dtype": dtype}, **default)
+
+
+class _Container:
+    """What the four containers share."""
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, _coerce(getattr(self, field.name), field))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def check(self, source: object = None) -> Self:
+        """Return self if every entry can be used; otherwise raise DataError naming the first bad one.
+
+        `source` is the file to name in the message.
+        """
+        checks.layout(self, source)
+        checks.ids(self, source)
+        checks.finite(self, source)
+        self._check(partial(DataError, source=source))
+        return self
+
+    def select(self, index) -> Self:
+        """The objects at `index` (integers, booleans or a slice), in that order."""
+        if not isinstance(index, slice):
+            index = np.asarray(index, dtype=None if len(index) else int)
+        return dataclasses.replace(self, **{n: v[index] for n, v in _per_object(self).items() if v is not None})
+
+    def split(self, seed: int, fractions: tuple[float, ...] = (0.9, 0.1)) -> tuple[Self, ...]:
+        """Disjoint parts that hold every object once, each in order of its ids.
+
+        Objects are drawn from the sorted ids, so that the same ids and seed give the same parts whatever the order of
+        the rows. Where two parts are asked and the truth (or params) table has a column `split` of "train" and "test",
+        that published split is returned instead. Raises DataError if a part would be empty.
+        """
+        if min(fractions) <= 0 or not np.isclose(sum(fractions), 1):
+            raise ValueError(f"fractions must be positive and sum to 1, not {fractions}")
+        by_id = np.argsort(self.ids, kind="stable")
+        published = _published_split(self) if len(fractions) == 2 else None
+        if published is None:
+            edges = np.round(np.cumsum(fractions)[:-1] * len(self)).astype(int)
+            parts = np.split(by_id[np.random.default_rng(seed).permutation(len(self))], edges)
+        else:
+            parts = [by_id[published[by_id] == name] for name in ("train", "test")]
+        if any(len(part) == 0 for part in parts):
+            raise DataError(
+                f"{len(self)} objects cannot be split into {len(fractions)} parts of {fractions}: one would be empty",
+                remedy="Give more objects, or other fractions.",
+            )
+        return tuple(self.select(part[np.argsort(self.ids[part])]) for part in parts)
+
+    def save(self, path: Path | str) -> Path:
+        """Check, then write to `path`: HDF5, or ECSV where the name ends in .ecsv (SedLibrary, Catalogue).
+
+        The file appears whole or not at all. The layout is described in data/README.md.
+        """
+        self.check()
+        units = {f.name: f.metadata["unit"] for f in dataclasses.fields(self)}
+        return storage.write(Path(path), type(self).__name__, _values(self), _per_object(self), units)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read a file written by `save` (or by hand in the same layout) and check it. Raises DataError."""
+        fields = dataclasses.fields(cls)
+        tables = {f.name for f in fields if f.metadata["kind"] == "table"}
+        optional = {f.name for f in fields if f.default is None}
+        values = storage.read(Path(path), cls.__name__, [f.name for f in fields], tables, optional)
+        return cls(**values).check(source=path)
+
+    def content_hash(self) -> str:
+        """SHA-256 of all arrays and table columns (names, types, shapes, values); the same after save and load."""
+        digest = hashlib.sha256(type(self).__name__.encode())
+        for name, value in _values(self).items():
+            if hasattr(value, "colnames"):
+                for column in sorted(value.colnames):
+                    _update(digest, f"{name}.{column}", np.asarray(value[column]))
+            elif value is not None:
+                _update(digest, name, value)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class SedLibrary(_Container):
+    """Rest-frame spectral energy distributions on the grid of study 1.
+
+    wave_um : (L,) um, increasing; L = 223 (`WAVE_UM`).
+    flux : (N, L) F_nu, any unit; positive. `normalised()` divides by the bolometric luminosity.
+    ids : (N,) text, unique.
+    params : Table of N rows (model parameters; a column `split` of "train"/"test" fixes the split), or None.
+    """
+
+    wave_um: np.ndarray = _array("L", "um", dtype="f8")
+    flux: np.ndarray = _array("NL")
+    ids: np.ndarray = _array("N", kind="text")
+    params: Table | None = _array("N", kind="table", default=None)
+
+    def _check(self, error):
+        if self.wave_um.size != N_WAVE:
+            raise error(
+                f"the library has {self.wave_um.size} wavelength bins, study 1 uses {N_WAVE}",
+                remedy="Resample it: paper_utils.files.seds.resample(wave_um, flux, containers.WAVE_UM).",
+                row="wave_um",
+            )
+        checks.wavelengths(self.wave_um, "wave_um", error)
+        low, high = self.wave_um[[0, -1]]
+        if low < 1e-3 or high > 1e5 or low > 0.0306 or high < 350:  # the 20 bands at redshifts 0.5 to 4
+            raise error(
+                f"the wavelengths run over {low:g}-{high:g}, where um from 0.03 or below to 350 or above are needed"
+                + _unit_guess(low, high),
+                remedy="Give rest-frame wavelengths in um that cover 0.03-350 um (the paper's grid: 0.03-12 000 um).",
+                row="wave_um",
+            )
+        if (bad := np.argwhere(self.flux <= 0)).size:
+            value = self.flux[tuple(bad[0])]
+            raise error(
+                f"the flux is {value:g}, and the models need its logarithm",
+                remedy="Replace fluxes of zero or less by a small positive floor, or leave the object out.",
+                row=checks.entry(self, "NL", bad[0]),
+            )
+
+    def normalised(self) -> SedLibrary:
+        """The same library at unit bolometric luminosity: the integral of F_nu / lambda over ln lambda is 1."""
+        flux = self.flux.astype(float)
+        bolometric = np.trapezoid(flux / self.wave_um, np.log(self.wave_um), axis=1)
+        return dataclasses.replace(self, flux=(flux / bolometric[:, None]).astype(self.flux.dtype))
+
+    def __str__(self) -> str:
+        return f"SedLibrary: {len(self)} SEDs, {self.wave_um.size} bins, {_span(self.wave_um)} um" + _columns(
+            "params", self.params
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Spectra(_Container):
+    """Observed-frame optical spectra on one wavelength grid.
+
+    wave_obs : (L,) vacuum Angstrom, increasing.
+    flux : (N, L) 1e-17 erg s-1 cm-2 Angstrom-1.
+    ivar : (N, L) inverse variance of flux; 0 marks an unusable pixel.
+    z : (N,) redshift.   ids : (N,) text, unique.   truth : Table of N rows, or None.
+    """
+
+    wave_obs: np.ndarray = _array("L", "Angstrom", dtype="f8")
+    flux: np.ndarray = _array("NL", "1e-17 erg / (Angstrom s cm2)")
+    ivar: np.ndarray = _array("NL", "1e34 Angstrom2 s2 cm4 / erg2")
+    z: np.ndarray = _array("N", dtype="f8")
+    ids: np.ndarray = _array("N", kind="text")
+    truth: Table | None = _array("N", kind="table", default=None)
+
+    def _check(self, error):
+        checks.wavelengths(self.wave_obs, "wave_obs", error)
+        low, high = self.wave_obs[[0, -1]]
+        if low < 900 or high > 1e6:
+            raise error(
+                f"the wavelengths run over {low:g}-{high:g}, where vacuum Angstrom in 900-1e6 are needed",
+                remedy="Convert them to Angstrom (nm x 10, um x 1e4; 10**loglam for SDSS files).",
+                row="wave_obs",
+            )
+        if (bad := np.argwhere(self.ivar < 0)).size:
+            raise error(
+                f"the inverse variance is {self.ivar[tuple(bad[0])]:g}",
+                remedy="Inverse variances are zero (unusable) or positive; set bad pixels to 0.",
+                row=checks.entry(self, "NL", bad[0]),
+            )
+        checks.redshifts(self, error)
+
+    def __str__(self) -> str:
+        return (
+            f"Spectra: {len(self)} spectra, {self.wave_obs.size} bins, {_span(self.wave_obs)} Angstrom, "
+            f"z {_span(np.sort(self.z))}" + _columns("truth", self.truth)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Images(_Container):
+    """Multi-band cut-outs.
+
+    cube : (N, B, H, W) nanomaggies.   bands : (B,) names.   pixel_scale : arcsec per pixel.
+    z : (N,) redshift.   ids : (N,) text, unique.   truth : Table of N rows, or None.
+    """
+
+    cube: np.ndarray = _array("NBHW", "nmgy")
+    bands: np.ndarray = _array("B", kind="text")
+    pixel_scale: float = _array("", "arcsec", dtype="f8")
+    z: np.ndarray = _array("N", dtype="f8")
+    ids: np.ndarray = _array("N", kind="text")
+    truth: Table | None = _array("N", kind="table", default=None)
+
+    def _check(self, error):
+        checks.unique(self.bands, "band", "bands", error)
+        if not 0 < self.pixel_scale < 3600:
+            raise error(
+                f"the pixel scale is {self.pixel_scale:g} arcsec",
+                remedy="Give the size of one pixel in arcsec (SDSS 0.396, Pan-STARRS 0.25).",
+                row="pixel_scale",
+            )
+        checks.redshifts(self, error)
+
+    def __str__(self) -> str:
+        _, _, height, width = self.cube.shape
+        return (
+            f"Images: {len(self)} objects, bands {' '.join(self.bands)}, {height}x{width} pixels of "
+            f"{self.pixel_scale:g} arcsec" + _columns("truth", self.truth)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Catalogue(_Container):
+    """A survey's catalogue under its own column names.
+
+    table : Table of N rows, units as the survey gives them.   bands : (B,) names of its magnitude columns.
+    ids : (N,) text, unique.   truth : Table of N rows, or None.
+    """
+
+    table: Table = _array("N", kind="table")
+    bands: np.ndarray = _array("B", kind="text")
+    ids: np.ndarray = _array("N", kind="text")
+    truth: Table | None = _array("N", kind="table", default=None)
+
+    def _check(self, error):
+        checks.unique(self.bands, "band", "bands", error)
+        for band in self.bands:
+            if band not in self.table.colnames:
+                raise error(
+                    f"the table has no column for band {str(band)!r}, only {', '.join(self.table.colnames)}",
+                    remedy="Name the bands as the table's columns, or add the missing column.",
+                    row="bands",
+                )
+        for name in self.table.colnames:
+            column = np.asarray(self.table[name])
+            if column.dtype.kind == "f" and (bad := np.argwhere(~np.isfinite(column))).size:
+                raise error(
+                    f"column {name!r} is {column[tuple(bad[0])]}",
+                    remedy="Use the survey's own value for missing data (such as 99), or leave the row out.",
+                    row=checks.entry(self, "N", bad[0]),
+                )
+
+    def __str__(self) -> str:
+        return f"Catalogue: {len(self)} objects, bands {' '.join(self.bands)}" + _columns("table", self.table)
+
+
+def _values(container: _Container) -> dict:
+    return {f.name: getattr(container, f.name) for f in dataclasses.fields(container)}
+
+
+def _per_object(container: _Container) -> dict:
+    fields = dataclasses.fields(container)
+    return {f.name: getattr(container, f.name) for f in fields if f.metadata["axes"].startswith("N")}
+
+
+def _coerce(value, field):
+    """Native-endian arrays, numbers as floats, names as text, tables as astropy Tables; the rest is for check()."""
+    if value is None:
+        return None
+    kind, dtype = field.metadata["kind"], field.metadata["dtype"]
+    if kind == "table":
+        from astropy.table import Table
+
+        table = Table(value, copy=False)
+        table.convert_bytestring_to_unicode()
+        for name in table.colnames:
+            if not getattr(getattr(table[name], "dtype", None), "isnative", True):
+                table[name] = table[name].astype(table[name].dtype.newbyteorder("="))
+        return table
+    if np.ma.is_masked(value):
+        raise DataError(f"{field.name} lacks values", remedy="Fill the masked ones, or leave those objects out.")
+    try:
+        array = np.asarray(value)
+    except ValueError as problem:
+        raise DataError(
+            f"{field.name} is ragged ({problem})", remedy="Every object needs the same number of entries."
+        ) from None
+    if kind == "text" and array.dtype.kind in "iu":
+        return array.astype(str)
+    if kind == "text" and array.dtype.kind == "S":
+        return np.char.decode(array, "utf-8", "replace")
+    if kind == "text" and array.dtype.kind == "O" and all(isinstance(item, str) for item in array.flat):
+        return array.astype(str)
+    if kind == "float" and array.dtype.kind in "iuf":
+        return array.astype(dtype or (array.dtype.newbyteorder("=") if array.dtype.kind == "f" else "f8"), copy=False)
+    return array
+
+
+def _unit_guess(low: float, high: float) -> str:
+    """The unit, if not um, that brings the range nearest to the paper's grid, as the end of a message."""
+    off = {
+        unit: abs(np.log(low * um / WAVE_UM[0])) + abs(np.log(high * um / WAVE_UM[-1]))
+        for unit, um in ({"um": 1.0} | MICRONS_PER).items()
+        if low > 0
+    }
+    best = min(off, key=off.get, default="um")
+    return "" if best == "um" else f"; looks like {best}"
+
+
+def _published_split(container) -> np.ndarray | None:
+    for table in (getattr(container, "truth", None), getattr(container, "params", None)):
+        if table is not None and "split" in table.colnames:
+            names = np.asarray(table["split"]).astype(str)
+            if (bad := np.flatnonzero(~np.isin(names, ("train", "test")))).size:
+                raise DataError(
+                    f"the column split says {str(names[bad[0]])!r}",
+                    remedy='Say "train" or "test" in every row, or remove the column.',
+                    row=checks.entry(container, "N", bad[:1]),
+                )
+            return names
+    return None
+
+
+def _update(digest, name: str, array: np.ndarray):
+    text = array.dtype.kind == "U"
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        array = np.where(np.isnan(array), array.dtype.type(np.nan), array)  # NaNs have many bit patterns
+    digest.update(f"\0{name}\0{'U' if text else array.dtype.str}\0{array.shape}\0".encode())
+    # The width of a text array depends on how it was made, so text is hashed entry by entry; numbers without a copy.
+    flat = np.ascontiguousarray(array).reshape(-1)
+    digest.update("\0".join(flat.tolist()).encode() if text else flat.view(np.uint8))
+
+
+def _span(values: np.ndarray) -> str:
+    return f"{values[0]:g}-{values[-1]:g}"
+
+
+def _columns(name: str, table) -> str:
+    return "" if table is None else f", {name}: {' '.join(table.colnames)}"

@@ -1,0 +1,90 @@
+"""Fingerprints of code and files: what made a result, and is it still up to date?"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from paper_utils.base import paths
+
+PACKAGE = paths.ROOT / "paper_utils"
+
+
+def commit() -> str:
+    """Short hash of the project's commit, with + when files differ from it; "unknown" outside git."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(paths.ROOT), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, as `sha256sum` prints it; for a folder, of the names and hashes of the files in it."""
+    path = Path(path)
+    if path.is_dir():
+        inside = {str(file.relative_to(path)): file_hash(file) for file in sorted(path.rglob("*")) if file.is_file()}
+        return hashlib.sha256(json.dumps(inside).encode()).hexdigest()
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def code_hash(notebook: Path, package: Path = PACKAGE) -> str:
+    """SHA-256 of a notebook's code cells, of every module of `package` that it imports, directly or not, and of the
+    tables in data/ that these name.
+
+    Prose is not part of it: it is written when the results are seen.
+    """
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    lines = (line for source in sources for line in source.splitlines())
+    code = "\n".join(line for line in lines if not line.lstrip().startswith(("%", "!")))
+    hashed = hashlib.sha256(json.dumps(sources).encode())
+    modules = {file: file.read_text(encoding="utf-8") for file in sorted(imported(code, package))}
+    for module, text in modules.items():
+        hashed.update(json.dumps([module.relative_to(package).as_posix(), text]).encode())
+    for table in sorted((package.parent / "data").glob("*.csv")):
+        if any(table.name in text for text in (code, *modules.values())):
+            hashed.update(json.dumps([table.name, file_hash(table)]).encode())
+    return hashed.hexdigest()
+
+
+def imported(code: str, package: Path = PACKAGE, *, follow: bool = True) -> set[Path]:
+    """Files of `package` that `code` imports, anywhere in it, and with `follow` all that they import in turn."""
+    found: set[Path] = set()
+    todo = list(_imports(code, package, package.name))
+    while todo:
+        file = todo.pop()
+        if follow and file not in found:
+            inside = ".".join(file.relative_to(package.parent).parent.parts)
+            todo += _imports(file.read_text(encoding="utf-8"), package, inside)
+        found.add(file)
+    return found
+
+
+def _imports(code: str, package: Path, inside: str) -> Iterator[Path]:
+    """`inside` is the dotted package that holds the code, which relative imports start from."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = inside.split(".")
+            base = above[: len(above) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            names = [module, *(f"{module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for parts in (name.split(".") for name in names):
+            # Importing a.b.c runs a/__init__ and a/b/__init__ as well.
+            for depth in range(1, len(parts) + 1) if parts[0] == package.name else ():
+                stem = package.parent.joinpath(*parts[:depth])
+                yield from (file for file in (stem.with_suffix(".py"), stem / "__init__.py") if file.is_file())

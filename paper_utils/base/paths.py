@@ -1,0 +1,48 @@
+"""Where things live. The only module that knows the project's folders."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from paper_utils.base.errors import unknown
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = ROOT / "notebooks"
+DATA = ROOT / "data"
+FIGURES = ROOT / "figures"
+OUTPUT = ROOT / "output"
+# Trained models and converted downloads; safe to delete, never committed.
+CACHE = Path(os.environ.get("COMPANION_CACHE", DATA / "cache"))
+
+
+def notebook(study: str, folder: Path | None = None) -> Path:
+    """The notebook of a study such as "01", in `folder` (default: the project's notebooks)."""
+    numbered = {path.name[:2]: path for path in notebooks(folder)}
+    if study not in numbered:
+        raise unknown("study", study, numbered)
+    return numbered[study]
+
+
+def notebooks(folder: Path | None = None) -> list[Path]:
+    """All numbered notebooks, in order."""
+    return sorted((folder or NOTEBOOKS).glob("[0-9][0-9]_*.ipynb"))
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it over `path` only if the block succeeds.
+
+    A reader of `path` sees the old file or the whole new one, never half of it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Wing: one reader for each kind of file, and downloads."""

@@ -1,0 +1,220 @@
+"""The ALHAMBRA catalogue, or any catalogue of magnitudes with a mapping, as `Catalogue`; and the published file.
+
+ALHAMBRA (Molino+ 2014, 2014MNRAS.441.2891M) marks a magnitude that was not detected with 99 and one that was not
+measured with -99; so does every catalogue read here, whatever its own file writes there.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+import warnings
+import zlib
+from itertools import takewhile
+from pathlib import Path
+
+import numpy as np
+
+from paper_utils.base import paths
+from paper_utils.base.checks import Z_RANGE
+from paper_utils.base.columns import Column
+from paper_utils.base.containers import Catalogue
+from paper_utils.base.errors import DataError
+from paper_utils.base.hashes import file_hash
+from paper_utils.files import mapping as mappings
+from paper_utils.files.download import download
+from paper_utils.files.mapping import Mapping
+from paper_utils.files.tables import stream
+
+ADDRESS = "http://svo2.cab.inta-csic.es/vocats/alhambra/download/alhambra.csv.gz"  # Cacho 2020, Sec. 3.1
+N_OBJECTS = 446_343  # in the published file, ibid.
+NOT_DETECTED = 99.0
+# Other people's marks of missing values, in quantities that are never negative or never so large.
+MARKS = np.array([-9.99, -99, -99.9, -99.99, -999, -999.9, -9999], np.float32)
+FAINT_MARKS = np.array([99, 99.9, 99.99, 999, 9999], np.float32)
+POSITIVE = ("magnitude", "aperture", "error", "redshift", "type", "mass", "star", "fit")
+INTEGERS = ("identifier", "place", "flag")
+
+
+def read(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catalogue:
+    """The published ALHAMBRA csv (or csv.gz), or with a `mapping` (a YAML file) any text, FITS or ECSV table.
+
+    A file that `Catalogue.save` wrote is read too. Measurements become float32, coordinates float64, identifiers int64,
+    object names text; without an `id` rows are called 1, 2, 3 ... Columns that are not mapped are dropped. Blank cells
+    and other marks (`tables.BLANKS`, `MARKS`, infinity, the mapping's `missing`) become -99, in chi2_1 99; in
+    magnitudes infinity and `FAINT_MARKS` become 99, in a truth table everything missing is NaN.
+    `table.meta["wavelength_um"]` has the bands' wavelengths as far as they are known, `table.meta["marked"]` the number
+    of cells that the file marks otherwise, by column.
+
+    Raises DataError naming the file, the row (from 1) and the column: see `tables.stream`; also for an object name that
+    is blank or used twice, an identifier that is no whole number, and a redshift outside `checks.Z_RANGE`.
+    """
+    path = Path(path)
+    if mapping is None and _is_container(path):
+        return Catalogue.load(path)
+    if mapping is None:
+        mapping = mappings.alhambra()
+        remedy = "Give ALHAMBRA's own table, or say with a mapping which columns yours has (data/README.md)."
+    else:
+        mapping = mapping if isinstance(mapping, Mapping) else mappings.load(mapping)
+        remedy = "Correct the mapping: it gives the names of the file's columns."
+    wanted = {column.name: mapping.source_of[column.name] for column in mapping.columns}
+    needed = [source for name, source in wanted.items() if name not in mapping.optional]
+    needed += (mapping.truth or {}).values()
+    optional = [source for name, source in wanted.items() if name in mapping.optional]
+    table = stream(path, list(dict.fromkeys(needed)), optional, mapping.id, mapping.blanks, remedy)
+
+    columns = [column for column in mapping.columns if wanted[column.name] in table.names]
+    parts, truth_parts, ids, marked = [], [], [], {}
+    for block in table.blocks:
+        raw = dict(zip(table.names, block.values.T, strict=True))
+        marks = [*mapping.missing, *np.float32(mapping.missing)]  # a column may be in single precision
+        raw |= {name: np.where(np.isin(values, marks), np.nan, values) for name, values in raw.items()}
+        parts.append([_column(column, raw, mapping, marked, block.first_row, path) for column in columns])
+        truth_parts.append([_truth(name, raw[source]) for name, source in (mapping.truth or {}).items()])
+        ids += block.ids or [str(block.first_row + i) for i in range(len(block.values))]
+    _check_ids(ids, mapping.id, path)
+    return _catalogue(columns, parts, truth_parts, ids, mapping, marked).check(source=path)
+
+
+def get(folder: Path | str | None = None, *, address: str = ADDRESS, **options) -> Path:
+    """Fetch the published file into `folder` (default: the cache); returns its path. Needed once.
+
+    What an interrupted call has fetched is kept, and the next goes on from there. The archive gives no checksum: the
+    file is checked by its own (gzip's) and its columns, then its address, size and SHA-256 are recorded beside it in
+    alhambra.csv.gz.json, by which later calls know it. `options` are those of `download.download`. Raises DataError.
+    """
+    path = Path(folder or paths.CACHE / "alhambra") / ADDRESS.rpartition("/")[2]
+    record_file = path.with_name(f"{path.name}.json")
+    try:
+        record = dict(json.loads(record_file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        record = {}
+
+    def is_whole(file: Path) -> bool:
+        if file == path and record:
+            return [file.stat().st_size, file_hash(file)] == [record.get("size"), record.get("sha256")]
+        return _is_catalogue(file)
+
+    download({path: [address]}, is_whole, resume=True, **options)
+    found = {"address": address, "size": path.stat().st_size, "sha256": file_hash(path)}
+    if found != {key: record.get(key) for key in found}:
+        if record:
+            warnings.warn(f"the file at {address} is not the one of {record.get('fetched')}", stacklevel=2)
+        with paths.atomic(record_file) as temporary:
+            temporary.write_text(json.dumps(found | {"fetched": time.strftime("%Y-%m-%d")}, indent=1) + "\n")
+    return path
+
+
+def _column(column: Column, raw: dict, mapping: Mapping, marked: dict, first_row: int, path: Path) -> np.ndarray:
+    """The values (n,) of a catalogue's column in its type, with the survey's marks; `marked` counts new ones."""
+    source = mapping.source_of[column.name]
+    values, missing, faint = raw[source], np.isnan(raw[source]), False
+
+    def refuse(bad: np.ndarray, problem: str, remedy: str):
+        for i in np.flatnonzero(bad)[:1]:
+            where = f"row {first_row + i}, column {source!r}"
+            raise DataError(problem.format(raw[source][i]), remedy=remedy, source=path, row=where)
+
+    if column.kind in INTEGERS:
+        remedy = "Give a whole number, or map only the columns that you need (data/README.md)."
+        if column.missing is None:
+            refuse(missing, "there is no value", remedy)
+        values = np.where(missing, column.missing or 0, values)
+        # Up to 2^53 every whole number is its own float64.
+        refuse((values != np.round(values)) | (np.abs(values) > 2**53), "{:g} is not a whole number", remedy)
+        values = values.astype(np.int64)
+    else:
+        in_flux = mapping.flux_zero_point is not None and column.kind in ("magnitude", "error")
+        if in_flux:
+            values = _to_magnitudes(column, raw, mapping)
+        with np.errstate(over="ignore"):
+            values = values.astype(np.float64 if column.kind == "position" else np.float32)
+        missing = ~np.isfinite(values)
+        if column.kind in POSITIVE and not in_flux:
+            missing |= np.isin(values, MARKS) & (values != column.missing)
+        if column.kind in ("magnitude", "aperture"):
+            faint = (values == np.inf) | (np.isin(values, FAINT_MARKS) & (values != NOT_DETECTED))
+        values = np.where(missing, values.dtype.type(column.missing), values)
+        values = np.where(faint, values.dtype.type(NOT_DETECTED), values)
+    if n := np.count_nonzero(missing | faint):
+        marked[column.name] = marked.get(column.name, 0) + int(n)
+    if column.kind == "redshift":
+        low, high = Z_RANGE
+        bad = ((values < low) | (values > high)) & (np.abs(values) != NOT_DETECTED)
+        remedy = f"Redshifts lie in {low:g} to {high:g}; list the mark of a failed one under `missing:` in a mapping."
+        refuse(bad, "the redshift is {:g}", remedy)
+    return values
+
+
+def _to_magnitudes(column: Column, raw: dict, mapping: Mapping) -> np.ndarray:
+    """AB magnitudes, or their errors, of fluxes; infinite where the flux is not positive, NaN where there is none."""
+    band = column.name if column.kind == "magnitude" else column.name.removeprefix("d")
+    flux = raw[mapping.source_of[band]]
+    positive = np.where(flux > 0, flux, np.nan)
+    if column.kind == "magnitude":
+        return np.where(flux <= 0, np.inf, mapping.flux_zero_point - 2.5 * np.log10(positive))
+    return 2.5 / np.log(10) * raw[mapping.source_of[column.name]] / positive
+
+
+def _truth(name: str, values: np.ndarray) -> np.ndarray:
+    """A column of the truth with NaN where there is no value."""
+    missing = ~np.isfinite(values) | np.isin(values.astype(np.float32), MARKS)
+    if name == "z":
+        missing |= (values < Z_RANGE[0]) | (values > Z_RANGE[1])
+    return np.where(missing, np.nan, values)
+
+
+def _check_ids(ids: list[str], source: str | None, path: Path) -> None:
+    row_of = {}
+    for row, name in enumerate(ids, start=1):
+        problem = f"the object is called {name!r}" if not name or not name.isprintable() else None
+        if (first := row_of.setdefault(name, row)) != row:
+            problem = f"the object {name!r} stands in row {first} already"
+        if problem:
+            raise DataError(
+                problem,
+                remedy="Give every object its own name and drop repeats; without `id:` in a mapping rows are numbered.",
+                source=path,
+                row=f"row {row}, column {source!r}",
+            )
+
+
+def _catalogue(columns, parts, truth_parts, ids, mapping, marked) -> Catalogue:
+    from astropy.table import Column as TableColumn
+    from astropy.table import Table
+
+    def joined(parts):
+        by_column = [list(pieces) for pieces in zip(*parts, strict=True)]
+        parts.clear()  # column by column, so that no second copy of all of them is in memory
+        while by_column:
+            yield np.concatenate(by_column.pop(0))
+
+    table = Table()
+    for column, values in zip(columns, joined(parts), strict=True):
+        table[column.name] = TableColumn(values, unit=column.unit or None, description=column.meaning)
+    table.meta["wavelength_um"] = {c.name: c.wavelength_um for c in columns if c.wavelength_um is not None}
+    table.meta["marked"] = marked
+    truth = Table(dict(zip(mapping.truth, joined(truth_parts), strict=True))) if mapping.truth else None
+    return Catalogue(table=table, bands=np.array(mapping.bands), ids=np.array(ids), truth=truth)
+
+
+def _is_container(path: Path) -> bool:
+    """Whether `Catalogue.save` wrote the file, as far as its name and its first lines say."""
+    if path.suffix == ".ecsv" and path.is_file():
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            return any("container: Catalogue" in line for line in takewhile(lambda line: line.startswith("#"), lines))
+    return path.suffix in (".h5", ".hdf5")
+
+
+def _is_catalogue(path: Path) -> bool:
+    """Whether a file is gzip, whole by its own checksum, and begins with the names of ALHAMBRA's columns."""
+    try:
+        with gzip.open(path) as file:
+            header = file.readline(1 << 20).decode("utf-8", "replace").casefold()
+            while file.read(1 << 22):
+                pass
+    except (OSError, EOFError, zlib.error):
+        return False
+    return all(band.casefold() in header for band in mappings.alhambra().bands)

@@ -1,0 +1,38 @@
+"""FITS files as they come from archives and users: opened only when whole, and every failure a DataError."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from paper_utils.base.errors import DataError
+
+BLOCK = 2880  # bytes; every FITS file is a multiple of it
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file begins as FITS and is of full blocks, as a download must be."""
+    with path.open("rb") as file:
+        return file.read(6) == b"SIMPLE" and path.stat().st_size % BLOCK == 0
+
+
+@contextlib.contextmanager
+def opened(path: Path | str, remedy: str = "Get the file again.") -> Iterator:
+    """The HDUs of a FITS file, read into memory. Raises DataError where astropy cannot read it, or only warns."""
+    from astropy.io import fits
+
+    try:
+        # Astropy only warns of a file that is cut short, and reads what there is.
+        with warnings.catch_warnings(), contextlib.ExitStack() as stack:
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("error", message=r"(?s).*(truncated|corrupted)")
+            yield stack.enter_context(fits.open(path, memmap=False))
+    except DataError:
+        raise
+    except Exception as problem:  # astropy raises many kinds, by where a file is damaged
+        if isinstance(problem, FileNotFoundError):
+            remedy = "Check the path."
+        told = " ".join(str(problem).split())[:200] or type(problem).__name__
+        raise DataError(f"not a whole FITS file ({told})", remedy=remedy, source=path) from None

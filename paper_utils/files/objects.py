@@ -1,0 +1,115 @@
+"""The table that comes with a user's stamps: which objects there are, their redshifts, latents and SDSS spectra."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from paper_utils.base.errors import DataError
+from paper_utils.files import sdss, tables
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+ENDINGS = (".csv", ".csv.gz", ".tsv", ".txt", ".ecsv")
+IDS = ("id", "object_id", "objid", "name", "specobjid")
+# What is read, and other names it may have in the file; NaN where a cell is blank.
+NUMBERS = {
+    "z": ("z", "redshift", "z_spec"),
+    "ra": ("ra", "ra_deg", "raj2000"),
+    "dec": ("dec", "dec_deg", "dej2000"),
+    "plate": ("plate",),
+    "mjd": ("mjd",),
+    "fiber": ("fiber", "fiberid"),
+    "ebv": ("ebv",),
+    "zero_point": ("zero_point",),
+    "pixel_scale": ("pixel_scale",),
+}
+UNITS = {"ra": "deg", "dec": "deg", "zero_point": "mag", "pixel_scale": "arcsec"}
+LATENT = re.compile(r"(?:s|latents?)_?\[?(\d+)\]?", re.IGNORECASE)  # s_1 ... s_6, latent1, a vector's latents[0]
+
+
+def find(folder: Path) -> Path:
+    """The table in a folder: objects.* (also FITS), or the only csv, tsv, txt or ecsv file. Raises DataError."""
+    named = sorted(file for file in folder.glob("objects.*") if file.name.endswith((*ENDINGS, *tables.FITS_ENDINGS)))
+    found = named or sorted(file for file in folder.glob("*") if file.name.endswith(ENDINGS))
+    if len(found) != 1:
+        raise DataError(
+            f"{len(found)} tables of objects here" + (f" ({', '.join(file.name for file in found[:3])})" * bool(found)),
+            remedy="Put one beside the stamps, called objects.csv (or .ecsv, .fits), with columns id, z and others.",
+            source=folder,
+        )
+    return found[0]
+
+
+def read(path: Path | str) -> Table:
+    """A table of objects (text, FITS or ECSV; see `tables.stream`), a row for each, as far as the file has them:
+
+    id : text, unique (columns `IDS`).   those of `NUMBERS`.   latents (N, n_latent) : columns s_1, s_2 ... or
+    latent_1 ..., or a vector column.   spectrum : text, "PLATE-MJD-FIBER" of its SDSS spectrum, from plate, mjd and
+    fiber or the specObjID, "" where there is none.
+
+    Raises DataError naming file, row and column.
+    """
+    from astropy.table import Table
+
+    path = Path(path)
+    names = {name.casefold(): name for name in tables.names(path, [*IDS, *sum(NUMBERS.values(), ())])}
+    id_column = next((names[name] for name in IDS if name in names), None)
+    if id_column is None:
+        raise DataError(
+            f"no column of ids among {', '.join(list(names.values())[:6])} ...",
+            remedy="Give the column `id`; stamps are found by it.",
+            source=path,
+        )
+    source_of = {ours: names[n] for ours, theirs in NUMBERS.items() for n in theirs[::-1] if n in names}
+    latents = sorted((int(match[1]), name) for name in names.values() if (match := LATENT.fullmatch(name)))
+    wanted = [*source_of.values(), *(name for _, name in latents)]
+    ids, values = _read(path, wanted, id_column)
+    check_ids(ids, path)
+    table = Table({"id": np.array(ids)})
+    for column, ours in enumerate(source_of):
+        table[ours] = values[:, column]
+        table[ours].unit = UNITS.get(ours)
+    if latents:
+        table["latents"] = values[:, len(source_of) :]
+    spec_ids = ids
+    if "specobjid" in names and names["specobjid"] != id_column:
+        spec_ids, _ = _read(path, wanted, names["specobjid"])
+    table["spectrum"] = [_spectrum(row, spec_id) for row, spec_id in zip(table, spec_ids, strict=True)]
+    return table
+
+
+def check_ids(ids, source: object) -> None:
+    """Names that can be names of files, each once. Raises DataError with the row (from 1)."""
+    row_of = {}
+    for row, name in enumerate(map(str, ids), start=1):
+        problem, remedy = None, "Ids are printable text without '/', such as the stamps' files begin with."
+        if not name or not name.isprintable() or "/" in name or name.startswith("."):
+            problem = f"the object is called {name!r}"
+        elif (first := row_of.setdefault(name, row)) != row:
+            problem = f"the object {name!r} stands in row {first} already"
+            remedy = "Give every object its own name, or drop repeats."
+        if problem:
+            raise DataError(problem, remedy=remedy, source=source, row=f"row {row}")
+
+
+def _read(path: Path, wanted: list[str], id_column: str) -> tuple[list[str], np.ndarray]:
+    stream = tables.stream(path, wanted, id_column=id_column)
+    blocks = list(stream.blocks)
+    return [name for block in blocks for name in block.ids], np.concatenate([block.values for block in blocks])
+
+
+def _spectrum(row, spec_id: str) -> str:
+    """PLATE-MJD-FIBER of an object's spectrum, or nothing."""
+    if {"plate", "mjd", "fiber"} <= set(row.colnames):
+        numbers = [row[name] for name in ("plate", "mjd", "fiber")]
+        if all(np.isfinite(number) and number > 0 for number in numbers):
+            return sdss.object_id(*(int(number) for number in numbers))
+    try:
+        return sdss.object_id(*sdss.unpack(int(spec_id)))
+    except ValueError:  # an id of another kind
+        return ""

@@ -1,0 +1,290 @@
+"""The SDSS images of Pasquet+ 2019 (2019A&A...621A..26P) as `Images`, and which SDSS spectrum each belongs to.
+
+The published `sdss.npz` holds `cube` (659 857, 64, 64, 5), float32 in u, g, r, i, z, 54 GB, and `labels`, a structured
+array of 64 columns with specObjID, z, EBV and others. Only rows that are asked for are read; nothing is unpickled.
+The same arrays may lie in a folder as cube.npy and labels.npy, or in an HDF5 file as datasets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from paper_utils.base.checks import Z_RANGE
+from paper_utils.base.containers import Images
+from paper_utils.base.errors import DataError
+from paper_utils.files import sdss, stamps
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+BANDS, PIXEL_SCALE = "ugriz", 0.396
+CUBES = ("cube", "data", "images")  # `data` in the authors' example of 100 galaxies
+ENDINGS = (".npz", ".npy", ".h5", ".hdf5")
+OURS = {"z": "z", "ra": "ra", "dec": "dec", "ebv": "ebv", "plate": "plate", "mjd": "mjd", "fiber": "fiber",
+        "fiberid": "fiber"}  # fmt: skip
+R_MAGNITUDES = ("dered_petro_r", "petroMag_r", "modelMag_r", "cModelMag_r")
+BLOCK = 256  # rows read at a time, 21 MB
+REMEDY = "Give the published sdss.npz, or cube (N, 64, 64, 5) and labels (N,) saved by numpy or h5py; no pickles."
+
+Rows = Callable[[int, int], np.ndarray]  # rows [start, stop) of the cube
+
+
+def objects(path: Path | str) -> Table:
+    """A row for each galaxy of the file: id and spectrum ("PLATE-MJD-FIBER", by which `sdss.read` calls it too), `row`
+    in the file, z, and what else the labels have.
+
+    Without specObjID or plate, mjd and fiber, objects are numbered and have no spectrum. A spectrum's repeats are left
+    out, counted in a warning. Raises DataError.
+    """
+    from astropy.table import Table
+
+    path = Path(path)
+    with _opened(path) as (shape, _, labels):
+        columns = _columns(labels, shape[0], path)
+    names = _spectra(columns, shape[0], path)
+    columns.pop("specObjID", None)
+    table = Table(columns)
+    table["spectrum"] = names
+    table["id"] = names if names.any() else np.arange(shape[0]).astype(str)
+    table["row"] = np.arange(shape[0])
+    _, first = np.unique(table["id"], return_index=True)
+    if len(first) < len(table):
+        warnings.warn(f"{len(table) - len(first)} of {len(table)} rows repeat an object: left out", stacklevel=2)
+    return table[np.sort(first)]
+
+
+def read(
+    path: Path | str, table: Table | None = None, *, max_objects: int | None = None, max_bad: float = stamps.MAX_BAD
+) -> Images:
+    """The images of the objects in `table` (rows of `objects`; default: all, or `max_objects` spread over the file).
+
+    Bad pixels and bad objects as in `stamps.read`. Where the labels have a magnitude in r (`R_MAGNITUDES`), a warning
+    says when the images' own differ by more than one: then they are not in nanomaggies. Raises DataError.
+    """
+    path = Path(path)
+    if table is None:
+        table = objects(path)
+    if max_objects and len(table) > max_objects:
+        table = table[np.linspace(0, len(table) - 1, max_objects).astype(int)]
+    found, bad = [None] * len(table), {}
+    with _opened(path) as (shape, rows, _):
+        for at, image in _selected(rows, shape[0], np.asarray(table["row"]), path):
+            try:
+                low, high = Z_RANGE
+                if not low <= table["z"][at] <= high:
+                    raise DataError(f"its redshift is {table['z'][at]:g}", remedy="Leave it out.")
+                cube, n = stamps.fill(np.moveaxis(image, -1, 0))
+                found[at] = stamps.Stamp(cube, BANDS, PIXEL_SCALE, n)
+            except DataError as problem:
+                band = "" if problem.row is None else f"band {BANDS[problem.row]!r}: "
+                bad[str(table["id"][at])] = f"{band}{problem.problem}"
+    table = table.copy()
+    table.remove_column("row")
+    images = stamps.collect(found, table, bad, path, max_bad)
+    _check_magnitudes(images, path)
+    return images
+
+
+def is_cube(path: Path) -> bool:
+    """Whether a file's name, and of HDF5 its datasets, say that it is such a cube and not `Images.save`'s."""
+    if path.suffix != ".h5" and path.suffix != ".hdf5":
+        return path.suffix == ".npz" or (path.suffix == ".npy" and path.stem in CUBES)
+    import h5py
+
+    with contextlib.suppress(OSError, RuntimeError, KeyError, ValueError), h5py.File(path) as file:
+        return "bands" not in file and any(name in file for name in CUBES)
+    return False
+
+
+def _columns(labels: dict[str, np.ndarray], n: int, path: Path) -> dict[str, np.ndarray]:
+    """The labels as columns (n,) under their own names, those of `OURS` in small letters."""
+    columns = {}
+    for name, values in labels.items():
+        parts = {part: values[part] for part in values.dtype.names} if values.dtype.names else {name: values}
+        for part, column in parts.items():
+            column = column[:, 0] if column.ndim == 2 and column.shape[1] == 1 else column
+            if column.shape != (n,):
+                raise DataError(
+                    f"has shape {column.shape}, for {n} images", remedy=REMEDY, source=path, row=f"label {part!r}"
+                )
+            part = "specObjID" if part.casefold() == "specobjid" else OURS.get(part.casefold(), part)
+            if column.dtype.kind in "iufbSU" and part and "/" not in part:
+                column = np.char.decode(column, "utf-8", "replace") if column.dtype.kind == "S" else column
+                columns[part] = column.astype(column.dtype.newbyteorder("="))
+    if "z" not in columns or columns["z"].dtype.kind not in "iuf":
+        raise DataError(
+            f"no redshifts among the labels ({', '.join(columns) or 'none'})",
+            remedy=REMEDY,
+            source=path,
+            row="label 'z'",
+        )
+    return columns
+
+
+def _spectra(columns: dict[str, np.ndarray], n: int, path: Path) -> np.ndarray:
+    """PLATE-MJD-FIBER (n,) of each object, or "" where the labels do not say."""
+    if {"plate", "mjd", "fiber"} <= set(columns):
+        numbers = [columns[name] for name in ("plate", "mjd", "fiber")]
+        if all(number.dtype.kind in "iu" for number in numbers):
+            return np.array([sdss.object_id(*row) for row in zip(*numbers, strict=True)])
+    if (ids := columns.get("specObjID")) is None:
+        return np.full(n, "")
+    if ids.dtype.kind == "f" and ids.dtype.itemsize < 8:
+        raise DataError(
+            f"kept as {ids.dtype}, which has too few digits", remedy=REMEDY, source=path, row="label 'specObjID'"
+        )
+    names = []
+    for row, value in enumerate(ids):
+        try:
+            # In float64 the lowest bits are lost, which say nothing of plate, MJD and fibre.
+            names.append(sdss.object_id(*sdss.unpack(int(value))))
+        except (ValueError, OverflowError) as problem:
+            raise DataError(
+                f"not a specObjID: {str(problem)[:60]}",
+                remedy="Give those of DR8 or later.",
+                source=path,
+                row=f"row {row}",
+            ) from None
+    return np.array(names)
+
+
+def _selected(rows: Rows, n: int, wanted: np.ndarray, path: Path) -> Iterator[tuple[int, np.ndarray]]:
+    """(place in `wanted`, image) in the order of the file, which is read a block at a time."""
+    order = np.argsort(wanted, kind="stable")
+    for start in range(0, n, BLOCK):
+        inside = order[(wanted[order] >= start) & (wanted[order] < start + BLOCK)]
+        if inside.size:
+            try:
+                block = rows(start, min(start + BLOCK, n))
+            except Exception as problem:  # zipfile, zlib and h5py raise many kinds, by where a file is damaged
+                raise _unreadable(problem, path) from None
+            for at in inside:
+                yield int(at), block[wanted[at] - start]
+
+
+def _check_magnitudes(images: Images, path: Path) -> None:
+    names = [name for name in R_MAGNITUDES if name in images.truth.colnames]
+    if not names:
+        return
+    stated = np.asarray(images.truth[names[0]], float)
+    flux = images.cube[:, BANDS.index("r")].sum(axis=(1, 2), dtype=float)
+    with np.errstate(all="ignore"):
+        offset = stated - (22.5 - 2.5 * np.log10(flux))
+    usable = np.isfinite(offset) & (stated > 5) & (stated < 30)
+    if usable.any() and abs(median := np.median(offset[usable])) > 1:
+        told = f"the images are {median:+.1f} mag off {names[0]}: their unit may not be nanomaggies"
+        warnings.warn(f"{path.name}: {told}", stacklevel=3)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[tuple[int, ...], Rows, dict[str, np.ndarray]]]:
+    """The cube's shape, a reader of its rows, and the other arrays of the file."""
+    try:
+        with contextlib.ExitStack() as stack:
+            if path.is_file() and path.stat().st_size == 0:
+                raise DataError("the file is empty", remedy="Get it again.", source=path)
+            opener = {".npz": _npz, ".npy": _npy}.get(path.suffix, _hdf5)
+            found = opener(path, stack)
+            _check_shape(found[0], path)
+            yield found
+    except DataError:
+        raise
+    except Exception as problem:  # as in `_selected`
+        raise _unreadable(problem, path) from None
+
+
+def _unreadable(problem: Exception, path: Path) -> DataError:
+    told = " ".join(str(problem).split())[:160] or type(problem).__name__
+    return DataError(f"cannot be read to its end ({told})", remedy=REMEDY, source=path)
+
+
+def _check_shape(shape: tuple[int, ...], path: Path) -> None:
+    if len(shape) != 4 or shape[-1] != len(BANDS) or min(shape) < 1 or max(shape[1:3]) > 4096:
+        raise DataError(f"the cube has shape {shape}, not (N, 64, 64, 5)", remedy=REMEDY, source=path)
+
+
+def _npz(path: Path, stack: contextlib.ExitStack):
+    archive = stack.enter_context(zipfile.ZipFile(path))
+    members = {name.removesuffix(".npy"): archive.getinfo(name) for name in archive.namelist()}
+    cube = next((members.pop(name) for name in CUBES if name in members), None)
+    if cube is None:
+        raise DataError(f"no array is called cube, only {', '.join(members)}", remedy=REMEDY, source=path)
+    labels = {}
+    for name, member in members.items():
+        with archive.open(member) as file:
+            dtype, shape, begin = _header(file, member.file_size, path, name)
+            if len(shape) < 3:
+                labels[name] = np.frombuffer(file.read(), dtype, int(np.prod(shape))).reshape(shape)
+    file = stack.enter_context(archive.open(cube))
+    dtype, shape, begin = _header(file, cube.file_size, path, "cube")
+    if cube.compress_type == zipfile.ZIP_STORED:
+        raw = stack.enter_context(path.open("rb"))
+        raw.seek(cube.header_offset + 26)  # of the local header, whose name and extra field come before the array
+        lengths = np.frombuffer(raw.read(4), "<u2")
+        begin += cube.header_offset + 30 + int(lengths.sum())
+        file = raw
+    return shape, _reader(file, begin, dtype, shape), labels
+
+
+def _npy(path: Path, stack: contextlib.ExitStack):
+    folder = path.parent
+    file = stack.enter_context(path.open("rb"))
+    dtype, shape, begin = _header(file, path.stat().st_size, path, "cube")
+    labels = {}
+    for other in sorted(folder.glob("*.npy")):
+        if other != path:
+            with other.open("rb") as beside:
+                kind, size, _ = _header(beside, other.stat().st_size, other, other.stem)
+                if len(size) < 3:
+                    labels[other.stem] = np.frombuffer(beside.read(), kind, int(np.prod(size))).reshape(size)
+    return shape, _reader(file, begin, dtype, shape), labels
+
+
+def _hdf5(path: Path, stack: contextlib.ExitStack):
+    import h5py
+
+    file = stack.enter_context(h5py.File(path))
+    name = next((name for name in CUBES if name in file), None)
+    if name is None:
+        raise DataError(f"no dataset is called cube, only {', '.join(file)}", remedy=REMEDY, source=path)
+    cube = file[name]
+    labels = {}
+    for other, item in file.items():
+        if other != name and isinstance(item, h5py.Dataset) and len(item.shape) in (1, 2):
+            text = h5py.check_string_dtype(item.dtype)
+            labels[other] = np.asarray(item.asstr()[()], dtype=str) if text else item[()]
+    return cube.shape, lambda start, stop: np.asarray(cube[start:stop], np.float32), labels
+
+
+def _header(file, size: int, path: Path, name: str) -> tuple[np.dtype, tuple[int, ...], int]:
+    """Type, shape and place of the first value of an array in numpy's format, whose file or member has `size` bytes."""
+    version = np.lib.format.read_magic(file)
+    header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+    shape, fortran, dtype = header(file)
+    if dtype.hasobject:
+        raise DataError("holds pickled objects, which are not read", remedy=REMEDY, source=path, row=f"array {name!r}")
+    begin = file.tell()
+    if fortran or begin + int(np.prod(shape, dtype=object)) * dtype.itemsize > size:
+        problem = "is stored column by column" if fortran else f"ends before its {shape} values"
+        raise DataError(problem, remedy=REMEDY, source=path, row=f"array {name!r}")
+    return dtype, shape, begin
+
+
+def _reader(file, begin: int, dtype: np.dtype, shape: tuple[int, ...]) -> Rows:
+    if dtype.kind not in "fiu":
+        raise ValueError(f"the cube holds {dtype}")
+    size = int(np.prod(shape[1:])) * dtype.itemsize
+
+    def rows(start: int, stop: int) -> np.ndarray:
+        file.seek(begin + start * size)
+        block = np.frombuffer(file.read((stop - start) * size), dtype, (stop - start) * int(np.prod(shape[1:])))
+        return block.reshape(stop - start, *shape[1:]).astype(np.float32)
+
+    return rows

@@ -1,0 +1,297 @@
+"""Cut-outs of galaxies as FITS files, from any survey, as `Images`: in nanomaggies, aligned, holes filled and counted.
+
+A folder has one file per object and band (`ID_g.fits`) or one per object (`ID.fits`: an HDU per band, or a cube with
+the bands in its header), and a table of the objects (`objects.read`). What a header says is read by `fits_images`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import warnings
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from paper_utils.base.checks import Z_RANGE
+from paper_utils.base.containers import Images
+from paper_utils.base.errors import DataError
+from paper_utils.files import fits_images, objects
+
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
+    from astropy.table import Table
+
+ENDINGS = (".fits", ".fit", ".fits.gz", ".fits.fz")
+BLUE_TO_RED = "ugrizy"
+MAX_BAD_PIXELS = 0.25  # share of a band's pixels beyond which filling them would be painting
+MAX_BAD = 0.1  # share of objects
+KERNEL = 1.5  # pixels, of the Gaussian that fills holes
+
+
+@dataclass(frozen=True, eq=False)
+class Stamp:
+    """One object: cube (B, H, W) nmgy with holes filled, its bands, arcsec per pixel, pixels that were filled."""
+
+    cube: np.ndarray
+    bands: str
+    pixel_scale: float
+    bad_pixels: int
+
+
+def read(
+    folder: Path | str,
+    table: Table | None = None,
+    *,
+    bands: str | None = None,
+    max_bad: float = MAX_BAD,
+    n_jobs: int = 1,
+) -> Images:
+    """The stamps of the objects in `table` (default: that in the folder, by `objects.read`), in its order.
+
+    bands : their names, one letter each; by default those that most objects have, from blue to red.
+    Pixels that are not finite are filled from their neighbours; `truth` has their number as `bad_pixels`, and what the
+    table has. An object that cannot be used (no file for a band, another shape or pixel scale than most, no WCS, a band
+    without values, a file cut short, too many bad pixels, no unit, no redshift) is left out, counted in a warning and
+    listed in `truth.meta["skipped"]`, {id: problem}. Raises DataError for more than a share `max_bad` of such objects.
+    """
+    folder = Path(folder)
+    if table is None:
+        table = objects.read(objects.find(folder))
+    folder = folder / "stamps" if (folder / "stamps").is_dir() else folder
+    if "z" not in table.colnames:
+        raise DataError("no column of redshifts", remedy="Give the column `z`.", source=folder, row="table of objects")
+    files_of = _files(folder, table["id"])
+    if not any(files_of.values()):
+        raise DataError(
+            f"no stamps of the {len(table)} objects here",
+            remedy=f"Call them ID_g.fits, ID_r.fits ... or ID.fits; the first object is {str(table['id'][0])!r}.",
+            source=folder,
+        )
+    if bands is None:
+        bands = _common_bands(files_of)
+    jobs = [(files_of[str(row["id"])], dict(zip(row.colnames, row, strict=True))) for row in table]
+    with ProcessPoolExecutor(n_jobs) if n_jobs > 1 else contextlib.nullcontext() as pool:
+        read_one = partial(_attempt, bands=bands, folder=folder)
+        found = list(pool.map(read_one, jobs, chunksize=16) if pool else map(read_one, jobs))
+    stamps, problems = map(list, zip(*found, strict=True))
+    del found  # `collect` frees each stamp when it is copied
+    bad = {str(name): problem for name, problem in zip(table["id"], problems, strict=True) if problem}
+    _refuse_the_odd(stamps, table["id"], bad)
+    return collect(stamps, table, bad, folder, max_bad)
+
+
+def fill(cube: np.ndarray) -> tuple[np.ndarray, int]:
+    """A cube (B, H, W) without its non-finite pixels, and how many there were.
+
+    A hole takes the mean of its neighbours under a Gaussian, and where none is near, the band's median. Raises
+    DataError (which names the band by its number) for a band without values, of one value, or of too many holes.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    cube = np.array(cube, np.float32)
+    # Powers of ten that no nanomaggy reaches are marks of other programs, and overflow further on.
+    cube[np.abs(cube) > 1e20] = np.nan
+    good = np.isfinite(cube)
+    for band, (image, seen) in enumerate(zip(cube, good, strict=True)):
+        share = 1 - seen.mean()
+        if share == 1:
+            problem = "there are no values (all NaN)"
+        elif share > MAX_BAD_PIXELS:
+            problem = f"{share:.0%} of the pixels are bad"
+        elif np.ptp(image[seen]) == 0:
+            problem = f"every pixel is {image[seen][0]:g}"
+        else:
+            if share:
+                near = gaussian_filter(seen.astype(np.float32), KERNEL, mode="constant")
+                mean = gaussian_filter(np.where(seen, image, 0), KERNEL, mode="constant")
+                holes = ~seen
+                mean = np.where(near > 1e-3, mean / np.maximum(near, 1e-3), np.median(image[seen]))
+                image[holes] = mean[holes]
+            continue
+        raise DataError(problem, remedy="Get it again, or leave the object out.", row=band)
+    return cube, int((~good).sum())
+
+
+def collect(stamps: list[Stamp | None], table: Table, bad: dict[str, str], source: Path, max_bad: float) -> Images:
+    """`Images` of the good ones among `stamps` (N, emptied), with their rows in `table` as truth. Raises DataError."""
+    keep = [i for i, name in enumerate(table["id"]) if str(name) not in bad]
+    if not keep or len(bad) > max_bad * len(table):
+        name, problem = next(iter(bad.items()))
+        raise DataError(
+            f"{len(bad)} of {len(table)} objects cannot be used; the first: {problem}",
+            remedy="Mend or leave out the stamps; if these are right, check what most of the others are.",
+            source=source,
+            row=f"object {name!r}",
+        )
+    if bad:
+        name, problem = next(iter(bad.items()))
+        warnings.warn(f"{len(bad)} of {len(table)} objects left out; {name}: {problem}", stacklevel=3)
+    scale = float(np.median([stamps[i].pixel_scale for i in keep]))
+    truth = table[keep]
+    truth["bad_pixels"] = [stamps[i].bad_pixels for i in keep]
+    bands = np.array(list(stamps[keep[0]].bands))
+    cube = np.empty((len(keep), *stamps[keep[0]].cube.shape), np.float32)
+    for at, i in enumerate(keep):
+        cube[at], stamps[i] = stamps[i].cube, None  # never two copies of all of them in memory
+    truth.meta = {"skipped": bad}
+    z, ids = np.array(truth["z"], float), np.array(truth["id"])
+    truth.remove_columns(["id", "z"])
+    return Images(cube=cube, bands=bands, pixel_scale=scale, z=z, ids=ids, truth=truth).check(source)
+
+
+def _files(folder: Path, ids) -> dict[str, dict[str, Path]]:
+    """{id: {band: file}}; the band is "" where a file holds all of them."""
+    files_of = {str(name): {} for name in ids}
+    for path in sorted(folder.glob("*")):
+        if not path.name.endswith(ENDINGS):
+            continue
+        stem = re.sub(r"\.(fits?|fits\.gz|fits\.fz)$", "", path.name)
+        match = re.fullmatch(r"(.+)[._-]([A-Za-z])", stem)
+        if stem in files_of:
+            files_of[stem].setdefault("", path)
+        elif match and match[1] in files_of:
+            files_of[match[1]].setdefault(match[2].lower(), path)
+    return files_of
+
+
+def _ordered(bands) -> str:
+    return "".join(sorted(bands, key=lambda band: (BLUE_TO_RED.find(band) % 99, band)))
+
+
+def _common_bands(files_of: dict) -> str | None:
+    """The bands that most objects have, or None where a file holds all of an object's."""
+    (bands, _), *_ = Counter(_ordered(files) for files in files_of.values() if files).most_common(1)
+    return bands or None
+
+
+def _attempt(job: tuple[dict[str, Path], dict], bands: str | None, folder: Path) -> tuple[Stamp | None, str]:
+    """The stamp or what is wrong with it: errors do not travel between processes."""
+    try:
+        return _read(*job, bands), ""
+    except DataError as problem:
+        source = problem.source or folder
+        name = source.name if isinstance(source, Path) else str(source)
+        return None, f"{name}: {problem.problem}. {problem.remedy}"
+
+
+def _read(files: dict[str, Path], row: dict, bands: str | None) -> Stamp:
+    if not files:
+        raise DataError("there is no file of it", remedy="Get it, or leave the object out.")
+    whole = files.get("")
+    source = whole or next(iter(files.values()))
+    _check_row(row, source)
+    if whole:
+        planes = fits_images.planes(whole)
+        bands = bands or _ordered(band for band in planes if band)
+        name_of = dict.fromkeys(bands, whole)
+    else:
+        name_of = {band: files[band] for band in bands or "" if band in files}
+        planes = {band: next(iter(fits_images.planes(file).values())) for band, file in name_of.items()}
+    if missing := [band for band in bands or "?" if band not in planes]:
+        raise DataError(
+            f"there is no image in band {missing[0]!r}",
+            remedy="Get it; bands are named by the file (ID_g.fits) or the header (FILTER, EXTNAME, BANDS).",
+            source=source,
+        )
+    planes = [planes[band] for band in bands]
+    files = [name_of[band] for band in bands]
+    (shape, _), *others = Counter(data.shape for data, _ in planes).most_common()
+    if others:
+        raise DataError(
+            f"it has {others[0][0]} pixels, other bands have {shape}",
+            remedy="Cut them to the same pixels.",
+            source=next(file for file, (data, _) in zip(files, planes, strict=True) if data.shape != shape),
+        )
+    scale = _check_sky(planes, files, row)
+    cube = np.empty((len(planes), *shape), np.float32)
+    at = 0
+    try:
+        for at, (data, header) in enumerate(planes):
+            nmgy = fits_images.factor(header, row.get("zero_point", np.nan))
+            with np.errstate(all="ignore"):  # what overflows is a bad pixel
+                cube[at] = fits_images.linear(data, header) * np.float32(nmgy)
+        cube, bad_pixels = fill(cube)
+    except DataError as problem:
+        at = at if problem.row is None else problem.row
+        raise DataError(f"band {bands[at]!r}: {problem.problem}", remedy=problem.remedy, source=files[at]) from None
+    return Stamp(cube, bands, scale, bad_pixels)
+
+
+def _check_row(row: dict, source: Path) -> None:
+    """What the table must say of an object that is used."""
+    low, high = Z_RANGE
+    if not low <= row["z"] <= high:
+        problem = f"its redshift is {row['z']:g}"
+    elif "latents" in row and not np.isfinite(row["latents"]).all():
+        problem = "it has no latents"
+    else:
+        return
+    raise DataError(problem, remedy="Fill it into the table, or leave the object out.", source=source)
+
+
+def _check_sky(planes: list[tuple[np.ndarray, Header]], names: list[Path], row: dict) -> float:
+    """Arcsec per pixel, from the WCS of all bands: they must show the same pixels of the sky, the object among them."""
+    given = float(row.get("pixel_scale", np.nan))
+    if np.isfinite(given) and given > 0:
+        return given
+    height, width = planes[0][0].shape
+    corners = np.array([[(width - 1) / 2, (height - 1) / 2], [0, 0]])
+    scales, places, pointing = [], [], None
+    for (_, header), name in zip(planes, names, strict=True):
+        scale, place, to_pixel = fits_images.sky(header, corners, name)
+        scales.append(scale)
+        places.append(place)
+        pointing = pointing or to_pixel
+    scale = scales[0]
+    if np.ptp(scales) > fits_images.SAME_SCALE * scale:
+        raise DataError(
+            f"its bands have pixels of {min(scales):.4g} and {max(scales):.4g} arcsec",
+            remedy="Resample them to the same pixels.",
+            source=names[int(np.argmax(np.abs(np.array(scales) - scale)))],
+        )
+    apart = np.linalg.norm(np.array(places) - places[0], axis=-1).max(axis=1) * 206_265 / scale
+    if apart.max() > 0.5:
+        raise DataError(
+            f"its bands are {apart.max():.3g} pixels apart on the sky",
+            remedy="Cut them to the same pixels.",
+            source=names[int(apart.argmax())],
+        )
+    position = [float(row.get(name, np.nan)) for name in ("ra", "dec")]
+    if np.isfinite(position).all():
+        x, y = pointing(*position)
+        if not (0 <= x < width and 0 <= y < height):
+            raise DataError(
+                f"the object, at {position[0]:.5f} {position[1]:+.5f}, is not in it",
+                remedy="Check its ra and dec [deg] and the file's name.",
+                source=names[0],
+            )
+    return scale
+
+
+def _refuse_the_odd(stamps: list[Stamp | None], ids, bad: dict[str, str]) -> None:
+    """Stamps of another shape or pixel scale than most go into `bad`."""
+    there = [stamp for stamp in stamps if stamp is not None]
+    if not there:
+        return
+    (bands, shape), *_ = (
+        key for key, _ in Counter((stamp.bands, stamp.cube.shape[1:]) for stamp in there).most_common(1)
+    )
+    scale = float(np.median([stamp.pixel_scale for stamp in there]))
+    for i, (name, stamp) in enumerate(zip(ids, stamps, strict=True)):
+        if stamp is None:
+            continue
+        problem = ""
+        if stamp.bands != bands:
+            problem = f"it has bands {stamp.bands}, most have {bands}. Get the missing ones."
+        elif stamp.cube.shape[1:] != shape:
+            problem = f"it has {stamp.cube.shape[1:]} pixels, most have {shape}. Cut it to the same size."
+        elif abs(stamp.pixel_scale - scale) > fits_images.SAME_SCALE * scale:
+            problem = f"it has pixels of {stamp.pixel_scale:.4g} arcsec, most have {scale:.4g}. Resample it."
+        if problem:
+            bad[str(name)], stamps[i] = problem, None

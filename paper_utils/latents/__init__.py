@@ -1,0 +1,1 @@
+"""Study 4: latents of a spectrum from an image (Wu & Peek 2020)."""

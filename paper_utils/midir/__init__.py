@@ -1,0 +1,1 @@
+"""Study 1: mid-infrared spectra from photometry (Rissaki+ 2023)."""

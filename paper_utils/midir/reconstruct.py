@@ -1,0 +1,88 @@
+"""Reconstruction with a generative prior: from photometry to the latent that explains it (Rissaki+ 2023, Sec. 2.2.1).
+
+    s_hat = argmin_s  1/m || A G(s) - y ||^2  ( + lambda ||s||^2 )                         (eqs. 2 and 3)
+
+All galaxies are optimised in one batch: the losses of different galaxies share no variable, so that the sum of all
+has, for each galaxy, the gradient of its own. A loop over galaxies gives the same answer, many times slower.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_linear_bn_eval
+
+from paper_utils.midir.glo import Generator, to_sphere
+from paper_utils.nets.descent import descend
+
+
+def frozen(generator: Generator) -> Generator:
+    """A copy for searching: weights fixed, each batch norm folded into the linear layer before it."""
+    generator = copy.deepcopy(generator).eval().requires_grad_(False)
+    layers: list[nn.Module] = []
+    for layer in generator.network:
+        if isinstance(layer, nn.BatchNorm1d):
+            layers[-1] = fuse_linear_bn_eval(layers[-1], layer)
+        else:
+            layers.append(layer)
+    generator.network = nn.Sequential(*layers)
+    return generator.requires_grad_(False)
+
+
+@torch.no_grad()
+def nearest_starts(generator: Generator, A: Tensor, y: Tensor, pool: Tensor, weight: Tensor, k: int = 1) -> Tensor:
+    """For each galaxy the k latents of a pool (P, n_latent) that explain y best: (k, N, n_latent).
+
+    The pool is the learned latents of a GLO or draws from the prior of a WGAN. `y` and `weight` are (N, m).
+    """
+    generator = frozen(generator)
+    photometry = generator.measure(generator(pool), A)  # (P, m)
+    # Weighted distance without the (N, P, m) cube: sum_b w (y - p)^2 = w y^2 - 2 (w y) p + w p^2.
+    distance = -2 * (weight * y) @ photometry.T + weight @ (photometry**2).T  # (N, P), up to a constant per galaxy
+    return pool[distance.topk(k, largest=False).indices].transpose(0, 1)
+
+
+def reconstruct(
+    generator: Generator,
+    A: Tensor,
+    y: Tensor,
+    start: Tensor,
+    *,
+    lam: float | None = None,
+    lr: float = 1e-3,
+    n_steps: int = 1000,
+    weight: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Latent optimisation of N galaxies at once with Adam.
+
+    Parameters
+    ----------
+    A : measurement matrix on F_nu (m, n_wave).
+    y : photometry in the generator's space (N, m): log10 F_nu for a log generator, F_nu otherwise.
+    start : first latents (N, n_latent).
+    lam : None projects onto the unit sphere after each step ("projection"); a number adds lam ||s||^2 instead
+        ("regularization", eq. 3).
+    weight : (N, m) or (m,) weights of the squared residuals: 0 for a missing band, 1/sigma^2 for noise.
+
+    Returns
+    -------
+    spectra (N, n_wave) in the generator's space and the misfit (N,), 1/m || A G(s) - y ||^2 with its weights.
+    """
+    generator = frozen(generator)
+    weight = torch.ones_like(y) if weight is None else weight.expand_as(y)
+    s = start.clone().requires_grad_()
+    optimizer = torch.optim.Adam([s], lr=lr)
+
+    def misfit() -> Tensor:
+        return (weight * (generator.measure(generator(s), A) - y) ** 2).mean(1)  # (N,)
+
+    for _ in range(n_steps):
+        loss = misfit().sum() if lam is None else (misfit() + lam * (s**2).sum(1)).sum()
+        descend(optimizer, loss)
+        if lam is None:
+            with torch.no_grad():
+                s.copy_(to_sphere(s))
+    with torch.no_grad():
+        return generator(s), misfit()

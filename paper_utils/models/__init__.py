@@ -1,1 +1,0 @@
-"""The studies' networks, one file per paper's idea; they know tensors and no files."""

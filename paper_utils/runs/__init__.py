@@ -1,0 +1,1 @@
+"""Claims, the notebook runner, publishing, and the command line."""

@@ -1,0 +1,278 @@
+"""The command line: `companion reproduce`, `scoreboard`, `data`, `measure`, `lab` and `publish`.
+
+Heavy libraries are imported inside the commands, so that `companion --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from paper_utils.base import paths
+from paper_utils.base.errors import CompanionError, ProfileError, unknown
+from paper_utils.runs import profiles
+
+commands = typer.Typer(
+    help="Five machine-learning studies of galaxy spectra, regenerated from one mock sky.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_commands = typer.Typer(help="The data behind the studies: what exists, how to get it, is your file usable.")
+commands.add_typer(data_commands, name="data", no_args_is_help=True)
+
+
+Profile = StrEnum("Profile", profiles.NAMES)
+
+
+class Tool(StrEnum):
+    redshift, indices, lines, ppxf, firefly = "redshift", "indices", "lines", "ppxf", "firefly"
+
+
+class Device(StrEnum):
+    auto, cpu, cuda = "auto", "cpu", "cuda"
+
+
+Studies = Annotated[list[str] | None, typer.Argument(metavar="[NN]...", help="Notebooks, such as 01; all by default.")]
+
+
+def app(arguments: list[str] | None = None) -> None:
+    """Run the command line; what the reader can mend is one line on stderr and exit status 2."""
+    try:
+        commands(arguments)
+    except CompanionError as error:
+        print(f"companion: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+@commands.command()
+def reproduce(
+    studies: Studies = None,
+    profile: Annotated[
+        Profile, typer.Option(help="How much: seconds, minutes, or the published sizes.")
+    ] = Profile.quick,
+    output: Annotated[Path, typer.Option(help="Folder for executed notebooks and results.")] = paths.OUTPUT,
+    data: Annotated[list[str] | None, typer.Option(metavar="NN=PATH", help="Run a study on your file.")] = None,
+    mapping: Annotated[
+        list[str] | None, typer.Option(metavar="NN=YAML", help="Which column of your file is which.")
+    ] = None,
+    weights: Annotated[
+        list[str] | None, typer.Option(metavar="NN=DIR", help="Use trained models, do not train.")
+    ] = None,
+    values: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NN.NAME=VALUE", help="Another value for a parameter.")
+    ] = None,
+    device: Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU when there is one.")] = Device.auto,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, help="Notebooks to run at the same time.")] = 1,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Run again what is finished already.")] = False,
+) -> None:
+    """Run the notebooks and set what they find beside what the papers publish.
+
+    What is finished with the same code, parameters and data is not run again. Exit status 1 when a notebook failed.
+    """
+    from paper_utils.runs import notebooks, report
+
+    chosen = [name.zfill(2) for name in studies] if studies else [path.name[:2] for path in paths.notebooks()]
+    if not chosen:
+        raise ProfileError(f"no notebooks in {paths.NOTEBOOKS}.")
+    data_of, weights_of = _by_study("--data", data, chosen), _by_study("--weights", weights, chosen)
+    mapping_of = _by_study("--mapping", mapping, chosen)
+    if stray := set(mapping_of) - set(data_of):
+        raise ProfileError(f"--mapping: give the file that it describes with --data {stray.pop()}=PATH.")
+    assigned = profiles.assignments(values or [])
+    if stray := set(assigned) - set(chosen):
+        raise ProfileError(f"--set: study {stray.pop()} is not among those to run ({', '.join(chosen)}).")
+    jobs_to_do = []
+    for study in dict.fromkeys(chosen):
+        common = {"device": str(device), "seed": seed}
+        common |= {"DATA": str(data_of[study])} if study in data_of else {}
+        common |= {"MAPPING": str(mapping_of[study])} if study in mapping_of else {}
+        common |= {"weights": str(weights_of[study])} if study in weights_of else {}
+        common |= assigned.get(study, {})
+        jobs_to_do.append(notebooks.plan(study, str(profile), output, **common))
+    for study, path in data_of.items():
+        report.note(f"data for study {study}: {_check(study, path, mapping_of.get(study))}")
+    _prepare(output)
+    outcomes = report.run_with_progress(jobs_to_do, workers=jobs, fresh=fresh)
+    report.summary(outcomes)
+    if any(outcome.failure for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+@commands.command()
+def scoreboard(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    results: Annotated[Path, typer.Option(help="Folder of results: figures/ or an --output.")] = paths.FIGURES,
+) -> None:
+    """Print every published number, table and figure beside ours."""
+    from paper_utils.runs import claims, report
+
+    if not results.is_dir():
+        raise ProfileError(f"{results} is not a folder. Give --results a folder that `companion reproduce` wrote.")
+    rows = claims.scoreboard(results)
+    if as_json:
+        import json
+
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+    else:
+        report.scoreboard(rows)
+
+
+@data_commands.command("list")
+def data_list() -> None:
+    """List the data sets that the studies used, with sizes, licences and how to get each."""
+    from paper_utils.runs import report
+
+    report.sources(report.read_sources())
+
+
+@data_commands.command("get")
+def data_get(
+    name: Annotated[str, typer.Argument(help="A name from `companion data list`.")],
+    objects: Annotated[
+        Path | None, typer.Option(metavar="TABLE", help="For which objects (panstarrs, sdss-spectra).")
+    ] = None,
+    to: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where to; the cache by default.")] = None,
+) -> None:
+    """Download a data set, as far as that is possible; for the others, say how to get them.
+
+    Examples: companion data get alhambra; companion data get panstarrs --objects mine.csv --to mine
+    """
+    from paper_utils.files import fetch
+    from paper_utils.runs import report
+
+    sources = {source["name"]: source for source in report.read_sources()}
+    if name not in sources:
+        raise unknown("data set is called", name, sources)
+    if name in fetch.NAMES:
+        report.note(f"{name} is at {fetch.get(name, objects, to)}")
+    else:
+        report.note(f"{name} is nothing to fetch from here. {sources[name]['how_to_get']}")
+
+
+@data_commands.command("check")
+def data_check(
+    study: Annotated[str, typer.Argument(metavar="NN", help="The study that should use the file.")],
+    path: Annotated[Path, typer.Argument(help="Your file.")],
+    mapping: Annotated[
+        Path | None, typer.Option(metavar="YAML", help="Which column is which, see data/README.md.")
+    ] = None,
+) -> None:
+    """Say whether a study can use your file and, if not, which row is wrong and how to mend it."""
+    print(_check(study.zfill(2), path, mapping))
+
+
+@commands.command()
+def measure(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="SDSS spec-*.fits files, folders of them, or an .h5 of spectra."),
+    ],
+    what: Annotated[
+        list[Tool], typer.Option(help="What to measure; may be given several times.", show_default=True)
+    ] = [Tool.ppxf],  # noqa: B006 (typer copies it)
+    output: Annotated[Path, typer.Option(help="Folder for tables, figures and finished fits.")] = paths.OUTPUT
+    / "measure",
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that fit, one thread each.")] = 1,
+    draws: Annotated[
+        int | None, typer.Option(min=0, help="Draws for errors (default: 50 for ppxf, 10 firefly, 25 indices).")
+    ] = None,
+    z: Annotated[float | None, typer.Option(help="Redshift of all spectra, instead of the files'.")] = None,
+    figures: Annotated[bool, typer.Option(help="Draw a figure for each spectrum.")] = True,
+) -> None:
+    """Measure spectra: populations (ppxf, firefly), Lick indices, emission lines and BPT class, redshift.
+
+    Writes OUTPUT/WHAT.ecsv, a row for each spectrum, and OUTPUT/ID.WHAT.png. A spectrum that cannot be fitted is a row
+    that says why. The same command again goes on where it was stopped.
+
+    Example: companion measure spec-0266-51602-0001.fits --what ppxf --what lines --jobs 2
+    """
+    from paper_utils.measure import toolbox
+    from paper_utils.runs import report
+
+    spectra, lsf_kms = toolbox.read(files, z)
+    output = output.expanduser().absolute()
+    _prepare(output)
+    for tool in dict.fromkeys(what):
+        table = toolbox.measure(
+            spectra, lsf_kms, tool.value, output=output, n_jobs=jobs, n_draws=draws, figures=figures
+        )
+        failed = table[table["reason"] != ""] if "reason" in table.colnames else []
+        for row in failed:
+            report.note(f"{row['id']}: {row['reason']}")
+        report.note(f"{tool}: {len(table) - len(failed)} of {len(table)} spectra in {report.shown(output)}/{tool}.ecsv")
+
+
+@commands.command()
+def lab() -> None:
+    """Open the notebooks in JupyterLab."""
+    import os
+
+    os.execv(sys.executable, [sys.executable, "-m", "jupyter", "lab", f"--notebook-dir={paths.NOTEBOOKS}"])
+
+
+@commands.command()
+def publish(
+    studies: Studies = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Also those whose committed outputs are up to date.")] = False,
+) -> None:
+    """Renew the committed outputs: notebooks as they stand, their figures, and the scoreboard (for developers)."""
+    from paper_utils.runs import publish as publishing
+    from paper_utils.runs import report
+
+    chosen = [paths.notebook(name.zfill(2)) for name in studies] if studies else paths.notebooks()
+    todo = [notebook for notebook in chosen if fresh or publishing.stale(notebook)]
+    outcomes = report.run_with_progress([publishing.default_job(notebook) for notebook in todo], workers=1, fresh=True)
+    unfit = []
+    for outcome in outcomes:
+        try:
+            if not outcome.failure:
+                publishing.publish(outcome.job)
+        except CompanionError as error:
+            unfit.append(str(error))
+    publishing.write_scoreboard()
+    report.summary(outcomes)
+    report.note(f"{len(chosen) - len(todo)} of {len(chosen)} notebooks were up to date; the scoreboard is renewed.")
+    if unfit:
+        raise CompanionError("\n".join(unfit))
+    if any(outcome.failure for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _by_study(option: str, given: list[str] | None, chosen: list[str]) -> dict[str, Path]:
+    """The NN=PATH values of an option by study; notebooks run in another folder, so paths are made absolute."""
+    found = {}
+    for text in given or ():
+        study, equals, path = text.partition("=")
+        study = study.zfill(2)
+        if not equals or not path:
+            raise ProfileError(f"{option} {text!r} is not of the form NN=PATH, such as {option} 01=my_file.h5.")
+        if study not in chosen:
+            raise ProfileError(f"{option} {text}: study {study} is not among those to run ({', '.join(chosen)}).")
+        found[study] = Path(path).expanduser().absolute()
+        if not found[study].exists():
+            raise ProfileError(f"{option} {text}: {found[study]} does not exist.")
+    return found
+
+
+def _prepare(output: Path) -> None:
+    """Before hours of work: can anything be written there?"""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ProfileError(f"--output {output}: {error.strerror}. Give a folder that can be written.") from None
+
+
+def _check(study: str, path: Path, mapping: Path | None = None) -> object:
+    from paper_utils.files.user import check_file
+
+    return check_file(study, path, mapping)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,223 @@
+"""Runs notebooks through papermill and knows which are finished.
+
+An executed notebook carries its finished mark in `metadata["companion"]`: the hash of its code (its own cells and the
+`paper_utils` modules it imports), the hash of all inputs (code, parameters, data file), and the files it wrote. The
+mark is written last, so a run that was interrupted has none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from paper_utils.base import paths
+from paper_utils.base.hashes import code_hash, file_hash
+from paper_utils.runs import profiles
+
+MARK = "companion"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One notebook, the parameters to inject and the folder that receives its products."""
+
+    notebook: Path
+    parameters: dict[str, object]
+    output: Path
+
+    @property
+    def executed(self) -> Path:
+        return self.output / "notebook.ipynb"
+
+
+@dataclass(frozen=True)
+class CellFailure:
+    """The cell that stopped a notebook: its execution number, or None when the kernel itself died."""
+
+    cell: int | None
+    name: str
+    value: str
+
+    def __str__(self) -> str:
+        where = "outside its cells" if self.cell is None else f"in cell [{self.cell}]"
+        return f"{where}: {self.name}: {self.value.strip().splitlines()[0] if self.value.strip() else '(no message)'}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job: "done", "skipped" (finished before with the same inputs) or "failed"."""
+
+    job: Job
+    status: str
+    wall_s: float = 0.0
+    failure: CellFailure | None = None
+
+
+# Told as a notebook starts and after each of its code cells: (job, cells done, cells in all).
+OnCell = Callable[[Job, int, int], None]
+
+
+def silent(job: Job, done: int, total: int) -> None:
+    """The `on_cell` of a caller that does not want to know."""
+
+
+def plan(study: str, profile: str, output_dir: Path, folder: Path | None = None, **common: object) -> Job:
+    """The job of running a study at a profile; `common` (DATA, device, seed, weights) goes where the notebook has it.
+
+    Raises ProfileError for an unknown study or profile, or a profile that does not fit the notebook.
+    """
+    notebook = paths.notebook(study, folder)
+    output = (Path(output_dir) / notebook.stem).absolute()
+    defaults = profiles.parameters(notebook)
+    chosen = profiles.load(study, profile, folder) if "profile" in defaults else {}
+    common |= {"profile": profile, "output": str(output)}
+    return Job(notebook, chosen | {key: value for key, value in common.items() if key in defaults}, output)
+
+
+def run_all(jobs: list[Job], workers: int = 1, fresh: bool = False, on_cell: OnCell = silent) -> Iterator[Outcome]:
+    """Run notebooks, `workers` at a time, yielding each outcome as it comes; one that fails does not stop the rest.
+
+    Every notebook has its own kernel process; they share the cores evenly unless OMP_NUM_THREADS is set already.
+    """
+    workers = max(1, min(workers, len(jobs)))
+    with _environment(OMP_NUM_THREADS=str(max(1, (os.cpu_count() or 1) // workers))):
+        if workers == 1:
+            # In this thread, where Ctrl-C reaches the kernel's keeper.
+            yield from (run(job, fresh, on_cell) for job in jobs)
+            return
+        with ThreadPoolExecutor(workers) as pool:
+            futures = [pool.submit(run, job, fresh, on_cell) for job in jobs]
+            try:
+                yield from (future.result() for future in as_completed(futures))
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for kernel in _kernels:
+                    if kernel.has_kernel:
+                        kernel.provisioner.process.send_signal(signal.SIGINT)
+                raise
+
+
+def run(job: Job, fresh: bool = False, on_cell: OnCell = silent) -> Outcome:
+    """Execute one notebook into `job.executed`, unless it is finished with the same inputs."""
+    code, inputs = code_hash(job.notebook), inputs_hash(job)  # of now: what changes while it runs is not in the results
+    if not fresh and finished(job, inputs):
+        return Outcome(job, "skipped")
+    job.output.mkdir(parents=True, exist_ok=True)
+    # Results of an earlier run must not stand beside a notebook that stopped half way.
+    (job.output / "results.json").unlink(missing_ok=True)
+    started = time.monotonic()
+    failure = _execute(job, on_cell)
+    outcome = Outcome(job, "failed" if failure else "done", time.monotonic() - started, failure)
+    if not failure:
+        book = read(job.executed)
+        book["metadata"][MARK] = {"code": code, "inputs": inputs, "files": products(job.output)}
+        write(book, job.executed)
+    return outcome
+
+
+def inputs_hash(job: Job) -> str:
+    """SHA-256 of all that decides a run: code, parameters, and the content of the files that they point to."""
+    parameters = {key: value for key, value in job.parameters.items() if key != "output"}
+    pointed = (Path(value) for _, value in sorted(parameters.items()) if isinstance(value, str))
+    files = [file_hash(path) for path in pointed if path.is_absolute() and path.exists()]
+    text = json.dumps([code_hash(job.notebook), parameters, files], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def finished(job: Job, inputs: str) -> bool:
+    """Whether the job ran to its end with these inputs and all that it wrote is still there."""
+    try:
+        mark = read(job.executed)["metadata"][MARK]
+    except (OSError, ValueError, KeyError):
+        return False
+    return mark["inputs"] == inputs and all((job.output / name).exists() for name in mark["files"])
+
+
+def products(folder: Path) -> list[str]:
+    """results.json and the artefacts it names; nothing for a notebook that records no claims."""
+    file = folder / "results.json"
+    if not file.exists():
+        return []
+    return [file.name, *sorted(json.loads(file.read_text(encoding="utf-8"))["artefacts"].values())]
+
+
+def read(notebook: Path) -> dict:
+    return json.loads(notebook.read_text(encoding="utf-8"))
+
+
+def write(book: dict, notebook: Path) -> None:
+    with paths.atomic(notebook) as temporary:
+        temporary.write_text(json.dumps(book, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+# Kernels in use, so that Ctrl-C, which reaches only the main thread, can be passed on to those of other threads.
+_kernels: weakref.WeakSet = weakref.WeakSet()
+
+
+def _execute(job: Job, on_cell: OnCell) -> CellFailure | None:
+    import logging
+
+    import nbformat
+    import papermill
+    from jupyter_client import AsyncKernelManager
+
+    # papermill tells of its steps on its own logger; what matters to the reader is in the outcome.
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)
+    book = nbformat.read(job.notebook, as_version=4)
+    book.metadata.pop(MARK, None)
+    total = sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in book.cells)
+    total += bool(job.parameters)  # papermill puts them in a cell of their own
+    done = 0
+
+    def count(**_: object) -> None:
+        nonlocal done
+        done += 1
+        on_cell(job, done, total)
+
+    class Kernel(AsyncKernelManager):
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            super().__init__(*args, **kwargs)
+            _kernels.add(self)
+
+    on_cell(job, 0, total)
+    try:
+        papermill.execute_notebook(
+            book,
+            job.executed,
+            parameters=job.parameters,
+            kernel_name="python3",
+            kernel_manager_class=Kernel,
+            progress_bar=False,
+            # The kernel's folder, as in JupyterLab; papermill's own `cwd` would move this whole process.
+            resources={"metadata": {"path": str(job.notebook.parent)}},
+            on_cell_executed=count,
+            coalesce_streams=True,
+            # The kernel would warn that it talks to this process over TCP.
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+        )
+    except papermill.PapermillExecutionError as error:
+        return CellFailure(error.exec_count, error.ename, error.evalue)
+    except Exception as error:  # a dead kernel, a full disk: what stops this notebook must not stop the rest
+        return CellFailure(None, type(error).__name__, str(error))
+    return None
+
+
+@contextmanager
+def _environment(**defaults: str) -> Iterator[None]:
+    """Set environment variables that are not set already, for the kernels started inside."""
+    added = {key: value for key, value in defaults.items() if key not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for key in added:
+            os.environ.pop(key, None)

@@ -1,0 +1,119 @@
+"""Publishing: makes a finished run of a notebook's defaults the copy that readers find in the project."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+from paper_utils.base import paths
+from paper_utils.base.errors import CompanionError
+from paper_utils.base.hashes import code_hash
+from paper_utils.runs import claims
+from paper_utils.runs.notebooks import MARK, Job, products, read, write
+
+MAX_BYTES = 2_500_000
+WIDGET = "application/vnd.jupyter.widget-view+json"
+# Widgets that nbclient answers on the channel on which it waits (jupyter/nbclient#312); an ipywidgets.Image is safe.
+OUTPUT_WIDGETS = re.compile(r"\b(interact|interactive|interactive_output|Output)\(")
+# Folders that tell of the machine a notebook ran on.
+MACHINE_PATHS = re.compile(
+    rf"(?<![\w.])(?:/(?:home|Users|root|private/var)/\w|/tmp/ipykernel_|{re.escape(str(paths.ROOT))}\b"
+    rf"|{re.escape(str(Path.home()))}/)"
+)
+
+
+def default_job(notebook: Path) -> Job:
+    """The job of running a notebook as it stands: nothing injected, so that its cells count from 1 without a gap."""
+    return Job(notebook, {}, paths.OUTPUT / notebook.stem)
+
+
+def stale(notebook: Path, figures: Path | None = None) -> str:
+    """Why the committed outputs of a notebook do not belong to the code in the tree; empty when they do."""
+    mark = read(notebook)["metadata"].get(MARK)
+    if mark is None:
+        return "it has not been published yet"
+    if mark["code"] != code_hash(notebook):
+        return "its source, or a paper_utils module that it imports, has changed since it was run"
+    figures = figures or paths.FIGURES
+    gone = [name for name in mark["files"] if not (figures / notebook.stem / name).exists()]
+    return f"figures/{notebook.stem}/{gone[0]} is missing" if gone else ""
+
+
+def publish(job: Job, figures: Path | None = None) -> None:
+    """Make a finished job its notebook's committed copy, and its products the content of figures/NN_slug/.
+
+    Raises CompanionError when the outputs are not one clean run from the top, or tell of the machine they come from.
+    """
+    book = read(job.executed)
+    code = book["metadata"].get(MARK, {}).get("code")
+    if code != code_hash(job.notebook):
+        raise CompanionError(f"{job.notebook.name} or a module of it was changed while it ran. Run it again.")
+    book, names = clean(book), products(job.output)
+    telling = [name for name in names if name.endswith((".json", ".csv")) and _tells(job.output / name)]
+    problems = [*faults(book), *(f"{name} holds a path of this machine" for name in telling)]
+    if problems:
+        raise CompanionError(f"{job.notebook.name} is not fit to publish: {'; '.join(problems)}. See {job.executed}")
+    target = (figures or paths.FIGURES) / job.notebook.stem
+    for name in names:
+        with paths.atomic(target / name) as temporary:
+            shutil.copyfile(job.output / name, temporary)
+    for old in target.glob("*"):
+        if old.is_file() and old.name not in names and not old.match("results.*.json"):  # other runs stay beside it
+            old.unlink()
+    book["metadata"][MARK] = {"code": code, "files": names}
+    write(book, job.notebook)
+
+
+def clean(book: dict) -> dict:
+    """A notebook without what papermill and the kernel left in it besides outputs."""
+    for key in ("papermill", "widgets", MARK):
+        book["metadata"].pop(key, None)
+    for cell in book["cells"]:
+        for key in ("papermill", "execution"):
+            cell["metadata"].pop(key, None)
+        if "outputs" in cell:  # a progress bar without its kernel shows as an error
+            cell["outputs"] = [output for output in cell["outputs"] if WIDGET not in output.get("data", {})]
+        if not cell["metadata"].get("tags", True):
+            del cell["metadata"]["tags"]
+    return book
+
+
+def faults(book: dict) -> list[str]:
+    """Why a notebook's outputs are not those of one clean run from the top, fit for anyone to read."""
+    code = [cell for cell in book["cells"] if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
+    text = json.dumps(book, ensure_ascii=False)
+    found = []
+    if [cell["execution_count"] for cell in code] != list(range(1, len(code) + 1)):
+        found.append("its cells were not run once each, in order")
+    if any(output["output_type"] == "error" for cell in code for output in cell["outputs"]):
+        found.append("a cell ended in an error")
+    if any("injected-parameters" in cell["metadata"].get("tags", ()) for cell in code):
+        found.append("it holds injected parameters")
+    if any(OUTPUT_WIDGETS.search("".join(cell["source"])) for cell in code):
+        found.append("it uses ipywidgets' interact or Output, on which a run without a browser may hang for ever")
+    if told := MACHINE_PATHS.search(text):
+        found.append(f"it holds a path of the machine it ran on, {text[told.start() : told.start() + 60]!r}")
+    if len(text.encode()) > MAX_BYTES:
+        found.append(f"it weighs {len(text.encode()) / 1e6:.2f} MB, above {MAX_BYTES / 1e6} MB")
+    return found
+
+
+def write_scoreboard(figures: Path | None = None, readme: Path | None = None) -> None:
+    """Renew figures/scoreboard.md, and the numbers between the scoreboard markers of README.md."""
+    figures, readme = figures or paths.FIGURES, readme or paths.ROOT / "README.md"
+    rows = claims.scoreboard(figures)
+    head = "# Scoreboard\n\nWhat the papers publish beside what the notebooks find; written by `make notebooks`.\n\n"
+    with paths.atomic(figures / "scoreboard.md") as temporary:
+        temporary.write_text(head + claims.markdown(rows), encoding="utf-8")
+    start, end = "<!-- scoreboard -->", "<!-- /scoreboard -->"
+    before, rest = readme.read_text(encoding="utf-8").split(start)
+    after = rest.split(end)[1]
+    with paths.atomic(readme) as temporary:
+        numbers = claims.markdown(rows, link="figures/", figures=False)
+        temporary.write_text(f"{before}{start}\n\n{numbers}\n{end}{after}", encoding="utf-8")
+
+
+def _tells(file: Path) -> bool:
+    return MACHINE_PATHS.search(file.read_text(encoding="utf-8")) is not None

@@ -1,0 +1,131 @@
+"""Galaxies as cameras see them: stamps of the mock sky, whose structure carries the light of the same spectra.
+
+`structure` says where a galaxy's light lies, `field` what lies around it, `profiles` draws both, `cameras` add the
+noise. All is batched and runs on any device.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from paper_utils.base.containers import Images
+from paper_utils.base.errors import DataError
+from paper_utils.sky import field, galaxies, light_profiles, sdss_spectra, structure
+from paper_utils.sky.cameras import Camera
+from paper_utils.sky.populations import Populations
+
+if TYPE_CHECKING:
+    import torch
+    from astropy.table import Table
+
+BATCH_SIZE = 250
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Mock stamps `cube` (N, B, H, W) [nmgy], a tensor on one device, and the `truth` of their galaxies."""
+
+    truth: Table
+    cube: torch.Tensor
+
+
+def images(
+    truth: Table,
+    ssps: Populations,
+    camera: Camera,
+    *,
+    seed: int,
+    device: str = "cpu",
+    noise: bool = True,
+    neighbours: bool = True,
+) -> Images:
+    """Stamps of the galaxies of a truth table (`galaxies.draw`), in the container that real ones fill.
+
+    camera : `cameras.SDSS` (ugriz, 64 x 64), `cameras.PAN_STARRS` (grizy, 224 x 224), or one made from them.
+    noise : of sky and photons.   neighbours : with the galaxies and stars of the field.
+    Galaxies lie at the stamp's centre to half a pixel. The truth comes back with mag_<band>, AB, of the whole galaxy
+    without noise, and position_angle [deg, of the major axis, from x to y].
+
+    The same arguments give the same images, on the same kind of device; structure and neighbours do not depend on
+    `noise`. Raises DataError for an empty table, for a senseless row, and for a redshift at which a band leaves the
+    templates (0.75 for u).
+    """
+    from astropy.table import vstack
+
+    if not len(truth):
+        raise DataError("the table has no galaxies", remedy="Draw some: galaxies.draw.", row="truth")
+    cube = np.empty((len(truth), len(camera.bands), camera.size, camera.size), np.float32)
+    tables = []
+    for part in _stream(truth, ssps, camera, seed, BATCH_SIZE, device, noise, neighbours):
+        start = BATCH_SIZE * len(tables)
+        cube[start : start + len(part.truth)] = part.cube.cpu().numpy()
+        tables.append(part.truth)
+    truth = vstack(tables, metadata_conflicts="silent")
+    return Images(
+        cube=cube,
+        bands=np.array(camera.bands),
+        pixel_scale=camera.pixel_scale,
+        z=np.asarray(truth["z"]),
+        ids=np.asarray(truth["id"]),
+        truth=truth,
+    )
+
+
+def batches(
+    n: int,
+    ssps: Populations,
+    camera: Camera,
+    *,
+    seed: int = 0,
+    batch_size: int = BATCH_SIZE,
+    device: str = "cpu",
+    z_range: tuple[float, float] = (0.01, sdss_spectra.Z_MAX),
+    noise: bool = True,
+    neighbours: bool = True,
+) -> Iterator[Batch]:
+    """`n` galaxies of the SDSS main sample as a camera sees them, in batches; nothing touches the disk.
+
+    They are the galaxies, in the same order, of `optical.batches` with the same n, seed and z_range: images here,
+    spectra there. The same arguments give the same images, on the same kind of device.
+    """
+    truth = galaxies.draw(n, seed, z_range)
+    yield from _stream(truth, ssps, camera, seed, batch_size, device, noise, neighbours)
+
+
+def _stream(truth, ssps, camera, seed, batch_size, device, noise, neighbours) -> Iterator[Batch]:
+    import torch
+
+    # Neither the numbers that drew the galaxies nor each other's.
+    of_shapes, of_field = (np.random.default_rng([seed, stream]) for stream in (1, 2))
+    generator = torch.Generator(device).manual_seed(seed)
+    psf = structure.psf(camera, device)
+    for start in range(0, len(truth), batch_size):
+        part = truth[start : start + batch_size]
+        light = structure.lights(part, ssps, camera, device)
+        flux = {item.name: structure.tensor(getattr(light, item.name), device) for item in dataclasses.fields(light)}
+        shape = structure.shapes(of_shapes, part, camera, device)
+        around = field.scene(of_field, len(part), ssps, camera, device) if neighbours else None
+        cube = torch.empty(len(part), len(camera.bands), camera.size, camera.size, device=device)
+        for i in range(0, len(part), _chunk(camera, device)):
+            rows = slice(i, i + _chunk(camera, device))
+            some = {name: value[rows] for name, value in shape.items()}
+            image = structure.draw(some, {name: value[rows] for name, value in flux.items()}, camera)
+            if neighbours:
+                image += light_profiles.stamps(
+                    light_profiles.Gaussians(*(value[rows] for value in around)), camera.size, *psf
+                )
+            cube[rows] = camera.expose(image, generator) if noise else image
+        part["position_angle"] = np.degrees(shape["angle"].cpu().numpy())
+        for band, magnitude in zip(camera.bands, 22.5 - 2.5 * np.log10(light.total.T), strict=True):
+            part[f"mag_{band}"] = magnitude
+        yield Batch(part, cube)
+
+
+def _chunk(camera: Camera, device: str) -> int:
+    """Stamps at once: few stay in a processor's cache, many fill a GPU without filling its memory."""
+    return max(1, (1024 if str(device) == "cpu" else 32768) // camera.size)

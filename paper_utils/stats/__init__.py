@@ -1,0 +1,1 @@
+"""Scores, intervals, coverage, calibration, plain baselines and linear components."""

@@ -1,0 +1,170 @@
+"""How good is a photometric redshift, a star/galaxy class, an error bar? The field's figures of merit.
+
+Functions of one sample take `axis`, so that `metrics.bootstrap` gives their intervals. `metrics.share` gives those of a
+share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from paper_utils.base.errors import DataError
+from paper_utils.stats import scores as metrics
+
+OUTLIER = 0.15  # of |dz|, the common limit; Molino+ 2014 (2014MNRAS.441.2891M) also counts by 5 sigma_MAD
+
+
+def residuals(z: ArrayLike, truth: ArrayLike) -> NDArray:
+    """dz = (z - z_true) / (1 + z_true), (N,). Raises DataError where a true redshift is -1 or less, or not finite."""
+    z, truth = np.asarray(z, float), np.asarray(truth, float)
+    if (bad := np.flatnonzero(~(np.isfinite(truth) & (truth > -1) & np.isfinite(z)))).size:
+        i = bad[0]
+        raise DataError(
+            f"the redshift {z[i]:g} is held against {truth[i]:g}",
+            remedy="Compare finite redshifts above -1 only; leave out failed ones (99, -99).",
+            row=f"row {i}",
+        )
+    return (z - truth) / (1 + truth)
+
+
+def sigma_mad(dz: ArrayLike, axis: int = -1) -> NDArray:
+    """1.4826 x median |dz - median dz|: the standard deviation of the core, blind to outliers."""
+    dz = np.asarray(dz)
+    return 1.4826 * np.median(np.abs(dz - np.median(dz, axis=axis, keepdims=True)), axis=axis)
+
+
+def sigma_68(dz: ArrayLike, axis: int = -1) -> NDArray:
+    """Half the width of the central 68 %."""
+    low, high = np.quantile(dz, [0.16, 0.84], axis=axis)
+    return (high - low) / 2
+
+
+def outliers(dz: ArrayLike, limit: float = OUTLIER, axis: int = -1) -> NDArray:
+    """Share of catastrophic outliers, |dz| > limit."""
+    return (np.abs(dz) > limit).mean(axis=axis)
+
+
+def scores(z: ArrayLike, truth: ArrayLike, n_resamples: int = 0) -> dict:
+    """sigma_mad, sigma_68, bias (median dz), mean, outliers and n of a sample of redshifts.
+
+    With `n_resamples`, also the 68 % bootstrap interval of each, as "sigma_mad_interval" and so on.
+    """
+    dz = residuals(z, truth)
+    statistics: Mapping[str, Callable] = {
+        "sigma_mad": sigma_mad,
+        "sigma_68": sigma_68,
+        "bias": np.median,
+        "mean": np.mean,
+        "outliers": outliers,
+    }
+    out = {name: float(statistic(dz)) for name, statistic in statistics.items()} | {"n": dz.size}
+    if n_resamples:
+        rng = np.random.default_rng(0)  # one sample at a time: all at once would be N x n_resamples numbers
+        resampled = (dz[rng.integers(0, dz.size, dz.size)] for _ in range(n_resamples))
+        values = np.array([[statistic(sample) for statistic in statistics.values()] for sample in resampled])
+        for name, interval in zip(statistics, np.quantile(values, [0.16, 0.84], axis=0).T, strict=True):
+            out[f"{name}_interval"] = tuple(interval.tolist())
+    return out
+
+
+def slope(predicted: ArrayLike, expected: ArrayLike) -> tuple[float, float]:
+    """Slope and intercept of predicted against expected, by least squares.
+
+    For predictions that minimise the squared error the slope is their R^2, not 1: whatever is not known is predicted as
+    the mean. Predicted values exchanged with expected ones give 1 then.
+    """
+    return tuple(float(c) for c in np.polynomial.Polynomial.fit(expected, predicted, 1).convert().coef[::-1])
+
+
+def coverage(low: ArrayLike, high: ArrayLike, truth: ArrayLike) -> tuple[float, tuple[float, float]]:
+    """Share [%] of truths (N,) within [low, high] and its 68 % interval."""
+    truth = np.asarray(truth)
+    return metrics.share((truth >= low) & (truth <= high))
+
+
+def pit_distance(pit: ArrayLike) -> tuple[float, float]:
+    """Largest distance of the distribution of PIT values (N,) from the uniform, and its Kolmogorov-Smirnov p value."""
+    from scipy.stats import kstest
+
+    test = kstest(np.asarray(pit), "uniform")
+    return float(test.statistic), float(test.pvalue)
+
+
+def confusion(predicted: ArrayLike, expected: ArrayLike, n_classes: int = 2) -> NDArray:
+    """Counts (n_classes, n_classes), rows predicted and columns expected, as Table 4.1 of Cacho 2020."""
+    predicted, expected = np.asarray(predicted, int), np.asarray(expected, int)
+    return np.bincount(predicted * n_classes + expected, minlength=n_classes**2).reshape(n_classes, n_classes)
+
+
+def classification(counts: ArrayLike, positive: int = 1) -> dict[str, float]:
+    """What a confusion matrix (predicted, expected) says of the class `positive`, shares between 0 and 1.
+
+    accuracy; baseline: the accuracy of calling everything the commonest class; precision, recall, f1; balanced: the
+    mean recall of all classes. NaN where nothing was predicted, or nothing is, of the class.
+    """
+    counts = np.asarray(counts, float)
+    hit, predicted, expected = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
+
+    def ratio(a, b):
+        return float(a / b) if b > 0 else float("nan")
+
+    i = positive
+    return {
+        "accuracy": ratio(hit.sum(), counts.sum()),
+        "baseline": ratio(expected.max(), counts.sum()),
+        "precision": ratio(hit[i], predicted[i]),
+        "recall": ratio(hit[i], expected[i]),
+        "f1": ratio(2 * hit[i], predicted[i] + expected[i]),
+        "balanced": float(np.mean([ratio(h, n) for h, n in zip(hit, expected, strict=True)])),
+    }
+
+
+def curves(score: ArrayLike, positive: ArrayLike) -> dict:
+    """ROC and precision-recall curves of a score (N,) that is higher for positives (N,) bool.
+
+    "roc": (false positive rate, true positive rate); "pr": (recall, precision); their areas "auc" and
+    "average_precision", whose values for a guess are 0.5 and the share of positives.
+    """
+    from sklearn import metrics as sk
+
+    score, positive = np.asarray(score, float), np.asarray(positive, bool)
+    if positive.all() or not positive.any():
+        raise DataError("all objects are of one class", remedy="Curves need stars and galaxies.", row="positive")
+    false, true, _ = sk.roc_curve(positive, score)
+    precision, recall, _ = sk.precision_recall_curve(positive, score)
+    return {
+        "roc": (false, true),
+        "pr": (recall, precision),
+        "auc": float(sk.auc(false, true)),
+        "average_precision": float(sk.average_precision_score(positive, score)),
+    }
+
+
+def permutation_importance(
+    predict: Callable[[NDArray], NDArray],
+    x: NDArray,
+    error: Callable[[NDArray], float],
+    groups: Mapping[str, Sequence[int]],
+    n_repeats: int = 3,
+    seed: int = 0,
+) -> dict[str, tuple[float, float]]:
+    """How much worse a prediction gets when columns are shuffled among objects: name -> (mean, standard deviation).
+
+    predict : inputs (N, n_in) to predictions.   error : of predictions, lower is better.
+    groups : columns shuffled together, such as a band and its error: name -> column numbers. Bands that carry the same
+        information hide each other: a small importance is not a small content.
+    """
+    rng = np.random.default_rng(seed)
+    reference = error(predict(x))
+    out = {}
+    for name, group in groups.items():
+        losses = []
+        for _ in range(n_repeats):
+            shuffled = x.copy()
+            shuffled[:, list(group)] = x[rng.permutation(len(x))][:, list(group)]
+            losses.append(error(predict(shuffled)) - reference)
+        out[name] = (float(np.mean(losses)), float(np.std(losses)))
+    return out

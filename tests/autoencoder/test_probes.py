@@ -1,0 +1,124 @@
+"""What latents are worth, on planted encodings; outliers do what they say; redshifts come back through the decoder."""
+
+import numpy as np
+import pytest
+import torch
+
+from paper_utils.autoencoder import model as ae
+from paper_utils.autoencoder import probes
+from paper_utils.base.containers import WAVE_OBS, Spectra
+from paper_utils.nets import training
+from paper_utils.sky import outliers
+
+
+def test_displacement_is_in_units_of_the_population_whatever_the_rotation_and_scale():
+    generator = torch.Generator().manual_seed(0)
+    population = torch.randn(4000, 5, generator=generator) * torch.tensor([3.0, 1, 1, 0.1, 0.1])
+    rms = (population - population.mean(0)).square().sum(1).mean().sqrt()
+    moved = population + 0.5 * rms * torch.nn.functional.normalize(torch.randn(4000, 5, generator=generator), dim=1)
+    turn = torch.linalg.qr(torch.randn(5, 5, generator=generator)).Q
+    for change in (lambda s: s, lambda s: 7 * s @ turn + 2):
+        distance = probes.displacement(change(moved), change(population), change(population))
+        assert torch.allclose(distance, torch.tensor(0.5), atol=2e-3)
+    other = population[torch.randperm(4000, generator=generator)]
+    apart = probes.displacement(population, other, population)
+    assert apart.square().mean().sqrt() == pytest.approx(np.sqrt(2), rel=0.03)
+
+
+def test_gradient_weight_is_the_known_slope():
+    matrix = torch.randn(3, 40, generator=torch.Generator().manual_seed(0))
+    spread = torch.tensor([1.0, 2.0, 4.0])
+    weight = probes.gradient_weight(lambda y, z: y @ matrix.T + z[:, None], torch.ones(2, 40), torch.zeros(2), spread)
+    assert torch.allclose(weight, (matrix / spread[:, None]).norm(dim=0).expand(2, -1), atol=1e-6)
+
+
+def test_a_feature_is_found_at_its_rest_wavelength_whatever_the_redshift():
+    z = torch.tensor([0.02, 0.1, 0.2])
+    rest = WAVE_OBS / (1 + z.numpy()[:, None])
+    values = torch.as_tensor(np.abs(rest - 5000) < 20).float()
+    w = torch.ones_like(values)
+    w[:, :500] = 0  # unusable elements do not count
+    edges = np.arange(2500, 9600, 100.0)
+    found = probes.by_rest_wavelength(values, w, WAVE_OBS, z, edges)
+    assert edges[np.nanargmax(found)] in (4900, 5000)
+    bluest = WAVE_OBS[500] / 1.2
+    assert np.isnan(found[edges[1:] < bluest]).all()
+
+
+def test_explained_is_one_for_what_is_known_and_none_for_what_is_not():
+    rng = np.random.default_rng(0)
+    x, x_test = rng.normal(size=(2000, 3)), rng.normal(size=(500, 3))
+    assert probes.explained(x, x[:, 0] ** 2, x_test, x_test[:, 0] ** 2) > 0.9  # not linear
+    assert probes.explained(x, rng.normal(size=2000), x_test, rng.normal(size=500)) < 0.1
+
+
+@pytest.fixture(scope="module")
+def flat():
+    n = 40
+    z = np.linspace(0.02, 0.2, n)
+    flux = np.tile(np.linspace(4, 2, WAVE_OBS.size), (n, 1)) * np.linspace(1, 3, n)[:, None]
+    ivar = np.full_like(flux, 25.0)
+    ivar[:, :100] = 0
+    return Spectra(wave_obs=WAVE_OBS, flux=flux, ivar=ivar, z=z, ids=np.array([f"g{i}" for i in range(n)]))
+
+
+@pytest.mark.parametrize("kind", outliers.KINDS)
+def test_outliers_differ_in_flux_alone_and_repeat_with_their_seed(flat, kind):
+    odd, again = outliers.plant(kind, flat, 1), outliers.plant(kind, flat, 1)
+    assert np.array_equal(odd.flux, again.flux)
+    assert np.array_equal(odd.ivar, flat.ivar)
+    change = odd.flux / flat.flux - 1
+    assert (np.abs(change).max(axis=1) > 0.1).all()
+    assert not np.array_equal(odd.flux, outliers.plant(kind, flat, 2).flux)
+
+
+def test_broad_lines_have_the_width_and_strength_stated(flat):
+    """On the power law they add, H-alpha has 100 - 400 A of equivalent width; it stands at its observed wavelength."""
+    added = outliers.plant("broad-line AGN", flat, 0).flux - flat.flux
+    for i in range(0, len(flat), 8):
+        rest = WAVE_OBS / (1 + flat.z[i])
+        far = (rest > 5300) & (rest < 6000)
+        slope, level = np.polyfit(np.log(rest[far]), np.log(added[i][far]), 1)
+        over = added[i] / np.exp(level + slope * np.log(rest)) - 1
+        line = (rest > 6000) & (rest < 7150)
+        width = np.trapezoid(over[line], rest[line])
+        assert 80 < width < 420
+        assert rest[line][over[line].argmax()] == pytest.approx(6564.6, abs=15)
+
+
+def test_blends_hold_another_galaxys_light(flat):
+    odd = outliers.plant("blend", flat, 0)
+    share = np.median(odd.flux, axis=1) / np.median(flat.flux, axis=1) - 1
+    assert (share > 0.28).all()
+    assert (share < 1.02).all()
+
+
+class OneLine(ae.Autoencoder):
+    """A perfect model of galaxies that all have the same spectrum: what is left to find is the redshift."""
+
+    def __init__(self):
+        with training.seeded(0):
+            super().__init__(1, (2, 2, 4))
+        rest = self.wave_rest.float()
+        self.one = 1 + sum(2 * torch.exp(-0.5 * ((rest - at) / 4) ** 2) for at in (4862.7, 5008.2, 6564.6))
+
+    def encode(self, y, z):
+        return torch.zeros(len(y), 1)
+
+    def decode(self, s):
+        return self.one.expand(len(s), -1)
+
+
+def test_a_redshift_is_found_between_the_trials():
+    model = OneLine()
+    z_true = torch.tensor([0.03, 0.0812345, 0.15])
+    generator = torch.Generator().manual_seed(0)
+    y = 3 * model.observe(model.decode(torch.zeros(3, 1)), z_true) + 0.05 * torch.randn(
+        3, len(WAVE_OBS), generator=generator
+    )
+    w = torch.full_like(y, 0.05**-2)
+    trials = z_true[:, None] + 0.0004 + torch.linspace(-0.02, 0.02, 41)
+    z, chi2 = ae.best_redshift(model, y, w, trials)
+    # A line of sigma 4 A and height 6 in noise 0.05: far better than a tenth of the trials' step of 0.001.
+    assert (z - z_true).abs().max() < 1e-4
+    assert torch.allclose(chi2, torch.ones(3), atol=0.1)

@@ -1,0 +1,220 @@
+"""The networks of study 1: sizes as published, latents where they belong, planted truths recovered."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from paper_utils.midir.glo import Generator, Latents, glo_step, to_sphere
+from paper_utils.midir.reconstruct import frozen, nearest_starts, reconstruct
+from paper_utils.midir.wgan import Critic, gradient_penalty, wgan_step
+from paper_utils.nets import training
+from paper_utils.nets.dense import MLP
+from paper_utils.nets.standard import Standard
+
+
+def small_generator(log=True, n_latent=4, seed=0):
+    """A smooth map from 4 latents to 30 bins, evaluated with its running statistics."""
+    with training.seeded(seed):
+        return Generator(n_latent, n_wave=30, width=16, n_hidden=2, log=log).eval()
+
+
+def averages(n_band=8, n_wave=30):
+    """Bands that average neighbouring bins; rows sum to one, as those of a measurement matrix do."""
+    A = torch.zeros(n_band, n_wave)
+    for band, bins in enumerate(torch.arange(n_wave).chunk(n_band)):
+        A[band, bins] = 1 / len(bins)
+    return A
+
+
+def test_generator_has_the_published_architecture():
+    generator = Generator()
+    kinds = [type(layer) for layer in generator.network]
+    assert kinds == [nn.Linear, nn.BatchNorm1d, nn.LeakyReLU] * 6 + [nn.Linear]  # no activation on the output
+    w = 256
+    expected = (50 * w + w) + 5 * (w * w + w) + 6 * 2 * w + (w * 223 + 223)
+    assert sum(p.numel() for p in generator.parameters()) == expected
+    assert generator(torch.randn(7, 50)).shape == (7, 223)
+
+
+def test_critic_is_symmetric_to_the_generator():
+    linear = [layer for layer in Critic().network if isinstance(layer, nn.Linear)]
+    mirrored = [layer for layer in Generator().network if isinstance(layer, nn.Linear)]
+    assert [m.in_features for m in linear[1:]] == [m.out_features for m in mirrored[:-1]]
+    assert (linear[0].in_features, linear[-1].out_features) == (223, 1)
+
+
+@pytest.mark.parametrize("per_bin", [False, True])
+def test_scale_is_that_of_the_training_spectra(per_bin):
+    x = torch.randn(500, 30) * torch.linspace(1, 5, 30) + 3
+    scaled = small_generator().learn_scale(x, per_bin).standardise(x)
+    if per_bin:
+        torch.testing.assert_close(scaled.std(0, correction=0), torch.ones(30))
+        torch.testing.assert_close(scaled.mean(0), torch.zeros(30), atol=1e-6, rtol=0)
+    else:
+        assert scaled.std(correction=0).item() == pytest.approx(1, abs=1e-5)
+        # One scale for all: the bins keep their relative sizes, as in a plain mean squared error.
+        torch.testing.assert_close(scaled.std(0) / scaled.std(0)[0], x.std(0) / x.std(0)[0])
+
+
+def test_photometry_of_a_log_model_is_the_log_of_that_of_its_flux():
+    generator, A = small_generator(log=True), averages()
+    x = generator(torch.randn(5, 4))
+    expected = np.log10((10.0 ** x.detach().double().numpy()) @ A.numpy().T)
+    np.testing.assert_allclose(generator.measure(x, A).detach().numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_glo_learns_a_planted_family_and_keeps_its_latents_on_the_sphere():
+    planted = small_generator(seed=1)
+    with torch.no_grad():
+        x = planted(to_sphere(torch.randn(400, 4, generator=torch.Generator().manual_seed(0))))
+    with training.seeded(2):
+        generator, latents = Generator(4, 30, width=32, n_hidden=2), Latents(400, 4)
+    target = generator.learn_scale(x, per_bin=True).standardise(x)
+    optimizers = [torch.optim.Adam(generator.parameters(), 5e-3), torch.optim.Adam(latents.parameters(), 2e-2)]
+    step = glo_step(generator, latents, optimizers, target, torch.Tensor.backward)
+    state = {"generator": generator, "latents": latents}
+    history = training.fit(step, state, n_items=400, batch_size=50, n_steps=800, progress=False)
+    assert history["mse"][0] > 0.5  # nothing known: about the variance, 1
+    assert history["mse"][-1] < 0.1
+    torch.testing.assert_close(latents.s.norm(dim=1), torch.ones(400))
+
+
+def one_wgan_iteration(**constraint):
+    with training.seeded(0):
+        generator, critic = (
+            Generator(4, 30, width=16, n_hidden=2),
+            Critic(30, 16, 2, batch_norm="penalty" not in constraint),
+        )
+    before = copy.deepcopy(generator.state_dict())
+    optimizers = tuple(torch.optim.RMSprop(m.parameters(), 1e-3) for m in (generator, critic))
+    counts = {"generator": 0, "critic": 0}
+    for name, optimizer in zip(counts, optimizers, strict=True):
+        optimizer.register_step_post_hook(lambda *_, name=name: counts.update({name: counts[name] + 1}))
+    noise = torch.Generator().manual_seed(0)
+    step = wgan_step(generator, critic, optimizers, torch.randn(500, 30), torch.Tensor.backward, noise, **constraint)
+    step(torch.arange(500))
+    changed = any(not torch.equal(before[k], v) for k, v in generator.state_dict().items() if "weight" in k)
+    return critic, counts, changed
+
+
+def test_wgan_trains_its_critic_five_times_as_often_and_clamps_it():
+    critic, counts, generator_changed = one_wgan_iteration(clamp=0.01)
+    assert counts == {"generator": 1, "critic": 5}
+    assert generator_changed
+    assert max(p.abs().max().item() for p in critic.parameters()) <= 0.01
+
+
+def test_mended_wgan_leaves_the_weights_free():
+    critic, counts, _ = one_wgan_iteration(penalty=10.0, clamp=None)
+    assert counts["critic"] == 5
+    assert max(p.abs().max().item() for p in critic.parameters()) > 0.01
+
+
+def test_gradient_penalty_of_a_linear_critic_is_its_slope():
+    critic = nn.Sequential(nn.Linear(9, 1, bias=False), nn.Flatten(0))
+    noise = torch.Generator().manual_seed(0)
+    for slope in (1.0, 3.0):
+        with torch.no_grad():
+            critic[0].weight.fill_(slope / 3)  # |gradient| = slope / 3 * sqrt(9)
+        value = gradient_penalty(critic, torch.randn(5, 9), torch.randn(5, 9), noise).item()
+        assert value == pytest.approx((slope - 1) ** 2, abs=1e-5)
+
+
+class TestReconstruction:
+    generator, A = small_generator(seed=3), averages()
+    s = to_sphere(torch.randn(12, 4, generator=torch.Generator().manual_seed(4)))
+
+    @property
+    def y(self):
+        with torch.no_grad():
+            return self.generator.measure(self.generator(self.s), self.A)
+
+    def start(self, n=12, seed=5):
+        return to_sphere(torch.randn(n, 4, generator=torch.Generator().manual_seed(seed)))
+
+    def test_planted_spectra_are_recovered(self):
+        starts = nearest_starts(self.generator, self.A, self.y, self.start(2000), torch.ones_like(self.y))[0]
+        x, misfit = reconstruct(self.generator, self.A, self.y, starts, lr=0.01, n_steps=400)
+        with torch.no_grad():
+            truth = self.generator(self.s)
+        spread = truth.std(0).mean()
+        assert misfit.max() < (0.02 * spread) ** 2 * 25
+        assert (x - truth).abs().median() < 0.05 * spread
+
+    def test_one_batch_gives_what_a_loop_gives(self):
+        start = self.start()
+        together, _ = reconstruct(self.generator, self.A, self.y, start, lr=0.01, n_steps=50)
+        alone = [
+            reconstruct(self.generator, self.A, self.y[i : i + 1], start[i : i + 1], lr=0.01, n_steps=50)[0]
+            for i in range(len(start))
+        ]
+        torch.testing.assert_close(together, torch.cat(alone), rtol=1e-3, atol=1e-4)
+
+    def test_a_band_of_weight_zero_says_nothing(self):
+        weight = torch.ones(8)
+        weight[2] = 0
+        spoiled = self.y.clone()
+        spoiled[:, 2] += 5
+        given = {"lr": 0.01, "n_steps": 30, "weight": weight}
+        left = reconstruct(self.generator, self.A, self.y, self.start(), **given)[0]
+        torch.testing.assert_close(left, reconstruct(self.generator, self.A, spoiled, self.start(), **given)[0])
+        heard = reconstruct(self.generator, self.A, spoiled, self.start(), lr=0.01, n_steps=30)[0]
+        assert (heard - left).abs().max() > 0.01
+
+    def test_regularization_pulls_latents_to_the_origin(self):
+        far = 3 * self.start()
+        with torch.no_grad():
+            at_origin = self.generator(torch.zeros(1, 4))
+        free, _ = reconstruct(self.generator, self.A, self.y, far, lam=0.0, lr=0.05, n_steps=200)
+        pulled, _ = reconstruct(self.generator, self.A, self.y, far, lam=100.0, lr=0.05, n_steps=200)
+        assert (pulled - at_origin).abs().max() < 0.2 * (free - at_origin).abs().max()
+
+    def test_a_frozen_generator_gives_the_same_spectra(self):
+        trained = Generator(4, 30, width=16, n_hidden=3)
+        for _ in range(20):  # running statistics far from their first values
+            trained(3 * torch.randn(50, 4) + 1)
+        with torch.no_grad():
+            torch.testing.assert_close(frozen(trained)(self.s), trained.eval()(self.s), rtol=1e-4, atol=1e-5)
+        assert len(frozen(trained).network) == len(trained.network) - 3
+
+    def test_the_generator_is_left_as_it_was(self):
+        before = copy.deepcopy(self.generator.state_dict())
+        reconstruct(self.generator, self.A, self.y, self.start(), n_steps=5)
+        assert all(torch.equal(before[k], v) for k, v in self.generator.state_dict().items())
+        assert all(p.requires_grad for p in self.generator.parameters())
+
+    def test_nearest_start_is_the_latent_that_made_the_photometry(self):
+        pool = self.start(300, seed=6)
+        with torch.no_grad():
+            y = self.generator.measure(self.generator(pool[[7, 42]]), self.A)
+        found = nearest_starts(self.generator, self.A, y, pool, torch.ones_like(y), k=3)
+        assert found.shape == (3, 2, 4)
+        torch.testing.assert_close(found[0], pool[[7, 42]])
+
+
+def test_standardised_values_come_back_and_constant_or_unseen_columns_are_harmless():
+    x = torch.randn(500, 4) * torch.tensor([1e-12, 1.0, 1e6, 1.0]) + torch.tensor([0.0, -3.0, 1e7, 0.0])
+    x[:, 3] = 0.1  # which float32 does not hold exactly
+    x[::2, 1] = torch.nan
+    standard = Standard(4).learn(x)
+    y = standard(x)
+    torch.testing.assert_close(y.nanmean(0)[:2], torch.zeros(2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(y.square().nanmean(0)[:3], torch.ones(3), atol=1e-4, rtol=0)
+    assert y[:, 3].abs().max() < 1e-6
+    torch.testing.assert_close(standard.undone(y), x, equal_nan=True)
+    assert torch.equal(Standard(4)(x[1::2]), x[1::2])
+    nothing = Standard(1).learn(torch.full((5, 1), torch.nan))
+    assert (nothing.mean.item(), nothing.scale.item()) == (0, 1)
+
+
+def test_mlp_predicts_in_the_units_of_its_training_set():
+    x, y = torch.randn(200, 3) * 7 + 2, torch.randn(200, 2) * 100 - 50
+    mlp = MLP(3, 2, widths=(8,)).learn_scale(x, y)
+    with torch.no_grad():
+        mlp.network[-1].weight.zero_()
+        mlp.network[-1].bias.zero_()
+        # A network that says 0 in its own units says the training mean in the caller's.
+        torch.testing.assert_close(mlp(x), y.mean(0).expand(200, 2))

@@ -1,0 +1,86 @@
+"""Every notebook of the project: its committed outputs are those of its code, and it runs from end to end."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from paper_utils.base import paths
+from paper_utils.runs import claims, notebooks, profiles, publish
+
+BOOKS = paths.notebooks()
+each_notebook = pytest.mark.parametrize("notebook", BOOKS, ids=[book.stem for book in BOOKS])
+
+
+@each_notebook
+def test_outputs_are_those_of_one_clean_run(notebook):
+    assert publish.faults(notebooks.read(notebook)) == [], "`make notebooks` renews the outputs"
+
+
+@each_notebook
+def test_outputs_are_those_of_the_code_in_the_tree(notebook):
+    reason = publish.stale(notebook)
+    assert not reason, f"{notebook.name}: {reason}. Run `make notebooks` and commit what it renews"
+
+
+@each_notebook
+def test_figures_are_those_of_the_committed_run(notebook):
+    folder = paths.FIGURES / notebook.stem
+    kept = {file.name for file in folder.glob("*") if not file.match("results.*.json")}
+    assert kept == set(notebooks.products(folder))
+
+
+def test_scoreboards_are_those_of_the_committed_runs():
+    rows = claims.scoreboard()
+    for file, text in (
+        (paths.FIGURES / "scoreboard.md", claims.markdown(rows)),
+        (paths.ROOT / "README.md", claims.markdown(rows, link="figures/", figures=False)),
+    ):
+        assert text in file.read_text(), f"`companion publish` renews the scoreboard in {file.name}"
+
+
+@each_notebook
+def test_every_id_of_the_study_is_recorded(notebook):
+    file = paths.FIGURES / notebook.stem / "results.json"
+    if not claims.published(notebook.name[:2]):
+        pytest.skip("records no claims")
+    rows = {row["id"]: row for row in claims.scoreboard() if row["study"] == notebook.name[:2]}
+    for id in claims.published(notebook.name[:2]):
+        assert "quick" in rows[id]["runs"], f"{id} is missing from {file}"
+
+
+@each_notebook
+def test_runs_at_the_smoke_profile(notebook, tmp_path):
+    """nbval executes a copy, in which the smoke values stand in a cell of their own after the parameters."""
+    defaults = profiles.parameters(notebook)
+    common = {"profile": "smoke", "output": str(tmp_path / "output"), "device": "cpu"}
+    smoke = profiles.load(notebook.name[:2], "smoke") if "profile" in defaults else {}
+    values = smoke | {key: value for key, value in common.items() if key in defaults}
+    copy = _inject(notebook, values, tmp_path / notebook.name)
+    # The session that runs this test leaves marks in the environment, which a session inside it would follow.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST_", "COV_"))}
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "-p", "no:cacheprovider", "-p", "no:cov", "-q", str(copy)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    if claims.published(notebook.name[:2]):
+        assert (tmp_path / "output" / "results.json").exists()
+
+
+def _inject(notebook, values, copy):
+    book = notebooks.read(notebook)
+    tagged = ["parameters" in cell["metadata"].get("tags", ()) for cell in book["cells"]]
+    if values:
+        book["cells"].insert(
+            tagged.index(True) + 1,
+            {
+                "cell_type": "code",
+                "id": "smoke-values",
+                "metadata": {},
+                "source": "\n".join(f"{key} = {value!r}" for key, value in values.items()),
+                "outputs": [],
+                "execution_count": None,
+            },
+        )
+    notebooks.write(book, copy)
+    return copy

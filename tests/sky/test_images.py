@@ -1,0 +1,346 @@
+"""Images of the mock sky: fluxes are the spectrum's, shapes the truth's, PSF and noise the survey's."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from astropy.modeling import fitting, models
+
+from paper_utils.base import paths
+from paper_utils.base.errors import DataError
+from paper_utils.sky import cameras, field, galaxies, sdss_spectra, structure
+from paper_utils.sky import images as morphology
+from paper_utils.sky.cameras import PAN_STARRS, SDSS
+
+SMALL = dataclasses.replace(SDSS, size=32)
+SHARP = dataclasses.replace(SDSS, fwhm=(0.1,) * 5, wing_share=0.0)
+CUTOUTS = paths.ROOT.parent / "shared" / "real_data" / "sdss_cutouts_dl4astro"
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return galaxies.draw(400, 3, (0.03, 0.25))
+
+
+def clean(truth, ssps, camera, seed=1):
+    return morphology.images(truth, ssps, camera, seed=seed, noise=False, neighbours=False)
+
+
+def radii(size):
+    at = np.arange(size) - (size - 1) / 2
+    return np.hypot(at[:, None], at)
+
+
+# --- light
+
+
+@pytest.mark.parametrize("camera", [SDSS, PAN_STARRS], ids=lambda camera: camera.name)
+def test_parts_add_up_to_the_photometry_of_the_spectrum(truth, ssps, camera):
+    light = structure.lights(truth, ssps, camera)
+    synthetic = sdss_spectra.magnitudes(truth, structure.band_curves(camera), ssps)
+    for i, band in enumerate(camera.bands):
+        flux = 10 ** (-0.4 * (np.asarray(synthetic[band]) - 22.5))  # nmgy
+        np.testing.assert_allclose(light.total[:, i], flux, rtol=0.01)
+    for part in dataclasses.astuple(light):
+        assert (part >= 0).all()
+    r = camera.bands.index("r")
+    stars = light.total[:, r] - light.nucleus[:, r]
+    np.testing.assert_allclose(light.bulge[:, r] / stars, truth["b_t"], rtol=1e-3)
+
+
+def test_bulges_are_redder_than_discs_and_knots_are_blue(truth, ssps):
+    light = structure.lights(truth, ssps, SDSS)
+
+    def g_r(part):
+        return -2.5 * np.log10(part[:, 1] / np.maximum(part[:, 2], 1e-30) + 1e-30)
+
+    spiral = ~np.asarray(truth["quiescent"]) & (np.asarray(truth["b_t"]) > 0.02)
+    assert (g_r(light.bulge) > g_r(light.disc))[spiral].all()
+    assert np.median((g_r(light.bulge) - g_r(light.disc))[spiral]) > 0.1
+    assert np.median((g_r(light.disc) - g_r(light.knots))[spiral]) > 0.1
+    # Quiescent galaxies have no knots, and little gradient.
+    quiet = np.asarray(truth["quiescent"])
+    assert (light.knots[quiet] == 0).all()
+    assert np.median(abs(g_r(light.bulge) - g_r(light.disc))[quiet]) < 0.1
+
+
+def test_active_nuclei_are_points_of_line_light(truth, ssps):
+    light = structure.lights(truth, ssps, SDSS)
+    active = np.asarray(truth["agn_strength"]) > 0
+    assert (light.nucleus[active].sum(axis=1) > 0).all()
+    assert (abs(light.nucleus[~active]) < 1e-9 * light.total[~active]).all()
+
+
+@pytest.mark.parametrize("camera", [SDSS, PAN_STARRS], ids=lambda camera: camera.name)
+def test_pixels_add_up_to_the_photometry_of_the_spectrum(truth, ssps, camera):
+    # All light falls on the stamp if it is many radii wide: pixels of 1 arcsec, and profiles without long wings.
+    camera = dataclasses.replace(camera, size=160, pixel_scale=1.0)
+    some = truth[(truth["n_sersic"] < 2.5) & (truth["r_e"] / sdss_spectra.kpc_per_arcsec(truth["z"]) < 4)][:60]
+    images = clean(some, ssps, camera)
+    for i, band in enumerate(camera.bands):
+        flux = 10 ** (-0.4 * (np.asarray(images.truth[f"mag_{band}"]) - 22.5))
+        np.testing.assert_allclose(images.cube[:, i].sum(axis=(1, 2), dtype=float), flux, rtol=0.01)
+
+
+# --- shapes
+
+
+def test_half_light_radii_are_those_of_the_truth(truth, ssps):
+    # In circles, at all inclinations, bands, and with dust lanes and arms; no atmosphere; big enough to be resolved.
+    scale = np.asarray(truth["r_e"]) / sdss_spectra.kpc_per_arcsec(truth["z"])
+    some = truth[(scale > 2) & (scale < 5) & (truth["n_sersic"] < 3)][:80]
+    size = 181
+    images = clean(some, ssps, dataclasses.replace(SHARP, size=size))
+    order = np.argsort(radii(size), axis=None)
+    r_band = images.cube[:, 2].reshape(len(some), -1)[:, order].astype(float)
+    total = 10 ** (-0.4 * (np.asarray(images.truth["mag_r"]) - 22.5))
+    growth = np.cumsum(r_band, axis=1) / total[:, None]
+    half = radii(size).ravel()[order][(growth < 0.5).sum(axis=1)] * SDSS.pixel_scale
+    expected = np.asarray(some["r_e"]) / sdss_spectra.kpc_per_arcsec(some["z"])
+    ratio = half / expected
+    assert np.median(ratio) == pytest.approx(1, abs=0.03)
+    assert np.percentile(abs(ratio - 1), 90) < 0.10  # arms scatter it
+
+
+def test_independent_fitter_finds_index_and_radius_of_smooth_galaxies(truth, ssps):
+    some = truth[np.asarray(truth["quiescent"])][:4].copy()
+    some["inclination"] = 0.0  # bulge and disc have one axis ratio, so the sum is one profile
+    some["r_e"] = 5.0 * sdss_spectra.kpc_per_arcsec(some["z"])
+    some["n_sersic"] = [1.0, 2.0, 3.0, 4.0]
+    size = 141
+    cube = clean(some, ssps, dataclasses.replace(SHARP, size=size)).cube[:, 2].astype(float)
+    at = np.arange(size) - (size - 1) / 2
+    x, y = np.meshgrid(at, at)
+    keep = radii(size) > 3
+    for image, n in zip(cube, some["n_sersic"], strict=True):
+        start = models.Sersic2D(amplitude=image[70, 82], r_eff=9, n=1.6, ellip=0.05, theta=0)
+        weight = 1 / np.sqrt(image[keep] + 1e-3 * image.max())
+        fit = fitting.TRFLSQFitter()(start, x[keep], y[keep], image[keep], weights=weight, maxiter=500)
+        assert fit.n.value == pytest.approx(n, rel=0.05)
+        assert fit.r_eff.value * SDSS.pixel_scale == pytest.approx(5.0, rel=0.05)
+        assert fit.ellip.value < 0.02
+
+
+def test_axis_ratio_and_position_angle_follow_the_inclination(truth, ssps):
+    some = truth[np.asarray(truth["quiescent"])][:30].copy()
+    some["inclination"], some["b_t"], some["n_sersic"] = 75.0, 0.05, 1.0
+    some["r_e"] = 2.0 * sdss_spectra.kpc_per_arcsec(some["z"])
+    size = 161
+    images = clean(some, ssps, dataclasses.replace(SHARP, size=size))
+    at = np.arange(size) - (size - 1) / 2
+    image = images.cube[:, 2].astype(float)
+    x, y = ((image * at**2).sum(axis=(1, 2)), (image * at[:, None] ** 2).sum(axis=(1, 2)))
+    xy = (image * at * at[:, None]).sum(axis=(1, 2))
+    angle = np.degrees(0.5 * np.arctan2(2 * xy, x - y))
+    assert np.cos(np.radians(2 * (angle - images.truth["position_angle"]))).min() > 0.99
+    root = np.sqrt((x - y) ** 2 + 4 * xy**2)
+    ratio = np.sqrt((x + y - root) / (x + y + root))
+    cos_i = np.cos(np.radians(75))
+    assert ratio == pytest.approx(np.sqrt(cos_i**2 + 0.2**2 * (1 - cos_i**2)), abs=0.05)
+
+
+def test_dust_lane_of_a_disc_on_edge(truth, ssps):
+    some = truth[~np.asarray(truth["quiescent"])][:1].copy()
+    some["r_e"], some["b_t"], some["n_sersic"] = 4.0 * sdss_spectra.kpc_per_arcsec(some["z"]), 0.1, 1.0
+    some["inclination"], some["quiescent"] = 90.0, False
+    size = 121
+    camera = dataclasses.replace(SDSS, fwhm=(0.4,) * 5, wing_share=0.0, size=size)
+    cubes = []
+    for a_v in (0.0, 1.0):
+        some["a_v"] = a_v
+        (image,) = clean(some, ssps, camera).cube
+        cubes.append(image / image.sum(axis=(1, 2), keepdims=True))
+    # The middle loses to the rest, most in u; with more dust the lane is deeper.
+    low, high = (image[:, 58:63, 58:63].sum(axis=(1, 2)) for image in cubes)
+    assert (high < 0.9 * low)[:3].all()
+    assert (high / low)[0] < (high / low)[4]
+
+
+def test_no_direction_is_special(ssps):
+    # The mean of many galaxies has all eight symmetries of the square: dipoles and quadrupoles average to zero.
+    truth = galaxies.draw(600, 12, (0.03, 0.2))
+    cube = morphology.images(truth, ssps, SMALL, seed=5, noise=False, neighbours=False).cube[:, 2].astype(float)
+    cube /= cube.sum(axis=(1, 2), keepdims=True)
+    at = np.arange(32) - 15.5
+    moments = {
+        "x": at + 0 * at[:, None],
+        "y": at[:, None] + 0 * at,
+        "x2 - y2": at**2 - at[:, None] ** 2,
+        "xy": at * at[:, None],
+    }
+    for name, weight in moments.items():
+        values = (cube * weight).sum(axis=(1, 2))
+        assert abs(values.mean()) < 4 * values.std() / np.sqrt(len(values)), name
+    # No pixel of the mean image turned or mirrored differs from the mean by more than chance.
+    mean, error = cube.mean(axis=0), cube.std(axis=0) / np.sqrt(len(cube))
+    for turned in (mean[::-1], mean[:, ::-1], mean.T, np.rot90(mean), np.rot90(mean, 2), np.rot90(mean, 3)):
+        assert abs((turned - mean) / (2**0.5 * error)).max() < 4
+
+
+# --- PSF, noise, field
+
+
+@pytest.mark.parametrize("camera", [SDSS, PAN_STARRS], ids=lambda camera: camera.name)
+def test_psf_is_as_wide_as_asked(camera):
+    fine = dataclasses.replace(camera, pixel_scale=0.02)
+    var, share = fine.psf()
+    r = np.arange(0, 200) + 0.0
+    peak = (share[:, None, None] / var[..., None] * np.exp(-(r**2) / (2 * var[..., None]))).sum(axis=0)
+    for i, fwhm in enumerate(camera.fwhm):
+        half = np.interp(-0.5, -peak[i] / peak[i][0], r)
+        assert 2 * half * 0.02 == pytest.approx(fwhm, rel=1e-3)
+    # On the camera's own pixels a star is one: its second moments are those of the PSF and the pixel.
+    var, share = (torch.tensor(v, dtype=torch.float32) for v in camera.psf())
+    zero = torch.zeros(1, 1)
+    star = morphology.profiles.stamps(
+        morphology.profiles.Gaussians(zero, zero, zero, torch.ones(1, 1, 5)), 101, var, share
+    )
+    at = torch.arange(101) - 50.0
+    second = (star[0].sum(dim=1) * at**2).sum(dim=1)
+    np.testing.assert_allclose(second, (var * share[:, None]).sum(dim=0) + 1 / 12, rtol=2e-3)
+
+
+def test_noise_is_as_deep_as_asked():
+    generator = torch.Generator().manual_seed(0)
+    sigma, gain = SDSS.noise()
+    empty = SDSS.expose(torch.zeros(30, 5, 64, 64), generator)
+    np.testing.assert_allclose(empty.std(dim=(0, 2, 3)), sigma, rtol=0.01)
+    assert abs(empty.mean(dim=(0, 2, 3)) / torch.tensor(sigma)).max() < 0.02
+    # Sky photons alone make it: sigma^2 = sky / gain, with the sky's surface brightness in a pixel.
+    sky = 10 ** (-0.4 * (np.array(SDSS.sky) - 22.5)) * SDSS.pixel_scale**2
+    np.testing.assert_allclose(sigma**2 * gain, sky, rtol=1e-6)
+    # A source as bright as the sky doubles the variance.
+    bright = SDSS.expose(torch.tensor(sky, dtype=torch.float32)[:, None, None].expand(30, 5, 64, 64), generator)
+    np.testing.assert_allclose(bright.std(dim=(0, 2, 3)), 2**0.5 * sigma, rtol=0.01)
+    # PSF photometry of a star at the depth has a signal-to-noise ratio of 5: sum(psf^2) from the pixels.
+    for camera in (SDSS, PAN_STARRS):
+        zero, (var, share) = torch.zeros(1, 1), (torch.tensor(v, dtype=torch.float32) for v in camera.psf())
+        star = morphology.profiles.Gaussians(zero, zero, zero, torch.ones(1, 1, 5))
+        psf = morphology.profiles.stamps(star, 81, var, share)[0].double().numpy()
+        flux = 10 ** (-0.4 * (np.array(camera.depth) - 22.5))
+        snr = flux * np.sqrt((psf**2).sum(axis=(1, 2))) / camera.noise()[0]
+        np.testing.assert_allclose(snr, 5, rtol=0.05)
+
+
+def test_field_is_as_crowded_as_the_catalogue(ssps):
+    rng = np.random.default_rng(0)
+    scene = field.scene(rng, 3000, ssps, SDSS, "cpu")
+    stars = (scene.var == 0) & (scene.flux[..., 2] > 0)
+    area = (64 * 0.396 / 3600) ** 2
+    assert float(stars.sum(dim=1).float().mean()) == pytest.approx(17_900 * area, rel=0.05)
+    lights = scene.flux[..., 2].clone()
+    lights[scene.var == 0] = 0
+    assert float((lights.sum(dim=1) > 0).float().mean()) == pytest.approx(1 - np.exp(-14_300 * area), abs=0.03)
+    # None is fainter than the limit, and colours are those of galaxies and stars.
+    faintest = float(scene.flux[..., 2][stars].min())
+    assert faintest >= 10 ** (-0.4 * (field.R_LIMIT - 22.5)) * 0.999
+    g_r = -2.5 * torch.log10(scene.flux[..., 1][stars] / scene.flux[..., 2][stars])
+    assert 0.2 < float(g_r.median()) < 1.2
+
+
+def test_noise_and_seeing_are_those_of_real_stamps():
+    if not CUTOUTS.exists():
+        pytest.skip("the SDSS cut-outs are not at hand")
+    asinh = np.load(CUTOUTS / "sdss_test_images.npy").astype(float)  # SDSS asinh magnitudes, from their zero levels
+    softening = np.array([1.4, 0.9, 1.2, 1.8, 7.4])[:, None, None] * 1e-10
+    nmgy = 2e9 * softening * np.sinh(-asinh * np.log(10) / 2.5 - np.log(softening))
+    border = np.ones((48, 48), bool)
+    border[8:-8, 8:-8] = False
+    r = nmgy[:, 2]  # the other bands were resampled to the pixels of r
+    mad = np.median(abs(r[:, border] - np.median(r[:, border], axis=1)[:, None]), axis=1)
+    assert np.median(1.4826 * mad) == pytest.approx(SDSS.noise()[0][2], rel=0.1)
+    # Two bright stars, seen in better seeing than the median: light within 2 to 6 pixels over that within 8.
+    psf = dataclasses.replace(SDSS, fwhm=(1.15,) * 5).psf()
+    var, share = (torch.tensor(v, dtype=torch.float32) for v in psf)
+    for i in (0, 4):
+        star = r[i] - np.median(r[i][border])
+        y, x = np.unravel_index(star.argmax(), star.shape)
+        box = star[y - 9 : y + 10, x - 9 : x + 10]
+        at = np.arange(-9, 10)
+        core, near = box[5:14, 5:14], at[5:14]
+        x0, y0 = ((core * along).sum() / core.sum() for along in (near, near[:, None]))
+        centre = morphology.profiles.Gaussians(*(torch.tensor([[v]]) for v in (x0, y0, 0.0)), torch.ones(1, 1, 5))
+        ours = morphology.profiles.stamps(centre, 19, var, share)[0, 2].double().numpy()
+        for radius in (2, 3, 4, 6):
+            inside = np.hypot(at - x0, at[:, None] - y0)
+            real, mock = (image[inside < radius].sum() / image[inside < 8].sum() for image in (box, ours))
+            assert real == pytest.approx(mock, abs=0.03)
+
+
+# --- streams
+
+
+def test_same_seed_same_images(truth, ssps):
+    some = truth[:30]
+    first = morphology.images(some, ssps, SMALL, seed=7)
+    again = morphology.images(some, ssps, SMALL, seed=7)
+    np.testing.assert_array_equal(first.cube, again.cube)
+    other = morphology.images(some, ssps, SMALL, seed=8)
+    assert (first.cube != other.cube).any(axis=(1, 2, 3)).all()
+    # What is there does not depend on the noise; what is added to it is noise and neighbours.
+    noiseless = morphology.images(some, ssps, SMALL, seed=7, noise=False)
+    sigma = SMALL.noise()[0][:, None, None]
+    chi = (first.cube - noiseless.cube) / np.sqrt(sigma**2 + noiseless.cube.clip(0) / SMALL.noise()[1][:, None, None])
+    assert chi.std() == pytest.approx(1, abs=0.02)
+    bare = clean(some, ssps, SMALL, seed=7)
+    assert (noiseless.cube >= bare.cube - 1e-4).all()
+    # The table that was given is left as it was.
+    assert "mag_r" not in some.colnames
+    assert first.truth.colnames == [*galaxies.COLUMNS, "position_angle", *(f"mag_{band}" for band in "ugriz")]
+
+
+def test_streams_are_the_galaxies_of_the_spectra(ssps):
+    parts = list(morphology.batches(70, ssps, SMALL, seed=7, batch_size=32))
+    assert [len(part.truth) for part in parts] == [32, 32, 6]
+    assert parts[0].cube.shape == (32, 5, 32, 32)
+    spectra = next(sdss_spectra.batches(70, ssps, seed=7))
+    np.testing.assert_array_equal(np.concatenate([part.truth["id"] for part in parts]), spectra.truth["id"])
+    images = morphology.images(galaxies.draw(70, 7, (0.01, 0.5)), ssps, SMALL, seed=7).check()
+    whole = next(morphology.batches(70, ssps, SMALL, seed=7, batch_size=250))
+    np.testing.assert_array_equal(images.cube, whole.cube)
+    assert images.pixel_scale == 0.396
+    assert list(images.bands) == list("ugriz")
+
+
+def test_images_survive_a_file(truth, ssps, tmp_path):
+    camera = dataclasses.replace(PAN_STARRS, size=24, pixel_scale=1.0)
+    images = morphology.images(truth[:10], ssps, camera, seed=0)
+    again = type(images).load(images.save(tmp_path / "images.h5"))
+    assert again.content_hash() == images.content_hash()
+    assert images.cube.shape == (10, 5, 24, 24)
+
+
+# --- senseless input
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("n_sersic", 0.1), ("b_t", 1.2), ("r_e", -1.0), ("inclination", np.nan), ("a_v", -1.0), ("z", 0.9)],
+)
+def test_senseless_rows_are_named(truth, ssps, column, value):
+    bad = truth[:5].copy()
+    bad[column][3] = value
+    with pytest.raises(DataError) as problem:
+        morphology.images(bad, ssps, SMALL, seed=0)
+    assert "3" in str(problem.value.row) or column == "z"  # a grid that no spectrum covers belongs to no row
+    assert problem.value.remedy
+
+
+def test_what_cannot_be_drawn_is_said(truth, ssps):
+    with pytest.raises(DataError, match="no galaxies"):
+        morphology.images(truth[:0], ssps, SMALL, seed=0)
+    lacking = truth[:2].copy()
+    lacking.remove_column("b_t")
+    with pytest.raises(DataError, match="b_t"):
+        morphology.images(lacking, ssps, SMALL, seed=0)
+    for change in (
+        {"size": 0},
+        {"pixel_scale": -1.0},
+        {"fwhm": (1.0,)},
+        {"wing_share": 1.0},
+        {"bands": tuple("ugxiz")},
+    ):
+        with pytest.raises(DataError):
+            dataclasses.replace(SDSS, **change)
+    assert isinstance(cameras.SDSS.noise()[0], np.ndarray)
