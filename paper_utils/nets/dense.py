@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from paper_utils.nets.model_file import Model
 from paper_utils.nets.standard import Standard
 
 
-class MLP(nn.Module):
+class MLP(Model):
     """Inputs (N, n_in) -> outputs (N, n_out) through ReLU layers; both ends standardised on the training set."""
 
     def __init__(self, n_in: int, n_out: int, widths: Sequence[int] = (256, 256)):

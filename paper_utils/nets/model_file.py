@@ -1,171 +1,125 @@
-"""Saved models: weights as safetensors beside a card in JSON, and a cache that never trains the same thing twice.
+"""The model file: one .safetensors with weights, every other number that using the model takes, and its card.
 
-A card says what the model is, what it was trained on, profile, seed, split, git commit, device, wall time, losses and
-the SHA-256 of the weights, so that a file from a GPU elsewhere can be judged, and refused where it does not fit.
+A `Model` is a network that knows how it was built: the arguments of its constructor are its architecture, and names of
+bands or pixel scales among them travel with it. All other numbers (scales, noise units, calibrations) are buffers.
+The card lies in the file's metadata: what the model is, its settings, data, profile, seed, commit, device, wall time,
+losses, scores, known limits, and the SHA-256 of the tensors. Nothing is unpickled.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import inspect
 import json
 import re
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import nn
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from paper_utils.base import paths
 from paper_utils.base.errors import WeightsError
-from paper_utils.base.hashes import PACKAGE, file_hash, imported
-from paper_utils.base.hashes import commit as git_commit
-from paper_utils.nets import training
 
 Card = dict[str, Any]
+PACKAGE = "paper_utils."
 
 
-def trained(
-    name: str,
-    modules: Mapping[str, nn.Module],
-    train: Callable[[Path], dict[str, Any]],
-    *,
-    architecture: dict[str, Any],
-    settings: dict[str, Any],
-    data: dict[str, str],
-    profile: str,
-    device: str,
-    weights: str = "train",
-    cache: Path | None = None,
-) -> Card:
-    """Fill `modules` with trained weights: from `weights`, from the cache, or by training; returns the model's card.
+class Model(nn.Module):
+    """A network that can be kept in one file and made again from it.
 
-    Parameters
-    ----------
-    name : of the model within its study, as "logGLO-50"; decides the file's name, see `slug`.
-    modules : what is saved, by name; filled in place.
-    train : called with the path of a checkpoint when nothing is cached; trains in place, returns the history of `fit`.
-    architecture : JSON values that decide the shapes; saved weights must have the same.
-    settings : JSON values of the training (epochs, learning rates, seed ...); another value trains again.
-    data : "library" and "split", content hashes of all the data and of the part to train on. A model that was trained
-        on the same library but split otherwise has seen test galaxies, and is refused.
-    weights : "train", or a folder that `export` wrote.
-
-    Raises
-    ------
-    WeightsError : files missing, damaged (SHA-256), of another architecture or trained on this run's test data.
+    config : the arguments it was built with, defaults included; JSON values.   card : what `save` or `load` put there.
     """
-    stem = slug(name)
-    if weights != "train":
-        return load(Path(weights) / f"{stem}.json", modules, architecture, data)
-    # The code that builds and trains the modules is part of the key, with all that it imports from the networks' room:
-    # a change of it trains again.
-    kinds = {type(part) for module in modules.values() for part in module.modules()}
-    named = inspect.getclosurevars(train)
-    used = {inspect.getmodule(value) for value in (*kinds, *named.globals.values(), *named.nonlocals.values())}
-    files = {Path(module.__file__) for module in used | {training} if getattr(module, "__file__", None)}
-    code = {file for file in files if file.is_relative_to(PACKAGE)}
-    in_notebook = [kind.forward for kind in kinds if kind.__module__ == "__main__"]
-    behind = {file for own in code for file in imported(own.read_text()) if file.is_relative_to(PACKAGE / "models")}
-    key = {
-        "architecture": architecture,
-        "settings": settings,
-        "data": data,
-        "code": [*sorted(map(file_hash, code | behind)), *sorted(map(inspect.getsource, [train, *in_notebook]))],
-    }
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    folder = cache or paths.CACHE / "models"
-    card_file = folder / f"{stem}-{digest}.json"
-    if card_file.exists():
-        return load(card_file, modules, architecture, data)
-    history = train(folder / f"{stem}-{digest}.checkpoint")
-    card = {
-        "name": name,
-        "architecture": architecture,
-        "settings": settings,
-        "trained_on": data,
-        "profile": profile,
-        "device": device,
-        "torch": torch.__version__,
-        "commit": git_commit(),
-        "wall_s": round(history["wall_s"], 2),
-        "finished": history["finished"],
-        "history": history,
-    }
-    return save(card_file, modules, card) if history["finished"] else card
+
+    config: dict[str, Any]
+    card: Card
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        self = super().__new__(cls)
+        given = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs)
+        given.apply_defaults()
+        config = {}
+        for name, value in list(given.arguments.items())[1:]:
+            keywords = given.signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
+            config |= value if keywords else {name: value}
+        object.__setattr__(self, "config", json.loads(json.dumps(config, default=lambda array: array.tolist())))
+        object.__setattr__(self, "card", {})
+        return self
+
+    @classmethod
+    def kind(cls) -> str:
+        """The name under which a file says what it holds, such as "midir.glo.GLO"."""
+        return f"{cls.__module__.removeprefix(PACKAGE)}.{cls.__qualname__}"
+
+    def save(self, path: Path | str, **card: Any) -> Card:
+        """Write the model and its card, whole or not at all; `card` replaces or adds entries. Returns the card."""
+        tensors = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
+        self.card = self.card | card | {"kind": self.kind(), "config": self.config, "sha256": _sha256(tensors)}
+        with paths.atomic(Path(path)) as temporary:
+            save_file(tensors, temporary, metadata={"card": json.dumps(self.card)})
+        return self.card
+
+    @classmethod
+    def load(cls, path: Path | str, device: str = "cpu") -> Self:
+        """The model in a file, in evaluation mode. Raises WeightsError for a file that holds none of this kind."""
+        card, tensors = read(path)
+        kind = _kind_of(card, path)
+        if not issubclass(kind, cls):
+            raise WeightsError(f"{path}: holds {card['kind']}, not {cls.kind()}. Give a file of the latter.")
+        try:
+            model = kind(**card["config"])
+            model.load_state_dict(tensors)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise WeightsError(
+                f"{path}: does not fit {card['kind']} as it is now ({error}). Train it again, or use the version of "
+                f"this package that wrote it (commit {card.get('commit', 'unknown')})."
+            ) from None
+        model.card = card
+        return model.to(device).eval()
 
 
-def save(card_file: Path, modules: Mapping[str, nn.Module], card: Card) -> Card:
-    """Write weights, then the card that vouches for them: a card on disk always has its weights."""
-    tensors = {
-        f"{part}.{k}": v.detach().cpu().contiguous() for part, m in modules.items() for k, v in m.state_dict().items()
-    }
-    with paths.atomic(card_file.with_suffix(".safetensors")) as temporary:
-        save_file(tensors, temporary)
-        card = {**card, "sha256": hashlib.sha256(temporary.read_bytes()).hexdigest()}
-    with paths.atomic(card_file) as temporary:
-        temporary.write_text(json.dumps(card, indent=1))
-    return {**card, "file": str(card_file)}
-
-
-def load(card_file: Path, modules: Mapping[str, nn.Module], architecture: dict[str, Any], data: dict[str, str]) -> Card:
-    """Fill `modules` from a card and its weights, after checking that they fit this run."""
-    file = card_file.with_suffix(".safetensors")
+def read(path: Path | str) -> tuple[Card, dict[str, Tensor]]:
+    """Card and tensors of a model file. Raises WeightsError for one that is missing, damaged or no model file."""
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"{path}: there is no such file. Give a .safetensors file that `Model.save` wrote.")
     try:
-        card = json.loads(card_file.read_text())
-        had, seen, profile, digest = (card[key] for key in ("architecture", "trained_on", "profile", "sha256"))
-        blob = file.read_bytes()
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise WeightsError(
-            f"{card_file}: no readable card with weights ({error}). Give the folder of a run's weights."
-        ) from None
-    if hashlib.sha256(blob).hexdigest() != digest:
-        raise WeightsError(f"{file}: the SHA-256 is not the card's; the file is damaged or another's. Copy it again.")
-    differing = {k: (had.get(k), v) for k, v in architecture.items() if had.get(k) != v}
-    if differing:
-        words = ", ".join(f"{k} is {saved!r}, here {here!r}" for k, (saved, here) in differing.items())
-        raise WeightsError(
-            f"{file}: another architecture: {words}. Use its profile ({profile}), and as many objects to train on."
-        )
-    if seen["library"] == data["library"] and seen["split"] != data["split"]:
-        raise WeightsError(
-            f"{file}: trained on some of this run's test objects. Use the seed of its split, or train anew."
-        )
-    try:
-        tensors = load_file(file)
-        for part, module in modules.items():
-            prefix = f"{part}."
-            module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-    except (SafetensorError, RuntimeError) as error:
-        raise WeightsError(f"{file}: the weights do not fit the model: {error}") from None
-    for module in modules.values():
-        module.eval()
-    return {**card, "file": str(card_file)}
-
-
-def export(cards: Mapping[str, Card], folder: Path, metrics: Mapping[str, Any]) -> None:
-    """Copy finished models with their cards, and by name what each achieved, to a folder where `--weights` finds them.
-
-    Models of an earlier run in the folder are removed, after all is copied: the folder may be the one they came from.
-    """
-    kept = set()
-    for name, card in cards.items():
-        if "file" not in card:  # stopped early: nothing was saved but a checkpoint
-            continue
-        target = folder / f"{slug(name)}.json"
-        with paths.atomic(target.with_suffix(".safetensors")) as temporary:
-            shutil.copyfile(Path(card["file"]).with_suffix(".safetensors"), temporary)
-        with paths.atomic(target) as temporary:
-            temporary.write_text(json.dumps({**card, "metrics": metrics.get(name, {}), "file": target.name}, indent=1))
-        kept |= {target, target.with_suffix(".safetensors")}
-    for old in {*folder.glob("*.json"), *folder.glob("*.safetensors")} - kept:
-        old.unlink()
+        with safe_open(path, "pt") as file:
+            card = json.loads((file.metadata() or {})["card"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a file, not a dict)
+        digest = card["sha256"]
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: not a model file ({error}). Copy it again, or train anew.") from None
+    if _sha256(tensors) != digest:
+        raise WeightsError(f"{path}: the SHA-256 is not the card's; the file is damaged. Copy it again.")
+    return card, tensors
 
 
 def slug(name: str) -> str:
-    """A file name from a model's name: "logGLO, mended" is logGLO-mended."""
+    """A file name from a model's name: "logGLO, per bin" is logGLO-per-bin."""
     return re.sub(r"[^\w]+", "-", name).strip("-")
+
+
+def _kind_of(card: Card, path: Path | str) -> type[Model]:
+    """The class that a card names: a `Model` of this package and nothing else."""
+    module, _, name = str(card.get("kind")).rpartition(".")
+    try:
+        kind = getattr(importlib.import_module(PACKAGE + module), name)
+    except (ImportError, AttributeError):
+        kind = None
+    if not (isinstance(kind, type) and issubclass(kind, Model)):
+        raise WeightsError(f"{path}: holds {card.get('kind')!r}, which this package does not know. Update the package.")
+    return kind
+
+
+def _sha256(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -1,33 +1,68 @@
-"""Training: one loop for every network, with a progress bar, a loss history and checkpoints that resume.
+"""Training: one loop for every network, with a progress bar, validation, a loss history and checkpoints that resume.
 
-A network's own file says what one step does (`glo_step`, `wgan_step`; a plain loss is `supervised_step` below), `fit`
-repeats it. Finished models are kept and found again by weights.py.
+A network's file says what its loss is, `loss(model, batch, generator) -> {"loss": ..., ...}`; a `Plan` says how long,
+how fast and by which optimizer it is brought down; `fit` does it. What has no single loss (the two players of a GAN)
+brings a step of its own to `repeat`, the loop inside `fit`. Runs that were stopped and resumed equal those that were
+not, to the bit on one processor.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR, StepLR
+from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
-from paper_utils.base import paths
-from paper_utils.base.errors import WeightsError
-from paper_utils.nets.descent import descend
+from paper_utils.nets import checkpoints
+from paper_utils.nets.checkpoints import History
+
+Batch = dict[str, Tensor]
+Loss = Callable[[nn.Module, Batch, torch.Generator], dict[str, Tensor]]
 
 N_RECORDS = 200  # points of a recorded loss history: enough for a curve, few enough for a JSON card
+N_VALIDATIONS = 20  # times that the validation loss is looked at
+CHUNK = 1024  # validation items at once
 
 
-def fabric(device: str = "auto", precision: str = "32-true"):
+@dataclass(frozen=True)
+class Plan:
+    """How a network is trained.
+
+    n_steps, batch_size : of the whole training, and items in a step (all, where there are fewer).
+    lr : the highest learning rate.   weight_decay : of the optimizer.
+    optimizer : "adam", "adamw", or a function of model and plan that makes one.
+    schedule : of the learning rate, a name in `SCHEDULES`.
+    clip : largest norm of the gradient; None for any.
+    average : decay of the moving average of the weights, which then is what is validated and kept; None for none.
+    keep : "last" or "best", the weights of the lowest validation loss.
+    patience : looks at the validation loss without a lower one after which training stops; None for never.
+    seed : of the order of the items and of all that the loss draws.
+    """
+
+    n_steps: int
+    batch_size: int
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    optimizer: str | Callable[[nn.Module, Plan], Optimizer] = "adam"
+    schedule: str = "constant"
+    clip: float | None = None
+    average: float | None = None
+    keep: str = "last"
+    patience: int | None = None
+    seed: int = 0
+
+
+def fabric_on(device: str = "auto", precision: str = "32-true"):
     """Lightning Fabric on one device: "auto" takes a CUDA GPU or else the CPU; Apple's GPUs lack float64."""
     from lightning_fabric import Fabric
 
@@ -43,47 +78,162 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def supervised_step(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    x: Tensor,
-    y: Tensor,
-    loss: Callable[[Tensor, Tensor], Tensor],
-    backward: Callable[[Tensor], None],
-) -> Callable[[Tensor], dict[str, Tensor]]:
-    """A plain loss: step over indices (B,) into inputs x (N, ...) and targets y (N, ...), both on the device."""
-
-    def step(index: Tensor) -> dict[str, Tensor]:
-        value = loss(model(x[index]), y[index])
-        descend(optimizer, value, backward)
-        return {"loss": value.detach()}
-
-    return step
+def _adam(kind: type[Optimizer]) -> Callable[[nn.Module, Plan], Optimizer]:
+    return lambda model, plan: kind(model.parameters(), plan.lr, weight_decay=plan.weight_decay, fused=True)
 
 
-def halving(
-    optimizer: torch.optim.Optimizer, n_steps: int, n_halvings: int = 5
-) -> torch.optim.lr_scheduler.LRScheduler:
-    """Halve the learning rate at equal intervals, as study 1: every 2 000 of 10 000 epochs, 3 000 of 15 000 steps."""
-    return torch.optim.lr_scheduler.StepLR(optimizer, max(n_steps // n_halvings, 1), gamma=0.5)
+OPTIMIZERS = {"adam": _adam(torch.optim.Adam), "adamw": _adam(torch.optim.AdamW)}
+# fastai's cycle (Wu & Peek 2020, Sec. 3.1): cosines from 1/25 of the highest rate to 1e-5 of it, momentum against them.
+FASTAI = dict(pct_start=0.25, div_factor=25, final_div_factor=1e5 / 25, base_momentum=0.85, max_momentum=0.95)
+SCHEDULES: dict[str, Callable[[Optimizer, list[float], int], LRScheduler | None]] = {
+    "constant": lambda optimizer, lr, n: None,
+    # Rissaki+ 2023: every 2 000 of 10 000 epochs, 3 000 of 15 000 iterations.
+    "halving": lambda optimizer, lr, n: StepLR(optimizer, max(n // 5, 1), gamma=0.5),
+    "cosine": lambda optimizer, lr, n: CosineAnnealingLR(optimizer, n),
+    "one-cycle": lambda optimizer, lr, n: OneCycleLR(optimizer, lr, total_steps=n),
+    "fastai": lambda optimizer, lr, n: OneCycleLR(optimizer, lr, total_steps=max(n, 5), **FASTAI),
+}
+
+
+def schedule_of(optimizer: Optimizer, plan: Plan) -> LRScheduler | None:
+    """The plan's schedule; each group of the optimizer has its own learning rate as its highest."""
+    return SCHEDULES[plan.schedule](optimizer, [group["lr"] for group in optimizer.param_groups], plan.n_steps)
+
+
+def moving_average(model: nn.Module, decay: float) -> AveragedModel:
+    """The exponential moving average of a model's weights.
+
+    The decay is (1 + n) / (10 + n) for as long as that is less, after n updates: the first weights, drawn at random,
+    would else be most of the average for the first ten thousand steps.
+    """
+
+    @torch.no_grad()
+    def update(averaged: list[Tensor], current: list[Tensor], n: Tensor) -> None:
+        if averaged[0].is_floating_point():
+            torch._foreach_sub_(averaged, current)
+            torch._foreach_mul_(averaged, ((1 + n) / (10 + n)).clamp(max=decay).to(averaged[0]))
+            torch._foreach_add_(averaged, current)
+        else:  # counters of batch norm
+            torch._foreach_copy_(averaged, current)
+
+    return AveragedModel(model, multi_avg_fn=update, use_buffers=True).requires_grad_(False)
+
+
+class Descent:
+    """The step of `fit`: a batch's loss, its gradient, the optimizer; and all that a resumed run needs (`state`)."""
+
+    def __init__(self, model: nn.Module, loss: Loss, data: Batch, plan: Plan, fabric, rows: Tensor | None = None):
+        make = OPTIMIZERS[plan.optimizer] if isinstance(plan.optimizer, str) else plan.optimizer
+        self.model, self.loss, self.data, self.plan, self.fabric, self.rows = model, loss, data, plan, fabric, rows
+        self.optimizer = make(model, plan)
+        self.generator = torch.Generator(fabric.device).manual_seed(plan.seed)
+        self.average = None if plan.average is None else moving_average(model, plan.average)
+        parts = {"schedule": schedule_of(self.optimizer, plan), "average": self.average}
+        self.state = {"model": model, "optimizer": self.optimizer, "generator": self.generator}
+        self.state |= {name: part for name, part in parts.items() if part is not None}
+
+    def __call__(self, index: Tensor) -> dict[str, Tensor]:
+        rows = index if self.rows is None else self.rows[index]
+        batch = {name: values[rows] for name, values in self.data.items()} | {"index": rows}
+        with self.fabric.autocast():
+            losses = self.loss(self.model, batch, self.generator)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(losses["loss"])
+        if self.plan.clip is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.clip)
+        self.optimizer.step()
+        if hasattr(self.model, "constrain"):
+            self.model.constrain()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        return {name: value.detach() for name, value in losses.items()}
+
+
+class Validation:
+    """The loss of held-out items, with the same draws at every look, and the best weights so far where asked for."""
+
+    def __init__(self, model: nn.Module, loss: Loss, data: Batch, plan: Plan, fabric):
+        self.model, self.loss, self.data, self.plan, self.fabric = model, loss, data, plan, fabric
+        self.best, self.since, self.weights = float("inf"), 0, {}
+
+    @torch.no_grad()
+    def look(self) -> float:
+        """The loss now. NaN is never the best."""
+        self.model.eval()
+        generator = torch.Generator(self.fabric.device).manual_seed(self.plan.seed)
+        n, total = len(next(iter(self.data.values()))), 0.0
+        for index in torch.arange(n, device=self.fabric.device).split(CHUNK):
+            batch = {name: values[index] for name, values in self.data.items()} | {"index": index}
+            with self.fabric.autocast():
+                total += float(self.loss(self.model, batch, generator)["loss"]) * len(index)
+        self.model.train()
+        value = total / n
+        self.since = 0 if value < self.best else self.since + 1
+        if value < self.best:
+            self.best = value
+            if self.plan.keep == "best":
+                self.weights = {name: w.detach().clone() for name, w in self.model.state_dict().items()}
+        return value
+
+    @property
+    def stop(self) -> bool:
+        return self.plan.patience is not None and self.since >= self.plan.patience
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best if np.isfinite(self.best) else None, "since": self.since, "weights": self.weights}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.best = float("inf") if state["best"] is None else state["best"]
+        self.since, self.weights = state["since"], state["weights"]
 
 
 def fit(
+    model: nn.Module,
+    loss: Loss,
+    data: Batch,
+    plan: Plan,
+    *,
+    rows: Tensor | None = None,
+    validation: Batch | None = None,
+    fabric=None,
+    **options: Any,
+) -> History:
+    """Train `model` in place as `plan` says; returns the losses, as `repeat` does, in evaluation mode.
+
+    data : tensors (N, ...) on the device by name; a batch holds some rows of each, and their `index` (B,).
+    rows : (M,) those to learn from; None for all N.   validation : the same of held-out items.
+    fabric : device and precision, see `fabric_on`; by default the CPU.
+    A model with a method `constrain` has it called after each step (latents kept on the sphere).
+    """
+    fabric = fabric or fabric_on("cpu")
+    step = Descent(model, loss, data, plan, fabric, rows)
+    judged = model if step.average is None else step.average.module
+    watch = None if validation is None else Validation(judged, loss, validation, plan, fabric)
+    n_items = len(next(iter(data.values()))) if rows is None else len(rows)
+    history = repeat(step, step.state, n_items, plan, fabric.device, validation=watch, **options)
+    if history["finished"]:
+        if watch is not None and plan.keep == "best":
+            judged.load_state_dict(watch.weights)
+        if step.average is not None:
+            model.load_state_dict(judged.state_dict())
+    return history
+
+
+def repeat(
     step: Callable[[Tensor], dict[str, Tensor]],
     state: Mapping[str, Any],
-    *,
     n_items: int,
-    batch_size: int,
-    n_steps: int,
-    seed: int = 0,
+    plan: Plan,
     device: torch.device | str = "cpu",
+    *,
+    validation: Validation | None = None,
     checkpoint: Path | None = None,
     checkpoint_s: float = 60.0,
     stop_after_s: float = float("inf"),
     label: str = "training",
     progress: bool = True,
-) -> dict[str, Any]:
-    """Repeat `step` over shuffled batches of indices, n_steps times in all.
+) -> History:
+    """Repeat `step` over shuffled batches of indices, plan.n_steps times in all.
 
     Parameters
     ----------
@@ -95,36 +245,38 @@ def fit(
 
     Returns
     -------
-    history: {"step": [...], "<loss>": [...], "n_steps", "wall_s", "finished"}. Ctrl-C keeps what has been learned so
-    far: the history then says finished = False, and the checkpoint lets the next call go on from there.
+    history: {"step": [...], "<loss>": [...], "n_steps", "wall_s", "finished"}, with validation also "validation_step"
+    and "validation". Ctrl-C keeps what has been learned so far: the history then says finished = False, and the
+    checkpoint lets the next call go on from there.
     """
-    history: dict[str, Any] = {"step": [], "wall_s": 0.0}
-    done = 0
+    state = dict(state) | ({} if validation is None else {"validation": validation})
+    history: History = {"step": [], "n_steps": 0, "wall_s": 0.0}
+    if validation is not None:
+        history |= {"validation_step": [], "validation": []}
     if checkpoint is not None and checkpoint.exists():
-        history = load_state(checkpoint, state)
-        done = history["n_steps"]
-    schedulers = [s for s in state.values() if isinstance(s, torch.optim.lr_scheduler.LRScheduler)]
-    modules = [m for m in state.values() if isinstance(m, nn.Module)]
-    per_epoch = max(n_items // batch_size, 1)
-    every = max(n_steps // N_RECORDS, 1)
+        history = checkpoints.load(checkpoint, state)
+    done, n_steps = history["n_steps"], plan.n_steps
+    schedulers = [part for part in state.values() if isinstance(part, LRScheduler)]
+    modules = [part for part in state.values() if isinstance(part, nn.Module)]
+    batch_size = min(plan.batch_size, n_items)
+    per_epoch, every, look = n_items // batch_size, max(n_steps // N_RECORDS, 1), max(n_steps // N_VALIDATIONS, 1)
     wall_before, begin = history["wall_s"], time.perf_counter()
-    saved, sums = begin, {}
+    saved, sums, order, stopped = begin, {}, None, False
 
     def save() -> None:
         history.update(n_steps=done, wall_s=wall_before + time.perf_counter() - begin)
         if checkpoint is not None:
-            save_state(checkpoint, state, history)
+            checkpoints.save(checkpoint, state, history)
 
     for module in modules:
         module.train()
     bar = tqdm(total=n_steps, initial=done, desc=label, unit="step", disable=not progress, leave=False, mininterval=0.5)
-    order = None
     try:
         with bar:
-            while done < n_steps:
+            while done < n_steps and not stopped:
                 if order is None or done % per_epoch == 0:
                     # One permutation per epoch, seeded by the epoch: a resumed run meets the same batches.
-                    order = epoch_order(n_items, seed, done // per_epoch).to(device)
+                    order = epoch_order(n_items, plan.seed, done // per_epoch).to(device)
                 i = done % per_epoch
                 losses = step(order[i * batch_size : (i + 1) * batch_size])
                 for scheduler in schedulers:
@@ -132,7 +284,11 @@ def fit(
                 done += 1
                 for name, value in losses.items():  # summed on the device: .item() only when recorded
                     sums.setdefault(name, []).append(value)
-                if done % every == 0 or done == n_steps:
+                if validation is not None and (done % look == 0 or done == n_steps):
+                    history["validation_step"].append(done)
+                    history["validation"].append(validation.look())
+                    stopped = validation.stop
+                if done % every == 0 or done == n_steps or stopped:
                     history["step"].append(done)
                     for name, values in sums.items():
                         history.setdefault(name, []).append(float(torch.stack(values).mean()))
@@ -147,7 +303,7 @@ def fit(
                     break
     except KeyboardInterrupt:
         tqdm.write(f"{label}: stopped at step {done} of {n_steps}; what was learned so far is kept")
-    history["finished"] = done >= n_steps
+    history["finished"] = done >= n_steps or stopped
     if history["finished"]:
         history.update(n_steps=done, wall_s=wall_before + time.perf_counter() - begin)
         if checkpoint is not None:
@@ -162,49 +318,3 @@ def fit(
 def epoch_order(n_items: int, seed: int, epoch: int) -> Tensor:
     """The shuffled indices (n_items,) of one epoch."""
     return torch.from_numpy(np.random.default_rng((seed, epoch)).permutation(n_items))
-
-
-def save_state(path: Path, state: Mapping[str, Any], history: dict[str, Any]) -> None:
-    """Write a checkpoint of modules, optimizers, schedulers and torch.Generators: tensors and JSON, nothing pickled."""
-    tensors: dict[str, Tensor] = {}
-
-    def strip(value: Any, name: str) -> Any:
-        """Move tensors out into `tensors`, leaving their names behind in a structure that JSON can hold."""
-        if isinstance(value, Tensor):
-            tensors[name] = value.detach().cpu().contiguous()
-            return {"__tensor__": name}
-        if isinstance(value, Mapping):
-            return {"__items__": [[key, strip(item, f"{name}/{key}")] for key, item in value.items()]}
-        if isinstance(value, list | tuple):
-            return [strip(item, f"{name}/{i}") for i, item in enumerate(value)]
-        return value
-
-    parts = {
-        name: strip(part.get_state() if isinstance(part, torch.Generator) else part.state_dict(), name)
-        for name, part in state.items()
-    }
-    with paths.atomic(path) as temporary:
-        save_file(tensors, temporary, metadata={"state": json.dumps(parts), "history": json.dumps(history)})
-
-
-def load_state(path: Path, state: Mapping[str, Any]) -> dict[str, Any]:
-    """Put a checkpoint of `save_state` back into the same parts; returns the history so far."""
-    try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a file, not a dict)
-            metadata = file.metadata()
-        parts, history = json.loads(metadata["state"]), json.loads(metadata["history"])
-
-        def restore(value: Any) -> Any:
-            if isinstance(value, dict):
-                if "__tensor__" in value:
-                    return tensors[value["__tensor__"]]
-                return {key: restore(item) for key, item in value["__items__"]}
-            return [restore(item) for item in value] if isinstance(value, list) else value
-
-        for name, part in state.items():
-            value = restore(parts[name])
-            part.set_state(value) if isinstance(part, torch.Generator) else part.load_state_dict(value)
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise WeightsError(f"{path}: this checkpoint does not fit ({error}). Delete it and train afresh.") from error
-    return history

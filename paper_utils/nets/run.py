@@ -1,0 +1,195 @@
+"""What all trainings of one run of a study share: device, seed and data; each network is trained once and kept."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from paper_utils.base import hashes, paths
+from paper_utils.base.errors import WeightsError
+from paper_utils.nets import training
+from paper_utils.nets.checkpoints import History
+from paper_utils.nets.model_file import Card, Model, slug
+
+N_SAMPLED = 2**20  # elements of a tensor that its fingerprint looks at one by one
+
+
+@dataclass
+class Run:
+    """One run of a study.
+
+    study, profile : such as "01" and "quick".   seed : of weights, order of the data and draws.
+    device, precision : "auto", "cpu" or "cuda", and as Lightning Fabric has them.
+    weights : "train", or a folder of model files, which then are used instead of training.
+    data : hashes "library" and "split" of all objects and of those to learn from; model files that learned from some
+        of this run's test objects are refused.
+    cache : where trained networks are kept; None for the project's.
+    cards : of all networks so far, by name.
+    """
+
+    study: str
+    profile: str = "quick"
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "32-true"
+    weights: str = "train"
+    data: Mapping[str, str] = field(default_factory=dict)
+    cache: Path | None = None
+    progress: bool = True
+    cards: dict[str, Card] = field(default_factory=dict)
+    models: dict[str, Model] = field(default_factory=dict)
+
+    @cached_property
+    def fabric(self):
+        return training.fabric_on(self.device, self.precision)
+
+    def make(self, build: Callable[[], Model], offset: int = 0) -> Model:
+        """A network with first weights drawn from the run's seed + offset, on the run's device."""
+        with training.seeded(self.seed + offset):
+            return build().to(self.fabric.device)
+
+    def fit(
+        self,
+        name: str,
+        model: Model,
+        loss: training.Loss,
+        data: training.Batch,
+        plan: training.Plan,
+        *,
+        rows: Tensor | None = None,
+        validation: training.Batch | None = None,
+        finish: Callable[[Model], object] | None = None,
+        **about: Any,
+    ) -> Model:
+        """`training.fit`, unless the run's weights or the cache have this network; returns it in evaluation mode.
+
+        finish : what to do with the trained model before it is kept, such as its calibration.
+        about : more for the card: what the model is, its settings, known limits.
+        The cache knows a network by first weights, data, plan, loss and the code behind them.
+        """
+        train = partial(training.fit, model, loss, data, plan, rows=rows, validation=validation, fabric=self.fabric)
+        return self.trained(name, model, train, (data, plan, loss, rows, finish), finish, **about)
+
+    def trained(
+        self,
+        name: str,
+        model: Model,
+        train: Callable[..., History],
+        inputs: tuple,
+        finish: Callable[[Model], object] | None = None,
+        **about: Any,
+    ) -> Model:
+        """The same of any training in place: train(checkpoint=, label=, progress=) -> losses.
+
+        inputs : all that decides its result beside the model's first weights, for the cache.
+        Raises WeightsError for weights that are missing, damaged, of another architecture or of this run's test data.
+        """
+        if self.weights != "train":
+            kept = Path(self.weights) / f"{slug(name)}.safetensors"
+        else:
+            key = _fingerprint((type(model), model.config, model.state_dict(), inputs))
+            kept = (self.cache or paths.CACHE / "models") / f"{self.study}-{slug(name)}-{key[:16]}.safetensors"
+        if self.weights != "train" or kept.exists():
+            self._take(kept, model)
+        else:
+            history = train(checkpoint=kept.with_suffix(".checkpoint"), label=name, progress=self.progress)
+            if finish is not None and history["finished"]:
+                finish(model)
+            model.card = self._card(name, history, inputs) | about
+            if history["finished"]:
+                model.save(kept)
+        self.cards[name], self.models[name] = model.card, model
+        return model.eval()
+
+    def export(self, folder: Path, scores: Mapping[str, Any] | None = None) -> None:
+        """All finished models as files in a folder, where `weights` finds them, each with what it achieved by name."""
+        for name, model in self.models.items():
+            if model.card.get("finished"):
+                model.save(folder / f"{slug(name)}.safetensors", scores=(scores or {}).get(name, {}))
+
+    def _take(self, file: Path, model: Model) -> None:
+        found = type(model).load(file, str(self.fabric.device))
+        differing = {k: (found.config.get(k), v) for k, v in model.config.items() if found.config.get(k) != v}
+        if differing:
+            words = ", ".join(f"{k} is {saved!r}, here {here!r}" for k, (saved, here) in differing.items())
+            raise WeightsError(f"{file}: another architecture: {words}. Use its profile ({found.card.get('profile')}).")
+        seen = found.card.get("data", {})
+        same = seen.get("library") == self.data.get("library")
+        if self.data and same and seen.get("split") != self.data.get("split"):
+            raise WeightsError(
+                f"{file}: trained on some of this run's test objects. Use the seed of its split, or train anew."
+            )
+        model.load_state_dict(found.state_dict())
+        model.card = found.card
+
+    def _card(self, name: str, history: History, inputs: tuple) -> Card:
+        plans = [asdict(part) for part in inputs if isinstance(part, training.Plan)]
+        return {
+            "study": self.study,
+            "name": name,
+            "plan": {key: value for plan in plans for key, value in plan.items() if not callable(value)},
+            "data": dict(self.data),
+            "profile": self.profile,
+            "seed": self.seed,
+            "device": str(self.fabric.device),
+            "torch": torch.__version__,
+            "commit": hashes.commit(),
+            "wall_s": round(history["wall_s"], 2),
+            "finished": history["finished"],
+            "history": history,
+        }
+
+
+def _fingerprint(*parts: Any) -> str:
+    """SHA-256 of tensors, dataclasses, plain values, and functions with the code of their modules."""
+    digest = hashlib.sha256()
+    code: set[Path] = set()
+
+    def update(value: Any) -> None:
+        if isinstance(value, Tensor):
+            flat = value.detach().reshape(-1)
+            flat = flat.view(torch.uint8) if flat.element_size() == 1 or flat.dtype.is_complex else flat
+            digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
+            digest.update(flat[:: len(flat) // N_SAMPLED + 1].cpu().contiguous().view(torch.uint8).numpy())
+            whole = {2: torch.int16, 4: torch.int32, 8: torch.int64}.get(flat.element_size(), torch.uint8)
+            digest.update(str(int(flat.view(whole).sum(dtype=torch.int64))).encode())  # exact, in any order
+        elif isinstance(value, partial):
+            update([value.func, value.args, value.keywords])
+        elif isinstance(value, Mapping):
+            update([item for key in value for item in (key, value[key])])
+        elif isinstance(value, list | tuple):
+            digest.update(f"[{len(value)}]".encode())
+            for item in value:
+                update(item)
+        elif isinstance(value, training.Plan):
+            update({name: getattr(value, name) for name in value.__dataclass_fields__})
+        elif callable(value):
+            digest.update(value.__qualname__.encode())
+            file = inspect.getsourcefile(value)
+            if file is not None and Path(file).is_relative_to(hashes.PACKAGE):
+                code.add(Path(file))
+            else:  # of a notebook
+                digest.update(inspect.getsource(value).encode())
+        else:
+            digest.update(json.dumps(value, sort_keys=True).encode())
+
+    update(parts)
+    behind = {file for own in code for file in hashes.imported(own.read_text(encoding="utf-8"))}
+    nets = {file for file in behind | {Path(training.__file__)} if file.parent.name not in ("base", "files", "sky")}
+    digest.update(json.dumps(_code(tuple(sorted(code | nets)))).encode())
+    return digest.hexdigest()
+
+
+@functools.cache
+def _code(files: tuple[Path, ...]) -> list[str]:
+    return [hashes.file_hash(file) for file in files]
