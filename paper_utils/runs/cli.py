@@ -110,17 +110,18 @@ def scoreboard(
     results: Annotated[Path, typer.Option(help="Folder of results: figures/ or an --output.")] = paths.FIGURES,
 ) -> None:
     """Print every published number, table and figure beside ours."""
-    from paper_utils.runs import claims, report
+    from paper_utils.runs import report
+    from paper_utils.runs.scoreboard import read
 
     if not results.is_dir():
         raise ProfileError(f"{results} is not a folder. Give --results a folder that `companion reproduce` wrote.")
-    rows = claims.scoreboard(results)
+    rows = read(results)
     if as_json:
         import json
 
         print(json.dumps(rows, indent=1, ensure_ascii=False))
     else:
-        report.scoreboard(rows)
+        report.show_scoreboard(rows)
 
 
 @data_commands.command("list")

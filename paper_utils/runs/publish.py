@@ -10,7 +10,7 @@ from pathlib import Path
 from paper_utils.base import paths
 from paper_utils.base.errors import CompanionError
 from paper_utils.base.hashes import code_hash
-from paper_utils.runs import claims
+from paper_utils.runs import scoreboard
 from paper_utils.runs.notebooks import MARK, Job, products, read, write
 
 MAX_BYTES = 2_500_000
@@ -103,15 +103,15 @@ def faults(book: dict) -> list[str]:
 def write_scoreboard(figures: Path | None = None, readme: Path | None = None) -> None:
     """Renew figures/scoreboard.md, and the numbers between the scoreboard markers of README.md."""
     figures, readme = figures or paths.FIGURES, readme or paths.ROOT / "README.md"
-    rows = claims.scoreboard(figures)
+    rows = scoreboard.read(figures)
     head = "# Scoreboard\n\nWhat the papers publish beside what the notebooks find; written by `make notebooks`.\n\n"
     with paths.atomic(figures / "scoreboard.md") as temporary:
-        temporary.write_text(head + claims.markdown(rows), encoding="utf-8")
+        temporary.write_text(head + scoreboard.markdown(rows), encoding="utf-8")
     start, end = "<!-- scoreboard -->", "<!-- /scoreboard -->"
     before, rest = readme.read_text(encoding="utf-8").split(start)
     after = rest.split(end)[1]
     with paths.atomic(readme) as temporary:
-        numbers = claims.markdown(rows, link="figures/", figures=False)
+        numbers = scoreboard.markdown(rows, link="figures/", figures=False)
         temporary.write_text(f"{before}{start}\n\n{numbers}\n{end}{after}", encoding="utf-8")
 
 

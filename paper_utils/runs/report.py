@@ -10,11 +10,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from paper_utils.base import paths
-from paper_utils.runs import claims
+from paper_utils.runs import scoreboard
 from paper_utils.runs.notebooks import Job, Outcome, products, run_all
 
 console = Console(highlight=False)
-STATUS_STYLE = {"holds": "green", "fails": "red", "reported": "default"}
+STATUS_STYLE = {"holds": "green", "fails": "red", "open": "yellow", "scaled": "cyan", "reported": "default"}
 
 
 def note(text: str) -> None:
@@ -69,8 +69,8 @@ def summary(outcomes: list[Outcome]) -> None:
     folders = {outcome.job.output for outcome in outcomes if not outcome.failure}
     studies = {folder.name[:2] for folder in folders}
     for parent in sorted({folder.parent for folder in folders}):
-        rows = [row for row in claims.scoreboard(parent) if row["study"] in studies]
-        scoreboard([row for row in rows if any(run["value"] is not None for run in row["runs"].values())])
+        rows = [row for row in scoreboard.read(parent) if row["study"] in studies]
+        show_scoreboard([row for row in rows if any(run["parts"] for run in row["runs"].values())])
     for folder in sorted(folders):
         files = products(folder)
         figures, tables = (sum(name.endswith(ending) for name in files) for ending in (".png", ".csv"))
@@ -82,7 +82,7 @@ def summary(outcomes: list[Outcome]) -> None:
             _say(outcome)
 
 
-def scoreboard(rows: list[dict]) -> None:
+def show_scoreboard(rows: list[dict]) -> None:
     """Published beside ours, a table per study."""
     for study in sorted({row["study"] for row in rows}):
         chosen = [row for row in rows if row["study"] == study]
@@ -95,7 +95,7 @@ def scoreboard(rows: list[dict]) -> None:
         for row in chosen:
             runs = [row["runs"].get(name) for name in ran]
             cells = [
-                f"[{STATUS_STYLE[run['status'] if run else 'reported']}]{escape(claims.outcome(run))}[/]"
+                f"[{STATUS_STYLE[run['status'] if run else 'reported']}]{escape(scoreboard.outcome(run))}[/]"
                 for run in runs
             ]
             table.add_row(row["id"], escape(f"{row['quantity']} ({row['where']})"), escape(row["published"]), *cells)

@@ -18,7 +18,7 @@ RECORD = """
 from paper_utils.runs import claims
 study = claims.Study("01", profile=profile, device="cpu", seed=seed, output=output)
 study.known = {"m.t3.logglo.proj": study.known["m.t3.logglo.proj"]}
-study.claim("m.t3.logglo.proj", n, interval=(1, 9), status="holds")
+study.claim("m.t3.logglo.proj", {"share": (n, 73, 90)}, seeds=3)
 study.write()
 """
 
@@ -66,7 +66,7 @@ def test_reproduce_shows_ours_beside_theirs_and_where_it_is(studies, companion, 
     assert (status, err) == (0, "")
     row = next(line for line in out.splitlines() if "m.t3.logglo.proj" in line)
     assert "0.19 / 72" in row
-    assert "holds 30 [1, 9]" in row
+    assert "holds: share 30 [73, 90]" in row
     assert "results.json" in out
     results = json.loads((tmp_path / "mine" / "01_toy" / "results.json").read_text())
     assert (results["profile"], results["seed"]) == ("paper", 5)
@@ -195,7 +195,7 @@ def test_set_gives_a_parameter_another_value(companion, studies, tmp_path):
     status, _, _ = companion("reproduce", "01", "--profile", "smoke", "--set", "01.n=17", "--output", tmp_path / "out")
     assert status == 0
     results = json.loads((tmp_path / "out" / "01_toy" / "results.json").read_text())
-    assert results["claims"][0]["value"] == 17
+    assert results["claims"][0]["parts"]["share"][0] == 17
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_a_run_leaves_an_executed_notebook_and_results(job):
     assert outcome.status == "done"
     assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
     results = json.loads((outcome.job.output / "results.json").read_text())
-    assert (results["profile"], results["seed"], results["claims"][0]["value"]) == ("paper", 7, 30)
+    assert (results["profile"], results["seed"], results["claims"][0]["parts"]["value"]) == ("paper", 7, 30)
     book = notebooks.read(outcome.job.executed)
     assert [cell["execution_count"] for cell in book["cells"]] == [1, 2, 3]
     assert book["metadata"]["companion"]["code"] == hashes.code_hash(outcome.job.notebook)

@@ -1,0 +1,96 @@
+"""The scoreboard: what the papers publish beside what each committed run of the notebooks found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from paper_utils.base import paths
+from paper_utils.base.errors import DataError
+from paper_utils.runs import profiles, rules, shown
+from paper_utils.runs.claims import ARTEFACTS, FIELDS, OWN, ours, published
+
+NOTHING = {"parts": {}, "status": rules.REPORTED, "seeds": None, "note": ""}  # of a figure or table
+
+
+def read(results: Path = paths.FIGURES) -> list[dict]:
+    """Published beside ours, one row per claim and artefact.
+
+    Reads every NN_slug/results*.json under `results`; a row holds the published columns and, under the name of each
+    profile found, what that run gave: parts, status, seeds, note, artefact, device, seed, commit, wall_s.
+    """
+    rows = {id: {**row, "runs": {}} for id, row in published().items()}
+    for file in sorted(results.glob("[0-9][0-9]_*/results*.json")):
+        try:
+            run = json.loads(file.read_text(encoding="utf-8"))
+            about = {key: run[key] for key in ("device", "seed", "commit", "wall_s")}
+            study, profile, artefacts = run["study"], run["profile"], run["artefacts"]
+            entries = {entry["id"]: {name: entry[name] for name in NOTHING} for entry in run["claims"]}
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"not the results of a run ({type(error).__name__}: {error})",
+                remedy="Remove it, or run the study again with --fresh.",
+                source=file,
+            ) from None
+        # results.json is the profile's own run; results.<label>.json is another one, by its label.
+        label = profile if file.name == "results.json" else file.name.split(".")[1].replace("_", " ")
+        if file.name != "results.json":
+            artefacts = {}  # its figures are not kept
+        for id in [*entries, *(id for id in artefacts if id not in entries)]:
+            entry = entries.get(id, NOTHING)
+            artefact = f"{file.parent.name}/{artefacts[id]}" if id in artefacts else None
+            own = {"id": id, "study": study, "where": "ours", "quantity": entry["note"] or id, "kind": "own"}
+            # Two studies may use the same id of their own.
+            key = f"{study} {id}" if id.startswith(OWN) else id
+            row = rows.setdefault(key, dict.fromkeys(FIELDS, "") | own | {"runs": {}})
+            row["runs"][label] = {**entry, **about, "artefact": artefact}
+    # Stable: the papers' own order, then ours.
+    return sorted(rows.values(), key=lambda row: row["study"])
+
+
+def markdown(rows: list[dict], link: str = "", figures: bool = True) -> str:
+    """The scoreboard as Markdown, a table per study. `link` goes before file names; without `figures`, numbers only."""
+    text = []
+    for study in sorted({row["study"] for row in rows}):
+        chosen = [row for row in rows if row["study"] == study and (figures or _is_number(row))]
+        ran = {profile: run for row in chosen for profile, run in row["runs"].items()}
+        columns = [name for name in profiles.NAMES if name in ran or name != "smoke"]
+        # Other runs, unless they only repeat the quick one: in numbers alone a run on more data may show nothing new.
+        columns += [name for name in sorted(set(ran) - set(columns)) if _differs(chosen, name, "quick")]
+        stood = [
+            f"{name} ran on {ran[name]['device']} in {ran[name]['wall_s']:.0f} s (seed {ran[name]['seed']}, "
+            f"commit {ran[name]['commit']})"
+            if name in ran
+            else f"{name} has not been run"
+            for name in columns
+        ]
+        cells = [
+            [row[key] for key in ("id", "where", "quantity", "published")]
+            + [outcome(row["runs"].get(name), link) for name in columns]
+            for row in chosen
+            # A figure or table of our own is for the notebook to show.
+            if row["kind"] != "own" or any(run["parts"] for run in row["runs"].values())
+        ]
+        table = shown.rows(("id", "where", "quantity", "published", *columns), cells)
+        text += [f"**Study {study}** · {'; '.join(stood)}", "", str(table), ""]
+    return "\n".join(text)
+
+
+def outcome(run: dict | None, link: str | None = None) -> str:
+    """One run of one claim in a few words. `link` prefixes a Markdown link to the artefact; None gives its path."""
+    if run is None:
+        return ""
+    file = run["artefact"] or ""
+    if file and link is not None:
+        file = f"[{Path(file).name}]({link}{file})"
+    return " ".join(text for text in (ours(run), file) if text)
+
+
+def _is_number(row: dict) -> bool:
+    return row["kind"] != "own" and (row["kind"] not in ARTEFACTS or bool(row["rule"]))
+
+
+def _differs(rows: list[dict], one: str, other: str) -> bool:
+    """Whether two runs give different values to any of the rows."""
+    values = ([row["runs"].get(name, NOTHING)["parts"] for row in rows] for name in (one, other))
+    return next(values) != next(values)
