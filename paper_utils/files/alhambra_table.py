@@ -63,17 +63,14 @@ def read(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catal
     needed = [source for name, source in wanted.items() if name not in mapping.optional]
     needed += (mapping.truth or {}).values()
     optional = [source for name, source in wanted.items() if name in mapping.optional]
-    table = stream(path, list(dict.fromkeys(needed)), optional, mapping.id, mapping.blanks, remedy)
-
-    columns = [column for column in mapping.columns if wanted[column.name] in table.names]
+    marks = [*mapping.missing, *np.float32(mapping.missing)]  # a column may be in single precision
     parts, truth_parts, ids, marked = [], [], [], {}
-    for block in table.blocks:
-        raw = dict(zip(table.names, block.values.T, strict=True))
-        marks = [*mapping.missing, *np.float32(mapping.missing)]  # a column may be in single precision
-        raw |= {name: np.where(np.isin(values, marks), np.nan, values) for name, values in raw.items()}
+    for block in stream(path, list(dict.fromkeys(needed)), optional, mapping.id, mapping.blanks, remedy):
+        raw = {name: np.where(np.isin(values, marks), np.nan, values) for name, values in block.columns.items()}
+        columns = [column for column in mapping.columns if wanted[column.name] in raw]
         parts.append([_column(column, raw, mapping, marked, block.first_row, path) for column in columns])
         truth_parts.append([_truth(name, raw[source]) for name, source in (mapping.truth or {}).items()])
-        ids += block.ids or [str(block.first_row + i) for i in range(len(block.values))]
+        ids += block.ids or map(str, block.rows)
     _check_ids(ids, mapping.id, path)
     return _catalogue(columns, parts, truth_parts, ids, mapping, marked).check(source=path)
 

@@ -71,11 +71,11 @@ def read(path: Path | str) -> Table:
     ids, values = _read(path, wanted, id_column)
     check_ids(ids, path)
     table = Table({"id": np.array(ids)})
-    for column, ours in enumerate(source_of):
-        table[ours] = values[:, column]
+    for ours, name in source_of.items():
+        table[ours] = values[name]
         table[ours].unit = UNITS.get(ours)
     if latents:
-        table["latents"] = values[:, len(source_of) :]
+        table["latents"] = np.stack([values[name] for _, name in latents], axis=1)
     spec_ids = ids
     if "specobjid" in names and names["specobjid"] != id_column:
         spec_ids, _ = _read(path, wanted, names["specobjid"])
@@ -97,10 +97,10 @@ def check_ids(ids, source: object) -> None:
             raise DataError(problem, remedy=remedy, source=source, row=f"row {row}")
 
 
-def _read(path: Path, wanted: list[str], id_column: str) -> tuple[list[str], np.ndarray]:
-    stream = tables.stream(path, wanted, id_column=id_column)
-    blocks = list(stream.blocks)
-    return [name for block in blocks for name in block.ids], np.concatenate([block.values for block in blocks])
+def _read(path: Path, wanted: list[str], id_column: str) -> tuple[list[str], dict[str, np.ndarray]]:
+    blocks = list(tables.stream(path, wanted, id_column=id_column))
+    values = {name: np.concatenate([block.columns[name] for block in blocks]) for name in wanted}
+    return [name for block in blocks for name in block.ids], values
 
 
 def _spectrum(row, spec_id: str) -> str:
