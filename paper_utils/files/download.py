@@ -41,9 +41,9 @@ def download(
     A file that is there and `is_whole` is not fetched again, so that a second call resumes. At most `n_parallel`
     (8) requests run at once, and at most `per_second` begin in a second. A busy, failing or dropping server is asked
     `n_tries` times, after ever longer waits (in units of `wait_s`) or when it says (Retry-After). A file appears under
-    its name only when it has the announced length and `is_whole`. With `resume` (large files, an `is_whole` that would notice
-    halves of two versions) what came before the connection broke is kept in .NAME.part, by later calls too, and only
-    the rest is asked for.
+    its name only when it has the announced length and `is_whole`. With `resume` (large files, an `is_whole` that would
+    notice halves of two versions) what came before the connection broke is kept in .NAME.part, by later calls too, and
+    only the rest is asked for.
 
     Raises DataError, after all others were fetched, if some could not be; it names the first.
     """

@@ -10,8 +10,7 @@ import csv
 import difflib
 import gzip
 import io
-import warnings
-import zlib
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,10 +22,11 @@ import pyarrow
 import pyarrow.compute
 import pyarrow.csv
 
-from paper_utils.base.errors import DataError
+from paper_utils.base.errors import DataError, readable
+from paper_utils.files import fits_files
 
 FITS_ENDINGS = (".fits", ".fit", ".fits.gz")
-N_BYTES = 1 << 23  # of a block of text
+N_BYTES = 1 << 22  # of a block of text
 N_HEADER = 1 << 20  # characters of a line in which a header is looked for
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "whitespace"}
 # What people and programs write where there is no number, in small letters.
@@ -36,18 +36,15 @@ WORDS = {"true": 1.0, "false": 0.0}
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Some rows of a table: columns {name asked for: (n,) float64, NaN where blank}, and ids (n,) text or None."""
+    """Some rows of a table, the first of which is `first_row`: {name asked for: (n,) float64, NaN where blank}, and
+    ids, text."""
 
     first_row: int
     columns: dict[str, np.ndarray]
-    ids: list[str] | None
-
-    @property
-    def rows(self) -> range:
-        return range(self.first_row, self.first_row + len(next(iter(self.columns.values()), self.ids or ())))
+    ids: list[str]
 
 
-def stream(
+def read(
     path: Path | str,
     needed: Sequence[str],
     optional: Sequence[str] = (),
@@ -60,32 +57,58 @@ def stream(
     A text file has a header line, perhaps behind #, and commas, semicolons, tabs, pipes or white space between cells,
     found by which of them brings out the names asked for. Lines may end in CR, LF or both. Names match exactly or but
     for capitals; a column of K numbers per row is asked for as NAME[0] ... NAME[K-1]; others are not read. Cells are
-    numbers, `BLANKS` or `blanks`; those of `id_column` are text.
+    numbers, `BLANKS` or `blanks`; those of `id_column` are text, without which ids are 1, 2, 3 ...
 
     Raises DataError (with `remedy` for a missing column) for a file that cannot be read, a text among numbers, a row of
     the wrong length, a file cut short or without rows.
     """
     path, blanks = Path(path), BLANKS | {text.strip().casefold() for text in blanks}
-    found, batches = _opened(path, [*needed, *optional, *([id_column] if id_column else [])], remedy)
+    found, blocks = _opened(path, [*needed, *optional, *([id_column] if id_column else [])], remedy)
     place_of = {name: _place(found, name, name in needed, path, remedy) for name in (*needed, *optional)}
     place_of = {name: place for name, place in place_of.items() if place is not None}
     id_place = _place(found, id_column, True, path, remedy) if id_column else None
     row = 1
-    for batch in batches([*place_of.values(), *([id_place] if id_column else [])]):
-        columns = {name: _numbers(batch[i], found[i], row, blanks, path) for name, i in place_of.items()}
-        block = Block(row, columns, _texts(batch[id_place]) if id_column else None)
-        row += len(block.rows)
-        yield block
+    for block in blocks(sorted({*place_of.values(), *([id_place] if id_column else [])})):
+        columns = {name: _numbers(block[i], found[i], row, blanks, path) for name, i in place_of.items()}
+        n = len(next(iter(block.values())))
+        yield Block(row, columns, _texts(block[id_place]) if id_column else list(map(str, range(row, row + n))))
+        row += n
     if row == 1:
         raise DataError("there are no rows below the header", remedy="Give at least one object.", source=path)
 
 
+def read_whole(path: Path | str, needed: Sequence[str], **options) -> tuple[dict[str, np.ndarray], list[str]]:
+    """All rows at once, as `read` gives them: {name: (N,) float64}, and ids (N,)."""
+    blocks = list(read(path, needed, **options))
+    columns = {name: np.concatenate([block.columns[name] for block in blocks]) for name in blocks[0].columns}
+    return columns, [name for block in blocks for name in block.ids]
+
+
+def check_ids(ids: Sequence[str], source: object, column: str | None = None, *, of_files: bool = False) -> None:
+    """Every id is printable text that stands once, and with `of_files` can begin a file's name.
+
+    Raises DataError with the row (from 1).
+    """
+    row_of = {}
+    for row, name in enumerate(map(str, ids), start=1):
+        problem, remedy = None, "Give every object its own name of printable text, and drop repeats."
+        if not name or not name.isprintable():
+            problem = f"the object is called {name!r}"
+        elif of_files and ("/" in name or name.startswith(".")):
+            problem, remedy = f"the object is called {name!r}", "Files are found by their ids, which have no '/'."
+        elif (first := row_of.setdefault(name, row)) != row:
+            problem = f"the object {name!r} stands in row {first} already"
+        if problem:
+            where = f"row {row}" + (f", column {column!r}" if column else "")
+            raise DataError(problem, remedy=remedy, source=source, row=where)
+
+
 def names(path: Path | str, wanted: Collection[str]) -> list[str]:
-    """The names of a table's columns (a vector's as NAME[0] ...), found as `stream` does. Raises DataError."""
+    """The names of a table's columns (a vector's as NAME[0] ...), found as `read` does. Raises DataError."""
     return _opened(Path(path), list(wanted), "")[0]
 
 
-def _opened(path: Path, wanted: list[str], remedy: str) -> tuple[list[str], Callable[[list[int]], Iterator]]:
+def _opened(path: Path, wanted: list[str], remedy: str) -> tuple[list[str], Callable[[list[int]], Iterator[dict]]]:
     """The names of a table's columns, and what gives those at some places in blocks, {place: column}."""
     if not path.is_file():
         problem = "a folder, not a table" if path.is_dir() else "there is no such file"
@@ -123,17 +146,11 @@ def _place(found: list[str], name: str, needed: bool, path: Path, remedy: str) -
 
 @contextmanager
 def _text(path: Path) -> Iterator[io.TextIOBase]:
-    """Lines of a text file, gzipped or not, whatever ends them; what stops the reading becomes a DataError."""
-    try:
-        with path.open("rb") as raw, _unzipped(raw) as file:
-            with io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace") as lines:
-                yield lines
-    except (EOFError, OSError, zlib.error, pyarrow.ArrowInvalid) as problem:
-        raise DataError(
-            f"the file cannot be read to its end ({' '.join(str(problem).split())[:200]})",
-            remedy="It was cut or damaged, or has no rows: get or copy it again.",
-            source=path,
-        ) from None
+    """Lines of a text file, gzipped or not, whatever ends them. Raises DataError where it cannot be read."""
+    remedy = "It was cut or damaged, or has no rows: get or copy it again."
+    with readable(path, "a table that can be read to its end", remedy), path.open("rb") as raw, _unzipped(raw) as file:
+        with io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace") as lines:
+            yield lines
 
 
 def _unzipped(raw: io.BufferedReader):
@@ -170,18 +187,10 @@ def _split(line: str, delimiter: str) -> list[str]:
 def _of_text(path: Path, n_skipped: int, delimiter: str, n_columns: int, places: list[int]) -> Iterator[dict]:
     """Blocks of a text's columns as bytes, {place: array}."""
 
-    def on_odd_row(row) -> str:
-        nonlocal n_blank
-        if not row.text.strip():
-            n_blank += 1
-            return "skip"
-        odd.append(row)
-        return "error"
-
-    n_blank, odd, labels = 0, [], [str(i) for i in range(n_columns)]
+    labels = [str(i) for i in range(n_columns)]
     # In one thread, for only then are rows numbered.
-    read = pyarrow.csv.ReadOptions(use_threads=False, block_size=N_BYTES, skip_rows=n_skipped, column_names=labels)
-    parse = pyarrow.csv.ParseOptions(delimiter=delimiter, invalid_row_handler=on_odd_row)
+    reading = pyarrow.csv.ReadOptions(use_threads=False, block_size=N_BYTES, skip_rows=n_skipped, column_names=labels)
+    parse = pyarrow.csv.ParseOptions(delimiter=delimiter)
     convert = pyarrow.csv.ConvertOptions(
         include_columns=[labels[i] for i in places], column_types=dict.fromkeys(labels, pyarrow.binary())
     )
@@ -189,19 +198,18 @@ def _of_text(path: Path, n_skipped: int, delimiter: str, n_columns: int, places:
         file = lines.buffer
         if delimiter == " ":
             file = io.BytesIO("\n".join("\t".join(line.split()) for line in islice(lines, n_skipped, None)).encode())
-            read.skip_rows, parse.delimiter, parse.quote_char = 0, "\t", False
+            reading.skip_rows, parse.delimiter, parse.quote_char = 0, "\t", False
         try:
-            for batch in pyarrow.csv.open_csv(file, read, parse, convert):
+            for batch in pyarrow.csv.open_csv(file, reading, parse, convert):
                 yield dict(zip(places, batch.columns, strict=True))
-        except pyarrow.ArrowInvalid:
-            if not odd:
+        except pyarrow.ArrowInvalid as problem:
+            if not (odd := re.search(r"Row #(\d+): Expected \d+ columns, got (\d+)", str(problem))):
                 raise
             raise DataError(
-                f"the row has {odd[0].actual_columns} cells, "
-                f"the header {n_columns} ({DELIMITERS[delimiter]} between them)",
+                f"the row has {odd[2]} cells, the header {n_columns} ({DELIMITERS[delimiter]} between them)",
                 remedy="Mend the row, or the file if it was cut; put text with such a character inside in quotes.",
                 source=path,
-                row=f"row {odd[0].number - read.skip_rows - n_blank}",
+                row=f"row {int(odd[1]) - reading.skip_rows}",
             ) from None
 
 
@@ -253,31 +261,22 @@ def _astropy_columns(path: Path) -> dict[str, object]:
     """Columns of a FITS or ECSV table by name; one of K numbers per row as K columns NAME[0] ... NAME[K-1]."""
     from astropy.table import Table
 
-    try:
-        # Opened here: of a damaged file astropy leaves its own open.
-        with warnings.catch_warnings(), path.open("rb") as raw:
-            warnings.simplefilter("ignore")
-            # Astropy only warns of a file that is cut short, and reads what there is.
-            warnings.filterwarnings("error", message=r"(?s).*(truncated|corrupted)")
-            if path.suffix == ".ecsv":
-                table = Table.read(raw.read().decode().splitlines(), format="ascii.ecsv")
+    kind = "ECSV" if path.suffix == ".ecsv" else "FITS"
+    remedy = "It may be cut, damaged or hold no table: copy it again."
+    # Opened here: of a damaged file astropy leaves its own open.
+    with readable(path, f"a whole {kind} table", remedy), fits_files.strict(), path.open("rb") as raw:
+        if kind == "ECSV":
+            table = Table.read(raw.read().decode().splitlines(), format="ascii.ecsv")
+        else:
+            table = Table.read(raw, format="fits")
+        table.convert_bytestring_to_unicode()
+        columns = {}
+        for name in table.colnames:
+            column = table[name]
+            if len(getattr(column, "shape", ())) == 2:
+                columns |= {f"{name}[{k}]": column[:, k] for k in range(column.shape[1])}
             else:
-                table = Table.read(raw, format="fits")
-            table.convert_bytestring_to_unicode()
-            columns = {}
-            for name in table.colnames:
-                column = table[name]
-                if len(getattr(column, "shape", ())) == 2:
-                    columns |= {f"{name}[{k}]": column[:, k] for k in range(column.shape[1])}
-                else:
-                    columns[name.strip()] = column
-    except Exception as problem:  # astropy raises many kinds, by where a file is damaged
-        raise DataError(
-            f"not a whole {'ECSV' if path.suffix == '.ecsv' else 'FITS'} table "
-            f"({' '.join(str(problem).split())[:200] or type(problem).__name__})",
-            remedy="It may be cut, damaged or hold no table: copy it again.",
-            source=path,
-        ) from None
+                columns[name.strip()] = column
     if not len(table):
         raise DataError("the table has no rows", remedy="Give at least one object.", source=path)
     return columns
