@@ -21,7 +21,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from paper_utils.base.columns import Column, alhambra_columns
-from paper_utils.base.errors import DataError
+from paper_utils.base.errors import DataError, readable
 
 
 @dataclass(frozen=True)
@@ -130,12 +130,8 @@ def load(path: Path | str) -> Mapping:
 
     path = Path(path)
     remedy = f"Write it as in data/README.md; its keys are {', '.join(KEYS)}."
-    try:
+    with readable(path, "a readable YAML file", remedy):
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    # Beside YAMLError: no such file, not text, a date that does not exist, nesting without end, a key that is a list.
-    except (yaml.YAMLError, OSError, ValueError, RecursionError, TypeError) as problem:
-        told = " ".join(str(problem).split())[:200]
-        raise DataError(f"not a readable YAML file ({told})", remedy=remedy, source=path) from None
     if isinstance(content, dict):  # a key left empty is one left out
         content = {key: value for key, value in content.items() if value is not None}
     try:
