@@ -12,12 +12,11 @@ import time
 import warnings
 import zlib
 from collections import defaultdict
-from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
 
-from paper_utils.base import checks, paths
+from paper_utils.base import checks, paths, storage
 from paper_utils.base.checks import Z_RANGE
 from paper_utils.base.columns import Column
 from paper_utils.base.containers import Catalogue
@@ -55,7 +54,7 @@ def read(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catal
     from astropy.table import Table
 
     path = Path(path)
-    if mapping is None and _is_container(path):
+    if mapping is None and path.suffix in storage.ENDINGS:
         return Catalogue.load(path)
     if mapping is None:
         mapping = mappings.alhambra()
@@ -178,14 +177,6 @@ def _truth(name: str, values: np.ndarray) -> np.ndarray:
     if name == "z":
         missing |= checks.odd_redshift(values)
     return np.where(missing, np.nan, values)
-
-
-def _is_container(path: Path) -> bool:
-    """Whether `Catalogue.save` wrote the file, as far as its name and its first lines say."""
-    if path.suffix == ".ecsv" and path.is_file():
-        with path.open(encoding="utf-8", errors="replace") as lines:
-            return any("container: Catalogue" in line for line in takewhile(lambda line: line.startswith("#"), lines))
-    return path.suffix in (".h5", ".hdf5")
 
 
 def _is_catalogue(path: Path) -> bool:

@@ -80,9 +80,15 @@ def files_in(path: Path | str) -> list[Path]:
 
 
 def read_files(
-    files: Sequence[Path], folder: Path, *, skip_bad: bool = False, bits: int = ALL_BITS, n_jobs: int = 1
+    files: Sequence[Path],
+    folder: Path,
+    *,
+    skip_bad: bool = False,
+    most: float = 1.0,
+    bits: int = ALL_BITS,
+    n_jobs: int = 1,
 ) -> Spectra:
-    """The spec files `files` below `folder`, in that order; as `read_folder`."""
+    """The spec files `files` below `folder`, in that order; as `read_folder`, with at most a share `most` skipped."""
     rows, skipped, file_of = [], {}, {}
     for file, row in zip(files, attempts(_read, ((file, bits) for file in files), n_jobs), strict=True):
         bad = row if isinstance(row, DataError) else None
@@ -94,7 +100,7 @@ def read_files(
             skipped[str(file.relative_to(folder))] = bad.problem
         else:
             rows.append(row)
-    leave_out(skipped, len(files), "files", folder, "Get them again.")
+    leave_out(skipped, len(files), "files", folder, "Get them again.", most)
     return _spectra(rows, folder, {"skipped": skipped})
 
 
