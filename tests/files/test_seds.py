@@ -115,8 +115,8 @@ def test_swire_format_gives_f_nu_in_um(tmp_path):
     ("text", "words"),
     [
         ("", ["empty"]),
-        ("1000 1\n2000 one\n", ["line 2", "one"]),
-        ("1000 1\n2000 1 1\n", ["line 2"]),
+        ("1000 1\n2000 one\n", ["row 1", "one"]),
+        ("1000 1\n2000 1 1\n", ["row 2"]),
         ("1000 1\n2000 -1\n", ["point 1", "flux is -0.04"]),  # F_lambda x (0.2 um)^2
         ("1000 1\n", ["fewer than two"]),
     ],
