@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from paper_utils.base import paths
-from paper_utils.base.filters import measurement_matrix
+from paper_utils.base.photometry import measurement_matrix
 from paper_utils.files import seds
 from paper_utils.midir.reconstruct import recover_nearest
 from paper_utils.midir.train import Settings, train_glo
