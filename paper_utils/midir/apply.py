@@ -12,7 +12,8 @@ from torch import Tensor
 
 from paper_utils.base.containers import SedLibrary
 from paper_utils.base.errors import DataError
-from paper_utils.base.filters import HELP_BANDS, measurement_matrix
+from paper_utils.base.filters import HELP_BANDS
+from paper_utils.base.photometry import measurement_matrix
 from paper_utils.midir.model import GLO
 from paper_utils.midir.reconstruct import recover_nearest
 from paper_utils.nets.model_file import Model

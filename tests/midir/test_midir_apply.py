@@ -11,7 +11,7 @@ import torch
 from paper_utils.base import paths
 from paper_utils.base.containers import WAVE_UM, SedLibrary
 from paper_utils.base.errors import DataError
-from paper_utils.base.filters import measurement_matrix
+from paper_utils.base.photometry import measurement_matrix
 from paper_utils.midir import train
 from paper_utils.midir.apply import Reconstructor
 from paper_utils.nets.run import Run
