@@ -31,7 +31,7 @@ def spectra(n=5, seed=0, ids=None, dtype="f4", truth=None) -> Spectra:
     rng = np.random.default_rng(seed)
     flux, ivar = rng.normal(size=(2, n, 30)).astype(dtype)
     wave_obs, z = np.linspace(3800, 9200, 30), rng.uniform(0, 0.3, n)
-    return Spectra(wave_obs, flux, ivar**2, z, ids or [f"s{i}" for i in range(n)], truth)
+    return Spectra(wave_obs, flux, ivar**2, z, ids or [f"s{i}" for i in range(n)], truth=truth)
 
 
 def images(n=4, seed=0, ids=None, dtype="f4", truth=None) -> Images:
@@ -418,3 +418,38 @@ def test_a_library_too_small_to_train_on_is_refused(tmp_path):
     few = SedLibrary(WAVE_UM, np.ones((99, N_WAVE)), [f"s{i}" for i in range(99)]).save(tmp_path / "few.h5")
     with pytest.raises(DataError, match="99 objects are too few"):
         check_file("01", few)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_truth_and_resolution_go_along_with_the_spectra(tmp_path, shared):
+    plain = spectra(20)
+    lsf = np.linspace(50, 90, plain.wave_obs.size)
+    lsf = lsf if shared else lsf + np.arange(20.0)[:, None]
+    full = replace(plain, clean=plain.flux + 1, lsf_kms=lsf)
+    again = Spectra.load(full.save(tmp_path / "full.h5"))
+    assert again.content_hash() == full.content_hash() != plain.content_hash()
+    np.testing.assert_array_equal(again.lsf_kms, lsf)
+    part = full.split(0, (0.5, 0.5))[0]
+    np.testing.assert_array_equal(part.clean, part.flux + 1)
+    assert part.lsf_kms.shape == (lsf.shape if shared else part.flux.shape)
+    assert part.check() is part
+    assert replace(full, clean=None, lsf_kms=None).content_hash() == plain.content_hash()
+    assert Spectra.load(plain.save(tmp_path / "plain.h5")).clean is None
+
+
+@pytest.mark.parametrize(
+    ("columns", "named"),
+    [
+        ({"clean": np.ones((20, 3))}, "clean"),
+        ({"lsf_kms": np.ones(3)}, "lsf_kms"),
+        ({"lsf_kms": np.zeros(20)[:, None]}, "lsf_kms"),
+        ({"clean": "nan"}, "object 's0'"),
+        ({"lsf_kms": "zero"}, "lsf_kms"),
+    ],
+)
+def test_truth_and_resolution_are_checked(columns, named):
+    plain = spectra(20)
+    filled = {"nan": np.full(plain.flux.shape, np.nan), "zero": np.zeros(plain.wave_obs.size)}
+    columns = {name: filled[value] if isinstance(value, str) else value for name, value in columns.items()}
+    with pytest.raises(DataError, match=named):
+        replace(plain, **columns).check()

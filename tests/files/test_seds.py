@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from paper_utils.base import paths
 from paper_utils.base.containers import N_WAVE, WAVE_UM, SedLibrary
 from paper_utils.base.errors import DataError
-from paper_utils.base.filters import HELP_BANDS, measurement_matrix
+from paper_utils.base.filters import HELP_BANDS
+from paper_utils.base.photometry import measurement_matrix
 from paper_utils.files.seds import read_npz_library, read_swire, resample
 
 REAL = paths.ROOT.parent / "shared" / "real_data"
