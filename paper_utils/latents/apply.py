@@ -16,9 +16,9 @@ from paper_utils.base.errors import DataError
 from paper_utils.latents.model import ImageRegressor
 from paper_utils.latents.vae import InfoVAE
 from paper_utils.nets.model_file import Model
+from paper_utils.stats import calibration
 
 BATCH_SIZE = 256
-LEVEL = 0.68
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)  # of the fluxes of training images
 
 
@@ -77,7 +77,9 @@ def saliency(model: ImageRegressor, images: Tensor) -> Tensor:
 def central(draws: Tensor) -> Tensor:
     """Ends (2, ...) of the central 68 % of draws (K, ...), which are two of them."""
     last = len(draws) - 1
-    return draws.sort(dim=0).values[[round((1 - LEVEL) / 2 * last), round((1 + LEVEL) / 2 * last)]]
+    return draws.sort(dim=0).values[
+        [round((1 - calibration.LEVEL) / 2 * last), round((1 + calibration.LEVEL) / 2 * last)]
+    ]
 
 
 class Prediction(NamedTuple):
@@ -142,9 +144,9 @@ class ImageToSpectrum(Model):
         One factor for each latent, so that 68 % of its values lie within the stated 68 % (split conformal).
         """
         mean, std = self.uncalibrated(images)
-        pull = (latents - mean) / std
-        self.inflation.copy_(torch.quantile(pull.abs(), LEVEL, dim=0))
-        self.together.copy_(torch.linalg.cholesky(torch.corrcoef(pull.T)))
+        there = [part.cpu().numpy() for part in (latents, mean, std)]
+        self.inflation.copy_(torch.as_tensor(calibration.inflation(*there)))
+        self.together.copy_(torch.linalg.cholesky(torch.corrcoef(((latents - mean) / std).T)))
 
     @torch.no_grad()
     def spectra(self, latents: Tensor, std: Tensor, seed: int = 0) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from paper_utils.base.distances import kpc_per_arcsec
 from paper_utils.measure import apertures
 
 if TYPE_CHECKING:
@@ -68,11 +69,11 @@ def quantities(truth: Table) -> dict[str, NDArray]:
     return found | {"z": columns["z"]}
 
 
-def true_photometry(truth: Table, bands: Iterable[str], kpc_per_arcsec: NDArray) -> dict[str, NDArray]:
+def true_photometry(truth: Table, bands: Iterable[str]) -> dict[str, NDArray]:
     """What no image of mock galaxies shows so well: total magnitudes and colours, structure, redshift; (N, K) each."""
     total = np.stack([np.asarray(truth[f"mag_{band}"], float) for band in bands], axis=1)
     total = np.hstack([total, -np.diff(total, axis=1)])
-    size = np.log10(np.asarray(truth["r_e"]) / kpc_per_arcsec)
+    size = np.log10(np.asarray(truth["r_e"]) / kpc_per_arcsec(truth["z"]))
     structure = np.column_stack([total, size, *(truth[name] for name in ("n_sersic", "b_t", "inclination"))])
     return {
         "true colours": total,
