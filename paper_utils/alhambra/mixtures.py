@@ -22,6 +22,8 @@ from torch import Tensor
 
 from paper_utils.base.constants import C_KMS
 from paper_utils.base.errors import DataError
+from paper_utils.nets.dense import MLP
+from paper_utils.nets.training import Batch
 from paper_utils.sky.stellar import pixel_edges
 
 PARAMETERS = ("redshift", "velocity", "dispersion", "extinction", "gas", "weight", "age", "metals")
@@ -117,6 +119,11 @@ def spectra(
     if snr is not None:
         out += torch.randn(out.shape, generator=torch.Generator().manual_seed(seed)) / snr  # the mean flux is 1
     return out
+
+
+def loss(model: MLP, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    """Squared error of spectra "x" (B, L) and parameters "y" (B, 32), each in the unit of the network's outputs."""
+    return {"loss": ((model(batch["x"]) - batch["y"]) / model.outputs.scale).square().mean()}
 
 
 def _lines(log_rest: NDArray, step: float) -> NDArray:
