@@ -169,20 +169,19 @@ class Network(Model):
 
     def learn_correction(self, x: Tensor, values: ArrayLike) -> Network:
         """Fit the polynomial (Sec. 3.3.6) that turns predictions for x into expected values (N,), by least squares."""
-        self.domain.fill_(torch.nan)
-        predicted = self.predict(x)
+        predicted = self.predict(x, corrected=False)
         fit = np.polynomial.Polynomial.fit(predicted, np.asarray(values, float), len(self.polynomial) - 1)
         self.domain.copy_(torch.as_tensor(fit.domain))
         self.polynomial.copy_(torch.as_tensor(fit.coef))
         return self
 
     @torch.no_grad()
-    def predict(self, x: Tensor) -> NDArray:
+    def predict(self, x: Tensor, *, corrected: bool = True) -> NDArray:
         """Physical values (N,). Beyond the predictions that the polynomial was fitted on, it keeps its end values."""
         parts = [self.values(self(part)) for part in x.to(self.layers[0].weight).split(65536)]
         values = np.concatenate(parts) if parts else np.empty(0)
         low, high = self.domain.tolist()
-        if np.isnan(low):
+        if np.isnan(low) or not corrected:
             return values
         fit = np.polynomial.Polynomial(self.polynomial.cpu().numpy(), domain=(low, high))
         return fit(np.clip(values, low, high))

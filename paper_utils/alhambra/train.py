@@ -195,7 +195,7 @@ def density(
     )
     rows = torch.tensor(rows, device=x.device)
     finish = partial(_calibrate, x=x[aside], z=torch.tensor(z[aside]))
-    what = f"p(z) of a galaxy, taught by the {key.rpartition(' ')[2]}"
+    what = "redshift of a galaxy as a density p(z)"
     return run.fit(key, found, mdn.loss, {"x": x, "t": t}, plan, rows=rows, finish=finish, what=what, n_train=len(rows))
 
 

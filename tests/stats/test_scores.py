@@ -43,6 +43,20 @@ def test_bootstrap_interval_of_a_share_is_binomial():
     assert low < 72 < high
 
 
+def test_interval_of_a_correlation_is_fishers_and_of_a_paired_difference_is_narrow():
+    x, noise = np.random.default_rng(0).normal(size=(2, 1500))
+    y = 0.6 * x + 0.8 * noise
+
+    def r(a, b):
+        return np.corrcoef(a, b)[0, 1]
+
+    value, low, high = scores.interval(r, x, y)
+    assert value == pytest.approx(r(x, y))
+    assert (np.arctanh(high) - np.arctanh(low)) / 2 == pytest.approx(1 / np.sqrt(1500), rel=0.15)
+    _, low, high = scores.interval(lambda a, b: np.mean(a - b), y, y + 1)
+    assert (low, high) == pytest.approx((-1, -1))
+
+
 def test_interval_of_a_share_is_binomial_and_stays_wide_at_the_ends():
     value, (low, high) = metrics.share(np.repeat([True, False], [720, 280]))
     assert value == pytest.approx(72)
