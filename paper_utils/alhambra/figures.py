@@ -213,7 +213,14 @@ def plot_epochs(histories: Mapping[str, Mapping], chosen: Mapping[str, int]) -> 
     for ax, (name, history) in zip(axes[0], histories.items(), strict=True):
         per_step = history["n_epochs"] / history["n_steps"]
         ax.plot(np.array(history["step"]) * per_step, history["loss"], color=ORANGE, ls="--", label="training")
-        ax.plot(np.array(history["validation_step"]) * per_step, history["validation"], color=BLUE, label="validation")
+        ax.plot(
+            np.array(history["validation_step"]) * per_step,
+            history["validation"],
+            ".-",
+            color=BLUE,
+            ms=3,
+            label="validation",
+        )
         ax.axvline(chosen[name], color="k", ls=":", lw=0.9)
         ax.set(yscale="log", xlabel="epoch", title=name)
         ax.tick_params(labelsize=7)
