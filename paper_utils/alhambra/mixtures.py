@@ -24,6 +24,8 @@ from paper_utils.base.constants import C_KMS
 from paper_utils.base.errors import DataError
 from paper_utils.base.rebin import integrals_on_device
 from paper_utils.base.wavelengths import LINES, log_step, pixel_edges
+from paper_utils.nets.dense import MLP
+from paper_utils.nets.training import Batch
 
 PARAMETERS = ("redshift", "velocity", "dispersion", "extinction", "gas", "weight", "age", "metals")
 RANGES = {"redshift": (0, 1), "velocity": (-500, 500), "dispersion": (50, 300), "extinction": (0, 1.5), "gas": (0, 1)}
@@ -114,6 +116,11 @@ def spectra(
     if snr is not None:
         out += torch.randn(out.shape, generator=torch.Generator().manual_seed(seed)) / snr  # the mean flux is 1
     return out
+
+
+def loss(model: MLP, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    """Squared error of spectra "x" (B, L) and parameters "y" (B, 32), each in the unit of the network's outputs."""
+    return {"loss": ((model(batch["x"]) - batch["y"]) / model.outputs.scale).square().mean()}
 
 
 def _lines(log_rest: NDArray, step: float) -> NDArray:
