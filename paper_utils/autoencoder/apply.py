@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -62,6 +63,17 @@ class Reconstruction(NamedTuple):
     s: Tensor
     rest: Tensor
     seen: Tensor
+
+
+def with_unit(spectra: Spectra) -> Spectra:
+    """Without those that have no positive median flux over usable pixels, and so no unit; a warning counts them."""
+    pairs = zip(spectra.flux, spectra.ivar > 0, strict=True)
+    good = np.array([np.median(flux[used]) > 0 if used.any() else False for flux, used in pairs], bool)
+    if not good.all():
+        first = spectra.ids[~good][0]
+        n = np.count_nonzero(~good)
+        warnings.warn(f"{n} of {len(good)} spectra have no positive median flux ({first} ...); left out", stacklevel=2)
+    return spectra if good.all() else spectra.select(good)
 
 
 def prepared(spectra: Spectra, device: torch.device | str = "cpu") -> Data:

@@ -52,6 +52,17 @@ def bootstrap(
     return tuple(np.quantile(statistic(values[index], axis=-1), [(1 - level) / 2, (1 + level) / 2]).tolist())
 
 
+def with_interval(statistic: Callable[..., NDArray], *samples: ArrayLike, **options) -> tuple[float, float, float]:
+    """statistic(*samples, axis=-1) of the same objects (N,) and its `bootstrap` interval, resampled together."""
+    samples = [np.asarray(sample) for sample in samples]
+
+    def of(index: NDArray, axis: int) -> NDArray:
+        return statistic(*(sample[index] for sample in samples), axis=axis)
+
+    objects = np.arange(len(samples[0]))
+    return float(of(objects, -1)), *bootstrap(objects, of, **options)
+
+
 def share(successes: ArrayLike, level: float = 0.68) -> tuple[float, tuple[float, float]]:
     """Share of true values (N,) in % and its Wilson interval, which keeps its width at 0 and 100 %; NaN for none."""
     from scipy.stats import binomtest

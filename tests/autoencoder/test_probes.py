@@ -67,6 +67,15 @@ def test_spectra_are_seen_at_another_redshift():
     assert (moved["w"] == 0).any()
 
 
+def test_mean_r2_is_that_of_scikit_learn():
+    from sklearn.metrics import r2_score
+
+    rng = np.random.default_rng(0)
+    truth, guess = rng.normal(size=(3, 50)), rng.normal(size=(3, 50))
+    expected = np.mean([r2_score(*pair) for pair in zip(truth, guess, strict=True)])
+    assert probes.mean_r2(*truth, *guess) == pytest.approx(expected)
+
+
 @pytest.fixture(scope="module")
 def flat():
     n = 40

@@ -35,6 +35,20 @@ def test_chi2_is_largest_for_a_spectrum_that_vanishes():
     assert metrics.chi2([[0.0]], [[0.0]])[0] == 0
 
 
+def test_a_difference_of_the_same_objects_is_more_certain_than_of_others():
+    rng = np.random.default_rng(0)
+    one = rng.normal(size=400)
+    other = one + 0.1 * rng.normal(size=400)
+
+    def difference(a, b, axis):
+        return a.mean(axis) - b.mean(axis)
+
+    value, low, high = metrics.with_interval(difference, one, other)
+    assert value == pytest.approx(one.mean() - other.mean())
+    assert high - low == pytest.approx(2 * 0.1 / 20, rel=0.2)  # 68 % of a Gaussian: one sigma to each side
+    assert metrics.with_interval(np.mean, one) == (one.mean(), *metrics.bootstrap(one))
+
+
 def test_bootstrap_interval_of_a_share_is_binomial():
     successes = np.repeat([100.0, 0.0], [720, 280])
     low, high = metrics.bootstrap(successes, n_resamples=5000)
