@@ -16,9 +16,11 @@ from paper_utils.base.plots import (
     BLUE,
     GREEN,
     GREY,
+    MARKED,
     MODEL,
     ORANGE,
     PAPER,
+    REST_LABEL,
     SKY,
     STYLES,
     TRUTH,
@@ -26,7 +28,6 @@ from paper_utils.base.plots import (
     draw_chain,
 )
 
-REST_LABEL = "Rest-frame wavelength [Å, vacuum]"
 OBSERVED_LABEL = "Observed wavelength [Å, vacuum]"
 FLUX_LABEL = "Flux / median"
 ZOOMS = {
@@ -35,10 +36,6 @@ ZOOMS = {
     "Mg Fe": (5130, 5320),
     r"H$\alpha$ [N II]": (6500, 6640),
 }
-MARKED = {
-    "[O II]": 3728.5, "H, K": 3952.0, r"H$\beta$": 4862.7, "[O III]": 5008.2, "Mg": 5176.0, "Na": 5895.6,
-    r"H$\alpha$": 6564.6, "[S II]": 6725.0,
-}  # fmt: skip
 OBSERVED = "0.6"
 
 

@@ -15,8 +15,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +22,8 @@ import numpy as np
 
 from paper_utils.base import paths
 from paper_utils.base.constants import C_KMS, FWHM
-from paper_utils.base.errors import DataError
+from paper_utils.base.errors import DataError, readable
+from paper_utils.base.wavelengths import air_to_vacuum
 
 ARCHIVE = "ppxf-8.2.6.tar.gz"
 SIZE = 25_342_527  # bytes
@@ -68,16 +67,6 @@ def emiles(path: Path | str | None = None, *, air: bool = True) -> EMiles:
     if not npz.is_file():
         _fetch(npz)
     return _read(npz, air=True, remedy="Delete it: it is made again.")
-
-
-def air_to_vacuum(wave_air: np.ndarray) -> np.ndarray:
-    """Vacuum wavelengths [Angstrom] of standard-air ones: Ciddor 1996 (1996ApOpt..35.1566C), eq. 1."""
-    wave_air = np.asarray(wave_air, float)
-    wave_vacuum = wave_air
-    for _ in range(2):  # the refractive index is a function of the vacuum wavelength
-        s2 = (1e4 / wave_vacuum) ** 2
-        wave_vacuum = wave_air * (1 + 5.792105e-2 / (238.0185 - s2) + 1.67917e-3 / (57.362 - s2))
-    return wave_vacuum
 
 
 def resolution(wave: np.ndarray) -> np.ndarray:
@@ -165,13 +154,9 @@ def _masses(table: str, ages: np.ndarray, metals: np.ndarray) -> np.ndarray:
 
 
 def _read(npz: Path, air: bool, remedy: str) -> EMiles:
-    try:
-        with npz.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+    with readable(npz, "a readable .npz file", remedy), npz.open("rb") as raw:
+        with np.load(raw, allow_pickle=False) as file:
             a = {name: file[name] for name in ARRAYS}
-    except KeyError as problem:
-        raise DataError(f"no array of that name: {problem}", remedy=remedy, source=npz) from None
-    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as problem:
-        raise DataError(f"not a readable .npz file ({problem})", remedy=remedy, source=npz) from None
     if a["fwhm"].ndim == 0:
         a["fwhm"] = np.full(a["lam"].shape, float(a["fwhm"]))
     for axis in ("lam", "ages", "metals"):

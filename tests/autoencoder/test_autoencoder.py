@@ -106,6 +106,7 @@ def test_normalised_spectra_have_unit_median_and_the_same_signal_to_noise():
     assert torch.allclose((y * median)[:, 500:], flux[:, 500:], rtol=1e-5)
     assert (y[:, :500] == 1).all()
     assert (w[:, :500] == 0).all()
+    assert torch.allclose((y * median)[:, 500:], flux[:, 500:])
     assert torch.allclose((y * w.sqrt())[:, 500:], (flux * ivar.sqrt())[:, 500:], rtol=1e-4)
 
 
