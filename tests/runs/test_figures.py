@@ -108,7 +108,7 @@ FIGURES = {
         np.linspace(0, 0.5, 4), {"plain": SOME[:3, :4] ** 2}, {"noise": np.full(4, 0.1)}
     ),
     "gradient weight": lambda: spectra_plots.plot_gradient_weight(
-        np.linspace(3500, 9000, 301), {"plain": SOME[0] ** 2}, {"Na": 5895.6}, 6180
+        np.linspace(3500, 9000, 301), {"plain": SOME[0] ** 2}, (3784, 6180)
     ),
     "fits": lambda: spectra_plots.plot_fits(OPTICAL, SPECTRA[:2], SOME[:2] ** 2, SPECTRA[:2], ["a", "b"], np.zeros(2)),
     "path": lambda: spectra_plots.plot_path(OPTICAL, SPECTRA, np.array([0, 0.5, 1]), ("red", "blue")),
