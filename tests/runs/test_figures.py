@@ -176,7 +176,9 @@ FIGURES = {
     "reconstructions of classes": lambda: image_plots.plot_class_spectra(
         OPTICAL, SPECTRA, {"VAE": SPECTRA}, ["a", "b", "c"]
     ),
-    "table of losses": lambda: image_plots.plot_losses_by_model({"a": [0.6, 0.7], "b": [0.8]}, {"a": 0.7}, 0.2),
+    "table of losses": lambda: image_plots.plot_losses_by_model(
+        {"a": (0.65, 0.6, 0.7), "b": (0.8, 0.8, 0.8)}, {"a": 0.7}, 0.2
+    ),
     "shares": lambda: image_plots.plot_shares({"trees": {"s1": 0.5, "s2": -0.2}, "network": {"s1": 0.7, "s2": 0.1}}),
     "residuals": lambda: image_plots.plot_residuals({"AGN": SOME[0] ** 2, "quiescent": SOME[1, :9] ** 2}, "error"),
     "saliency": lambda: image_plots.plot_saliency(RGB[:2], SOME[0, :192].reshape(2, 6, 4, 4)[:, :3], 0.25, list("abc")),
