@@ -42,19 +42,7 @@ class Settings:
         Raises ProfileError for a profile or key that does not exist, a value of another type, or one that is missing.
         """
         file = file or paths.NOTEBOOKS / "profiles" / f"{study}.yaml"
-        try:
-            profiles = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ProfileError(f"study {study} has no profiles: {file} does not exist.") from None
-        except (yaml.YAMLError, ValueError) as error:  # ValueError: not text, or a date that does not exist
-            raise ProfileError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from None
-        if not isinstance(profiles, dict) or profile not in profiles:
-            known = map(str, profiles) if isinstance(profiles, dict) else ()
-            raise unknown(f"profile in {file.name} is called", profile, known)
-        values = profiles[profile] or {}
-        if not isinstance(values, dict):
-            raise ProfileError(f"{file}, {profile}: expected `setting: value` lines, found {values!r}")
-        return cls.of(values, f"{file}, {profile}").changed(changes or {})
+        return cls.of(read(file, profile), f"{file}, {profile}").changed(changes or {})
 
     @classmethod
     def of(cls, values: Mapping[str, Any], where: str) -> Self:
@@ -99,6 +87,23 @@ class Settings:
         lines = ["| setting | this run | paper | meaning |", "|---|---|---|---|"]
         lines += [f"| {name} | {_shown(run)} | {_shown(paper)} | {text} |" for name, run, paper, text in self.rows()]
         return "\n".join(lines)
+
+
+def read(file: Path, profile: str) -> dict[str, Any]:
+    """The values of one profile in a file of them. Raises ProfileError."""
+    try:
+        profiles = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ProfileError(f"there are no profiles: {file} does not exist.") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not text, or a date that does not exist
+        raise ProfileError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(profiles, dict) or profile not in profiles:
+        known = map(str, profiles) if isinstance(profiles, dict) else ()
+        raise unknown(f"profile in {file.name} is called", profile, known)
+    values = profiles[profile] or {}
+    if not isinstance(values, dict):
+        raise ProfileError(f"{file}, {profile}: expected `setting: value` lines, found {values!r}")
+    return values
 
 
 def _shown(value: Any) -> str:

@@ -14,7 +14,8 @@ import typer
 
 from paper_utils.base import paths
 from paper_utils.base.errors import CompanionError, ProfileError, unknown
-from paper_utils.runs import profiles
+from paper_utils.nets.settings import PROFILES
+from paper_utils.runs import parameters
 
 commands = typer.Typer(
     help="Five machine-learning studies of galaxy spectra, regenerated from one mock sky.",
@@ -26,7 +27,7 @@ data_commands = typer.Typer(help="The data behind the studies: what exists, how 
 commands.add_typer(data_commands, name="data", no_args_is_help=True)
 
 
-Profile = StrEnum("Profile", profiles.NAMES)
+Profile = StrEnum("Profile", PROFILES)
 
 
 class Tool(StrEnum):
@@ -84,7 +85,7 @@ def reproduce(
     mapping_of = _by_study("--mapping", mapping, chosen)
     if stray := set(mapping_of) - set(data_of):
         raise ProfileError(f"--mapping: give the file that it describes with --data {stray.pop()}=PATH.")
-    assigned = profiles.assignments(values or [])
+    assigned = parameters.assigned(values or [], str(profile))
     if stray := set(assigned) - set(chosen):
         raise ProfileError(f"--set: study {stray.pop()} is not among those to run ({', '.join(chosen)}).")
     jobs_to_do = []

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from paper_utils.base import paths
 from paper_utils.base.hashes import code_hash, file_hash
-from paper_utils.runs import profiles
+from paper_utils.runs import parameters
 
 MARK = "companion"
 
@@ -73,14 +73,15 @@ def silent(job: Job, done: int, total: int) -> None:
 def plan(study: str, profile: str, output_dir: Path, folder: Path | None = None, **common: object) -> Job:
     """The job of running a study at a profile; `common` (DATA, device, seed, weights) goes where the notebook has it.
 
-    Raises ProfileError for an unknown study or profile, or a profile that does not fit the notebook.
+    Raises ProfileError for an unknown study, or a profile that the study does not have.
     """
     notebook = paths.notebook(study, folder)
     output = (Path(output_dir) / notebook.stem).absolute()
-    defaults = profiles.parameters(notebook)
-    chosen = profiles.load(study, profile, folder) if "profile" in defaults else {}
+    defaults = parameters.defaults(notebook)
+    if "profile" in defaults:
+        parameters.values_of(notebook, profile)
     common |= {"profile": profile, "output": str(output)}
-    return Job(notebook, chosen | {key: value for key, value in common.items() if key in defaults}, output)
+    return Job(notebook, {key: value for key, value in common.items() if key in defaults}, output)
 
 
 def run_all(jobs: list[Job], workers: int = 1, fresh: bool = False, on_cell: OnCell = silent) -> Iterator[Outcome]:
@@ -125,11 +126,12 @@ def run(job: Job, fresh: bool = False, on_cell: OnCell = silent) -> Outcome:
 
 
 def inputs_hash(job: Job) -> str:
-    """SHA-256 of all that decides a run: code, parameters, and the content of the files that they point to."""
-    parameters = {key: value for key, value in job.parameters.items() if key != "output"}
-    pointed = (Path(value) for _, value in sorted(parameters.items()) if isinstance(value, str))
+    """SHA-256 of all that decides a run: code, parameters, profile, and the content of files that these point to."""
+    given = {key: value for key, value in job.parameters.items() if key != "output"}
+    profile = parameters.values_of(job.notebook, str(given["profile"])) if "profile" in given else {}
+    pointed = (Path(value) for _, value in sorted((profile | given).items()) if isinstance(value, str))
     files = [file_hash(path) for path in pointed if path.is_absolute() and path.exists()]
-    text = json.dumps([code_hash(job.notebook), parameters, files], sort_keys=True)
+    text = json.dumps([code_hash(job.notebook), given, profile, files], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from paper_utils.base import paths
 from paper_utils.base.errors import DataError
-from paper_utils.runs import profiles, rules, shown
+from paper_utils.nets.settings import PROFILES
+from paper_utils.runs import rules, shown
 from paper_utils.runs.claims import ARTEFACTS, FIELDS, OWN, ours, published
 
 NOTHING = {"parts": {}, "status": rules.REPORTED, "seeds": None, "note": ""}  # of a figure or table
@@ -54,7 +55,7 @@ def markdown(rows: list[dict], link: str = "", figures: bool = True) -> str:
     for study in sorted({row["study"] for row in rows}):
         chosen = [row for row in rows if row["study"] == study and (figures or _is_number(row))]
         ran = {profile: run for row in chosen for profile, run in row["runs"].items()}
-        columns = [name for name in profiles.NAMES if name in ran or name != "smoke"]
+        columns = [name for name in PROFILES if name in ran or name != "smoke"]
         # Other runs, unless they only repeat the quick one: in numbers alone a run on more data may show nothing new.
         columns += [name for name in sorted(set(ran) - set(columns)) if _differs(chosen, name, "quick")]
         stood = [

@@ -10,6 +10,7 @@ import yaml
 
 from paper_utils.base import paths
 from paper_utils.base.hashes import imported
+from paper_utils.runs import package_map
 
 PYPROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())
 MAKEFILE = (paths.ROOT / "Makefile").read_text()
@@ -96,3 +97,10 @@ def test_nothing_imports_upward():
                 continue
             lower = FLOOR_OF[above] < FLOOR_OF[room] and not (above in WINGS and room != "runs")
             assert lower, f"{file} imports {other}, which does not stand below it"
+
+
+def test_the_map_names_every_file():
+    kept = (paths.ROOT / "paper_utils" / "README.md").read_text()
+    assert kept == package_map.text(), "`companion publish` renews the map"
+    rooms = {path.parent.name for path in (paths.ROOT / "paper_utils").glob("*/*.py")}
+    assert rooms == {*package_map.ROOMS, *package_map.WINGS}

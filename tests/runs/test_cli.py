@@ -61,7 +61,7 @@ def test_help_answers_at_once_and_loads_nothing_heavy():
 
 
 def test_reproduce_shows_ours_beside_theirs_and_where_it_is(studies, companion, tmp_path):
-    command = ("reproduce", "1", "--profile", "paper", "--output", tmp_path / "mine", "--seed", 5)
+    command = ("reproduce", "1", "--profile", "paper", "--output", tmp_path / "mine", "--seed", 5, "--set", "01.n=30")
     status, out, err = companion(*command)
     assert (status, err) == (0, "")
     row = next(line for line in out.splitlines() if "m.t3.logglo.proj" in line)
@@ -154,8 +154,8 @@ def test_a_library_cut_short_is_refused(companion, tmp_path):
 
 
 def test_a_profile_that_does_not_fit_is_refused(studies, companion, tmp_path):
-    (studies / "profiles" / "01.yaml").write_text("quick: {nn: 3}")
-    assert refused(companion("reproduce", "01", "--output", tmp_path / "mine"), "'nn'", "Did you mean n?")
+    (studies / "profiles" / "01.yaml").write_text("quik: {n: 3}")
+    assert refused(companion("reproduce", "01", "--output", tmp_path / "mine"), "'quick'", "Did you mean quik?")
 
 
 def test_scoreboard_as_text_and_as_json(companion, tmp_path):

@@ -42,7 +42,7 @@ def job(shelf, tmp_path):
 
 def test_a_run_leaves_an_executed_notebook_and_results(job):
     told = []
-    outcome = notebooks.run(job("paper", seed=7), on_cell=lambda _, done, total: told.append((done, total)))
+    outcome = notebooks.run(job("paper", seed=7, n=30), on_cell=lambda _, done, total: told.append((done, total)))
     assert outcome.status == "done"
     assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
     results = json.loads((outcome.job.output / "results.json").read_text())
