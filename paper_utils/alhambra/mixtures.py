@@ -22,7 +22,8 @@ from torch import Tensor
 
 from paper_utils.base.constants import C_KMS
 from paper_utils.base.errors import DataError
-from paper_utils.sky.stellar import pixel_edges
+from paper_utils.base.rebin import integrals_on_device
+from paper_utils.base.wavelengths import log_step, pixel_edges
 
 PARAMETERS = ("redshift", "velocity", "dispersion", "extinction", "gas", "weight", "age", "metals")
 RANGES = {"redshift": (0, 1), "velocity": (-500, 500), "dispersion": (50, 300), "extinction": (0, 1.5), "gas": (0, 1)}
@@ -78,10 +79,8 @@ def spectra(
 
     Raises DataError where a redshifted template does not cover wave_obs, or wave_rest is uneven.
     """
+    _, step = log_step(wave_rest)
     log_rest = torch.as_tensor(np.log(np.asarray(wave_rest, float)))
-    step = float(log_rest[-1] - log_rest[0]) / (len(log_rest) - 1)
-    if np.abs(np.diff(log_rest.numpy()) / step - 1).max() > 1e-3:
-        raise DataError("wave_rest is not evenly spaced in log", remedy="Resample the templates.", row="wave_rest")
     p = torch.as_tensor(np.asarray(parameters, float))
     shift = torch.log1p(p[..., 0]) + torch.log1p(p[..., 1] / C_KMS)  # (N, 4)
     edges = torch.as_tensor(pixel_edges(np.log(np.asarray(wave_obs, float))))
@@ -109,10 +108,7 @@ def spectra(
             rest = torch.fft.irfft(both * torch.exp(-0.5 * (sigma * frequency) ** 2), n=len(log_rest))
             rest *= torch.exp(a_v * law)
             position = (edges - shift[rows, k, None] - log_rest[0]) / step + 0.5
-            low = position.long().clamp(0, len(log_rest) - 1)
-            below = torch.nn.functional.pad(rest.cumsum(dim=1), (1, 0))
-            integral = torch.lerp(below.gather(1, low), below.gather(1, low + 1), (position - low).float())
-            total += weight * integral.diff(dim=1) * width
+            total += weight * integrals_on_device(rest, position) * width
         out[rows] = total / total.mean(dim=1, keepdim=True)
     if snr is not None:
         out += torch.randn(out.shape, generator=torch.Generator().manual_seed(seed)) / snr  # the mean flux is 1

@@ -7,18 +7,18 @@ of the sum over types. Fluxes of all models are one array, a fit of many objects
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy.table import Table
 
 from paper_utils.base.columns import alhambra_names
-from paper_utils.base.constants import C_AA_S, PC
+from paper_utils.base.constants import L_SUN, PC
 from paper_utils.base.containers import Catalogue
+from paper_utils.base.distances import arrives
 from paper_utils.base.errors import DataError
-from paper_utils.sky import alhambra_catalogue, sequence, stars, stellar
-from paper_utils.sky.populations import Populations
+from paper_utils.base.filters import Curves, curves_of
+from paper_utils.base.photometry import ab_magnitudes
 
 # Even in ln(1 + z), half the error that the survey reaches; zb is refined between grid points.
 Z_GRID = np.expm1(np.arange(np.log1p(0.01), np.log1p(2.2), 0.005))
@@ -29,6 +29,8 @@ LEVEL = 0.95  # of the interval zb_min to zb_max
 # z_m = z_0 + k (m - 20), and p(T | m) = f exp(-k_t (m - 20)), the starbursts being the rest; m is F814W.
 _ALPHA, _Z_0, _K = (2.46, 1.81, 0.91), (0.431, 0.390, 0.063), (0.091, 0.0636, 0.123)
 _F, _K_T = (0.35, 0.50), (0.450, 0.147)
+LATE = (3.5, 6.5)  # types where spirals begin, where starbursts do
+SEEING = 1.0  # arcsec: fwhm of a star
 STAR_LIMIT = 22.5  # F814W, beyond which the survey does not tell stars from galaxies: Stellar_Flag is 0.5
 # Share of stars among objects of F814W, by the counts of either.
 _STARS = ((16.0, 18.0, 20.0, 21.0, 22.0, 22.5), (0.90, 0.60, 0.20, 0.10, 0.06, 0.05))
@@ -54,10 +56,10 @@ class Models:
 def models(
     wave_rest: np.ndarray,
     spectra: np.ndarray,
-    curves: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    curves: Curves,
     z: np.ndarray = Z_GRID,
     between: int = 1,
-    late: tuple[float, float] = sequence.LATE,
+    late: tuple[float, float] = LATE,
 ) -> Models:
     """The `Models` of templates, with `between` interpolated ones between neighbours (in log flux).
 
@@ -76,22 +78,18 @@ def models(
             row="curves",
         )
     fine = np.linspace(1, len(spectra), (len(spectra) - 1) * (between + 1) + 1)
-    dimmed = (1 + z) * stellar.L_SUN / (4 * np.pi * stellar.luminosity_distance(z) ** 2)
-    nodes = np.stack([stars.ab_magnitudes(wave_rest * (1 + at), spectra, curves) for at in z])  # (Z, T, B)
-    # F_nu = F_lambda lambda^2 / c at rest; `ab_magnitudes` took lambda of the observer.
-    nodes += (2.5 * np.log10((1 + z) ** 2 * C_AA_S / dimmed) - 48.6)[:, None, None]
-    rest_b = {"B": sequence.rest_curves()["B"]}
-    ten_pc = stellar.L_SUN / (4 * np.pi * (10 * PC) ** 2)
-    m_abs = stars.ab_magnitudes(wave_rest, spectra, rest_b)[:, 0] + 2.5 * np.log10(C_AA_S / ten_pc) - 48.6
     left = np.minimum(fine.astype(int) - 1, len(spectra) - 2)
-    share = fine - 1 - left
-    return Models(
-        z=z,
-        types=fine,
-        classes=np.searchsorted(late, fine),
-        flux=10 ** (-0.4 * (nodes[:, left] * (1 - share)[:, None] + nodes[:, left + 1] * share[:, None])),
-        m_abs=m_abs[left] * (1 - share) + m_abs[left + 1] * share,
-    )
+    share = (fine - 1 - left)[:, None]
+
+    def magnitudes(wave, dimming, curves):  # of all templates, in between too (T, B)
+        nodes = ab_magnitudes(wave, spectra * dimming, curves)
+        return nodes[left] * (1 - share) + nodes[left + 1] * share
+
+    dimmed = 1e-17 * arrives(z)
+    seen = [magnitudes(wave_rest * (1 + at), dimming, curves) for at, dimming in zip(z, dimmed, strict=True)]
+    m_abs = magnitudes(wave_rest, L_SUN / (4 * np.pi * (10 * PC) ** 2), curves_of({"B": "bessell_B"}))[:, 0]
+    flux = 10 ** (-0.4 * np.stack(seen))
+    return Models(z=z, types=fine, classes=np.searchsorted(late, fine), flux=flux, m_abs=m_abs)
 
 
 def weighted(mag: np.ndarray, error: np.ndarray, min_error: float = MIN_ERROR) -> tuple[np.ndarray, np.ndarray]:
@@ -216,10 +214,9 @@ def _summary(p: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, dict[str, np.nda
     return at, {"zb": zb, "zb_min": np.minimum(low, zb), "zb_max": np.maximum(high, zb), "odds": odds}
 
 
-def star_chi2(mag: np.ndarray, error: np.ndarray, curves, min_error: float = MIN_ERROR) -> np.ndarray:
-    """chi^2 (N,) of the star on the locus that fits best."""
-    colour = np.linspace(stars.LOCUS[0, 0], stars.LOCUS[-1, 0], 63)
-    model = 10 ** (-0.4 * stars.magnitudes(colour, curves))
+def star_chi2(mag: np.ndarray, error: np.ndarray, star_mag: np.ndarray, min_error: float = MIN_ERROR) -> np.ndarray:
+    """chi^2 (N,) of the best of S stars, whose magnitudes `star_mag` (S, B) hold up to a constant each."""
+    model = 10 ** (-0.4 * star_mag)
     model /= model.mean(axis=1, keepdims=True)
     flux, weight = weighted(mag, error, min_error)
     gain = np.clip((flux * weight) @ model.T, 0, None) ** 2 / (weight @ (model**2).T)
@@ -232,7 +229,7 @@ def stellar_flag(f814w: np.ndarray, fwhm: np.ndarray, chi2_star: np.ndarray, chi
     chi^2 counts a tenth: neither templates nor locus are right to the errors of bright objects.
     """
     colours = 0.05 * np.clip(chi2_galaxy - chi2_star, -400, 400)
-    size = np.log(fwhm / alhambra_catalogue.SEEING)
+    size = np.log(fwhm / SEEING)
     as_star = -0.5 * (size / 0.10) ** 2 - np.log(0.10)
     as_galaxy = -0.5 * ((size - 0.55) / 0.35) ** 2 - np.log(0.35)
     share = np.interp(f814w, *_STARS)
@@ -240,20 +237,20 @@ def stellar_flag(f814w: np.ndarray, fwhm: np.ndarray, chi2_star: np.ndarray, chi
     return np.where(f814w < STAR_LIMIT, 1 / (1 + np.exp(-odds)), 0.5)
 
 
-def label(catalogue: Catalogue, ssps: Populations, *, device: str = "cpu") -> Catalogue:
-    """The mock ALHAMBRA catalogue with the columns `LABELS`, all from its photometry, as in the survey's.
+def label(catalogue: Catalogue, models: Models, star_mag: np.ndarray, *, device: str = "cpu") -> Catalogue:
+    """A catalogue in ALHAMBRA's columns with the columns `LABELS`, all from its photometry, as in the survey's.
 
+    models : of templates, and star_mag (S, B) of stars (`star_chi2`), in the catalogue's bands.
     Stell_Mass_1 in dex(M_sun), M_ABS_1 in AB magnitudes of Johnson's B. All objects are fitted as galaxies, stars too;
     Stellar_Flag says which are stars (0 galaxy, 1 star, 0.5 unknown).
     """
     bands = [str(name) for name in catalogue.bands]
     mag, error = (np.stack([np.asarray(catalogue.table[p + b]) for b in bands], axis=1) for p in ("", "d"))
-    curves = {band: alhambra_catalogue.curves()[band] for band in bands}
     f814w = np.asarray(catalogue.table["F814W"])
-    found = fit(mag, error, models(*sequence.templates(ssps), curves), f814w, device=device)
-    flag = stellar_flag(f814w, np.asarray(catalogue.table["fwhm"]), star_chi2(mag, error, curves), found["chi2"])
+    found = fit(mag, error, models, f814w, device=device)
+    chi2_star = star_chi2(mag, error, star_mag)
+    found["flag"] = stellar_flag(f814w, np.asarray(catalogue.table["fwhm"]), chi2_star, found["chi2"])
     called = {"Stellar_Flag": "flag", "Stell_Mass_1": "log_mstar", "M_ABS_1": "m_abs"}
-    found["flag"] = flag
     table = Table(catalogue.table, copy=False)
     for name in LABELS:
         table[name] = found[called.get(name, name.removesuffix("_1"))]

@@ -19,6 +19,7 @@ from paper_utils.base.plots import (
     MODEL,
     ORANGE,
     PAPER,
+    REST_LABEL,
     SKY,
     STYLES,
     TRUTH,
@@ -26,7 +27,6 @@ from paper_utils.base.plots import (
     draw_chain,
 )
 
-REST_LABEL = "Rest-frame wavelength [Å, vacuum]"
 OBSERVED_LABEL = "Observed wavelength [Å, vacuum]"
 FLUX_LABEL = "Flux / median"
 ZOOMS = {

@@ -193,14 +193,14 @@ class PooledNorm(torch.autograd.Function):
         return dx.scatter_add_(-1, at, (grad * scale).to(dx.dtype)), None
 
 
-def normalised(flux: Tensor, ivar: Tensor) -> tuple[Tensor, Tensor]:
-    """Spectra y (N, L) in units of their median flux, and weights w = 1 / sigma^2 in that unit (Sec. 3).
+def normalised(flux: Tensor, ivar: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Spectra y (N, L) in units of their median flux, weights w = 1 / sigma^2 in that unit (Sec. 3), and it (N, 1).
 
     The median is over usable pixels (ivar > 0) and has to be positive; the others hold y = 1 and w = 0.
     """
     good = ivar > 0
     median = torch.where(good, flux, torch.nan).nanmedian(dim=1, keepdim=True).values
-    return torch.where(good, flux / median, 1.0), ivar * median.square()
+    return torch.where(good, flux / median, 1.0), ivar * median.square(), median
 
 
 def shifted(y: Tensor, w: Tensor, z: Tensor, z_new: Tensor) -> tuple[Tensor, Tensor, Tensor]:

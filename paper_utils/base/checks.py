@@ -16,7 +16,7 @@ def layout(container, source):
     """Nothing missing, the right kind of values, and axes of the same length in every field."""
     sizes = {}
     for field in dataclasses.fields(container):
-        name, value, axes, kind = field.name, getattr(container, field.name), *_meta(field)
+        name, value, kind = field.name, getattr(container, field.name), field.metadata["kind"]
         error = partial(DataError, source=source, row=name)
         if value is None:
             if field.default is not None:
@@ -31,9 +31,9 @@ def layout(container, source):
                 raise error(
                     f"holds {value.dtype}, not {'text' if kind == 'text' else 'numbers'}", remedy=_shape_wanted(field)
                 )
-        if len(shape) != len(axes):
+        if len(shape) != len(axes(field, value)):
             raise error(f"has shape {shape}", remedy=_shape_wanted(field))
-        for axis, size in zip(axes, shape, strict=True):
+        for axis, size in zip(axes(field, value), shape, strict=True):
             first, expected = sizes.setdefault(axis, (name, size))
             if size == 0:
                 raise error(f"is empty (shape {shape})", remedy="Give at least one object.")
@@ -41,12 +41,14 @@ def layout(container, source):
                 raise error(f"has {size} entries along {axis}, {first} has {expected}", remedy=_shape_wanted(field))
 
 
-def _meta(field) -> tuple[str, str]:
-    return field.metadata["axes"], field.metadata["kind"]
+def axes(field, value) -> str:
+    """The axes that this value of a field has; a shared one may lack N."""
+    names = field.metadata["axes"]
+    return names[1:] if field.metadata["shared"] and np.ndim(value) == len(names) - 1 else names
 
 
 def _shape_wanted(field) -> str:
-    axes, kind = _meta(field)
+    axes, kind = field.metadata["axes"], field.metadata["kind"]
     unit = f" in {field.metadata['unit']}" if field.metadata["unit"] else ""
     what = {"float": "numbers", "text": "text", "table": "table rows"}[kind]
     return f"Give {what}{unit} of shape ({', '.join(axes)}): N objects, L wavelengths, B bands, H x W pixels."
@@ -96,10 +98,9 @@ def unique(names, what, where, error):
 def finite(container, source):
     """No NaN or infinity in any array."""
     for field in dataclasses.fields(container):
-        axes, kind = _meta(field)
-        if kind != "float":
-            continue
         value = getattr(container, field.name)
+        if field.metadata["kind"] != "float" or value is None:
+            continue
         if not (good := np.isfinite(value)).all():
             bad = np.argwhere(~good)[0]
             raise DataError(
@@ -107,7 +108,7 @@ def finite(container, source):
                 remedy="Every entry must be finite: leave the object out"
                 + (", or set flux and ivar to 0 there." if hasattr(container, "ivar") else ", or fill the gap."),
                 source=source,
-                row=entry(container, axes, bad) or field.name,
+                row=entry(container, axes(field, value), bad) or field.name,
             )
 
 

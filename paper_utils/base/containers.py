@@ -31,8 +31,12 @@ WAVE_OBS = 10 ** (3.578 + 1e-4 * np.arange(3892))
 MICRONS_PER = {"nm": 1e-3, "Angstrom": 1e-4, "m": 1e6, "mm": 1e3, "cm": 1e4}
 
 
-def _array(axes: str, unit: str = "", *, kind: str = "float", dtype: str | None = None, **default):
-    return dataclasses.field(metadata={"axes": axes, "unit": unit, "kind": kind, "dtype": dtype}, **default)
+def _array(
+    axes: str, unit: str = "", *, kind: str = "float", dtype: str | None = None, shared: bool = False, **default
+):
+    """A field of a container. shared : may lack the axis N, where all objects have the same values."""
+    metadata = {"axes": axes, "unit": unit, "kind": kind, "dtype": dtype, "shared": shared}
+    return dataclasses.field(metadata=metadata, **default)
 
 
 class _Container:
@@ -173,7 +177,9 @@ class Spectra(_Container):
     wave_obs : (L,) vacuum Angstrom, increasing.
     flux : (N, L) 1e-17 erg s-1 cm-2 Angstrom-1.
     ivar : (N, L) inverse variance of flux; 0 marks an unusable pixel.
-    z : (N,) redshift.   ids : (N,) text, unique.   truth : Table of N rows, or None.
+    z : (N,) redshift.   ids : (N,) text, unique.
+    lsf_kms : Gaussian sigma of the instrument [km/s], (L,) where all objects share it, or (N, L); None where unknown.
+    clean : (N, L) flux without noise, known on the mock only, or None.   truth : Table of N rows, or None.
     """
 
     wave_obs: np.ndarray = _array("L", "Angstrom", dtype="f8")
@@ -181,6 +187,8 @@ class Spectra(_Container):
     ivar: np.ndarray = _array("NL", "1e34 Angstrom2 s2 cm4 / erg2")
     z: np.ndarray = _array("N", dtype="f8")
     ids: np.ndarray = _array("N", kind="text")
+    lsf_kms: np.ndarray | None = _array("NL", "km / s", shared=True, default=None)
+    clean: np.ndarray | None = _array("NL", "1e-17 erg / (Angstrom s cm2)", default=None)
     truth: Table | None = _array("N", kind="table", default=None)
 
     def _check(self, error):
@@ -197,6 +205,12 @@ class Spectra(_Container):
                 f"the inverse variance is {self.ivar[tuple(bad[0])]:g}",
                 remedy="Inverse variances are zero (unusable) or positive; set bad pixels to 0.",
                 row=checks.entry(self, "NL", bad[0]),
+            )
+        if self.lsf_kms is not None and not (self.lsf_kms > 0).all():
+            raise error(
+                f"a width of the line-spread function is {self.lsf_kms.min():g}",
+                remedy="Give its Gaussian sigma in km/s, or leave it out.",
+                row="lsf_kms",
             )
         checks.redshifts(self, error)
 
@@ -280,8 +294,8 @@ def _values(container: _Container) -> dict:
 
 
 def _per_object(container: _Container) -> dict:
-    fields = dataclasses.fields(container)
-    return {f.name: getattr(container, f.name) for f in fields if f.metadata["axes"].startswith("N")}
+    values = ((field, getattr(container, field.name)) for field in dataclasses.fields(container))
+    return {field.name: value for field, value in values if checks.axes(field, value).startswith("N")}
 
 
 def _coerce(value, field):

@@ -1,8 +1,8 @@
-"""Interstellar dust: opacity, the light of warm grains and of PAHs. Arrays in, arrays out; no galaxy is known here.
+"""Interstellar dust: attenuation laws, opacity, the light of warm grains and of PAHs. Arrays in, arrays out.
 
-One mixture serves every galaxy: the Milky Way's, R_V = 3.1 (Draine 2003, 2003ARA&A..41..241D), whose silicates make the
-9.7 and 18 um bands and whose small graphite the 2175 A bump. PAH bands are added as emission only, so the torus,
-in which PAHs do not survive, takes the same opacity.
+In the infrared one mixture serves every galaxy: the Milky Way's, R_V = 3.1 (Draine 2003, 2003ARA&A..41..241D), whose
+silicates make the 9.7 and 18 um bands and whose small graphite the 2175 A bump. PAH bands are added as emission only,
+so the torus, in which PAHs do not survive, takes the same opacity.
 """
 
 from __future__ import annotations
@@ -31,6 +31,34 @@ PAH_BANDS = np.array(
         (16.45, 0.014, 0.008, 0.012), (17.04, 0.065, 0.030, 0.048),
     ]
 )  # fmt: skip
+
+
+# Calzetti+ 2000 (2000ApJ...533..682C): R_V of the stars, and their E(B-V) over that of the gas, which lies behind a
+# screen of the Milky Way's R_V.
+R_V_STARS, R_V_GAS, STARS_PER_GAS = 4.05, 3.1, 0.44
+
+
+def attenuation(wave_rest: np.ndarray) -> np.ndarray:
+    """A_lambda / A_V (L,) at `wave_rest` [vacuum Angstrom]: Calzetti+ 2000 (2000ApJ...533..682C), eq. 4, R_V = 4.05.
+
+    Held at zero from 2.27 um on, where the polynomial turns negative; below 0.12 um it is extrapolated.
+    """
+    x = 1e4 / np.asarray(wave_rest, float)
+    red = 2.659 * (-1.857 + 1.040 * x)
+    blue = 2.659 * (-2.156 + 1.509 * x - 0.198 * x**2 + 0.011 * x**3)
+    return np.maximum(np.where(x < 1 / 0.63, red, blue) + R_V_STARS, 0) / R_V_STARS
+
+
+def line_attenuation(wave_rest: np.ndarray) -> np.ndarray:
+    """Attenuation of line light at `wave_rest` [vacuum Angstrom] in units of the stars' A_V, (L,).
+
+    Fitzpatrick 1999 (1999PASP..111...63F) with R_V = 3.1 for the gas, whose E(B-V) is 1/0.44 of the stars'.
+    """
+    import astropy.units as u
+    from dust_extinction.parameter_averages import F99
+
+    k = R_V_GAS * F99(R_V_GAS)(np.asarray(wave_rest, float) * u.Angstrom)
+    return k / (R_V_STARS * STARS_PER_GAS)
 
 
 def opacity(wave_um: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,18 +1,17 @@
-"""The instruments that observe the mock sky. For study 1: the 20 bands of Rissaki+ 2023 and how they see a spectrum.
+"""Filters: curves of surveys' bands as sedpy ships them, and the 20 bands of study 1 (Rissaki+ 2023).
 
-A photometric measurement is linear in the spectrum, so an instrument is a matrix: `photometry = A @ flux_nu`.
+A curve is a pair of wavelengths and the response per photon; bands are mappings from a name to a curve.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import Literal
+from functools import lru_cache
 
 import numpy as np
 
-from paper_utils.base.errors import DataError
+Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -61,70 +60,6 @@ HELP_BANDS = (
     Band(500, 166.66, "Herschel", "SPIRE", "herschel_spire_500"),
 )
 
-# Points per curve: the average of a smooth spectrum is then good to 1e-4 even in curves with sharp edges.
-N_QUADRATURE = 2000
-
-
-def measurement_matrix(
-    wave_um: np.ndarray,
-    bands: Sequence[Band] = HELP_BANDS,
-    z: float = 2.0,
-    method: Literal["interpolate", "filters"] = "interpolate",
-) -> np.ndarray:
-    """A (n_band, L), float64, such that `A @ flux_nu` is what each band measures of a galaxy at redshift `z`.
-
-    wave_um (L,) is the rest-frame grid of flux_nu, increasing. Rows are non-negative and sum to 1: a flat F_nu gives
-    itself. (The factor 1 + z of the observed flux density, common to all bands, is left out.)
-
-    "interpolate" is the paper's way (Sec. 3.1): F_nu at the rest wavelength observed_um / (1 + z), linear in
-    log wavelength. "filters" is the AB convention: <F_nu> = int F_nu T dlnnu / int T dlnnu with T the response per
-    photon, from sedpy's curves (the bolometers' energy responses are shipped divided by wavelength). Where a survey's
-    own curve is not shipped the nearest stands in: SDSS u r i z for the INT, a top-hat for N921. Catalogues of Spitzer
-    and Herschel quote F_nu at a nominal wavelength for an assumed spectral shape instead, which differs from this
-    average by the published colour corrections. GALEX FUV's curve leaves the grid of study 1 above redshift 3.4.
-
-    Raises DataError if a band leaves the grid at that redshift, or if the redshift or grid makes no sense.
-    """
-    wave_um = np.asarray(wave_um, dtype=float)
-    if wave_um.ndim != 1 or wave_um.size < 2 or not (wave_um[0] > 0 and (np.diff(wave_um) > 0).all()):
-        raise DataError("the wavelengths do not increase", remedy="Sort them and drop repeated ones.", row="wave_um")
-    if not (np.isfinite(z) and z > -1):
-        raise DataError(f"the redshift is {z}", remedy="Give a finite redshift above -1.")
-    if method == "interpolate":
-        return np.stack([_hats(wave_um, np.array([band.observed_um / (1 + z)]), band, z)[0] for band in bands])
-    if method == "filters":
-        return np.stack([_filter_row(wave_um, band, z) for band in bands])
-    raise ValueError(f'method is "interpolate" or "filters", not {method!r}')
-
-
-def bands_within(wave_um: np.ndarray, z: float, method: Literal["interpolate", "filters"]) -> tuple[Band, ...]:
-    """Those of HELP_BANDS that the grid covers at a redshift (all of them at z = 2)."""
-
-    def covered(band: Band) -> bool:
-        try:
-            measurement_matrix(wave_um, [band], z, method)
-        except DataError:
-            return False
-        return True
-
-    return tuple(band for band in HELP_BANDS if covered(band))
-
-
-def _filter_row(wave_um: np.ndarray, band: Band, z: float) -> np.ndarray:
-    observed, weight = _quadrature(band.curve)
-    return weight @ _hats(wave_um, observed / (1 + z), band, z)
-
-
-@cache
-def _quadrature(curve: str | tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Observed wavelengths (um) over a curve's support and the weights, summing to 1, of a photon average of F_nu."""
-    wave, transmission = transmission_curve(curve)
-    observed = np.geomspace(wave[0], wave[-1], N_QUADRATURE)
-    weight = np.interp(observed, wave, transmission)
-    # On a grid even in ln(lambda) the trapezoidal rule is a sum with half weights at the ends.
-    weight[[0, -1]] /= 2
-    return observed, weight / weight.sum()
-
 
 def transmission_curve(curve: str | tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
     """Wavelength (um) and response per photon of a curve that sedpy ships, or of a top-hat (centre, width)."""
@@ -138,22 +73,19 @@ def transmission_curve(curve: str | tuple[float, float]) -> tuple[np.ndarray, np
     return loaded.wavelength * 1e-4, loaded.transmission
 
 
-def _hats(wave_um: np.ndarray, at_um: np.ndarray, band: Band, z: float) -> np.ndarray:
-    """The matrix (len(at_um), L) of interpolation linear in log wavelength; DataError where `at_um` leaves the grid."""
-    # A grid made by geomspace misses its own ends by rounding.
-    slack = 1e-9
-    if at_um[0] < wave_um[0] * (1 - slack) or at_um[-1] > wave_um[-1] * (1 + slack):
-        raise DataError(
-            f"at redshift {z:g} the band needs rest wavelengths {at_um[0]:.4g}-{at_um[-1]:.4g} um, "
-            f"the grid covers {wave_um[0]:g}-{wave_um[-1]:g} um",
-            remedy="Leave the band out, choose another redshift, or extend the spectra.",
-            row=f"band {band}",
-        )
-    x, grid = np.log(at_um), np.log(wave_um)
-    right = np.clip(np.searchsorted(grid, x), 1, grid.size - 1)
-    fraction = np.clip((x - grid[right - 1]) / (grid[right] - grid[right - 1]), 0, 1)
-    hats = np.zeros((x.size, grid.size))
-    rows = np.arange(x.size)
-    hats[rows, right - 1] = 1 - fraction
-    hats[rows, right] = fraction
-    return hats
+def curves_of(names: Mapping[str, str]) -> Curves:
+    """Wavelength [vacuum Angstrom] and response per photon of bands, given their curves' names in sedpy."""
+    curves = {band: transmission_curve(name) for band, name in names.items()}
+    return {band: (wave * 1e4, response) for band, (wave, response) in curves.items()}
+
+
+@lru_cache(maxsize=1)
+def sdss_curves() -> Curves:
+    """The SDSS bands u g r i z, as `curves_of`."""
+    return curves_of({band: f"sdss_{band}0" for band in "ugriz"})
+
+
+@lru_cache(maxsize=1)
+def two_mass_curves() -> Curves:
+    """The 2MASS bands J H Ks, as `curves_of`."""
+    return curves_of({band: f"twomass_{band}" for band in ("J", "H", "Ks")})

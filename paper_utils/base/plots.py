@@ -23,6 +23,10 @@ TRUTH, MODEL, PHOTOMETRY, BASELINE = VERMILION, BLUE, GREEN, GREY
 WIDTH = 7.2  # inches: a page's width
 # Lines and markers in order, so that curves also differ in black and white.
 STYLES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"), ((0, (5, 1)), "v"), ((0, (1, 1)), "P"))
+# Kinds of galaxies and of their nuclei.
+TYPES = {"star-forming": SKY, "quiescent": VERMILION, "seyfert": ORANGE, "liner": PURPLE, "none": SKY}
+REST_LABEL = "Rest-frame vacuum wavelength [Å]"
+FLUX_LABEL = r"$F_\lambda$ [$10^{-17}$ erg s$^{-1}$ cm$^{-2}$ Å$^{-1}$]"
 PAPER = {"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1}  # keeps text readable over curves
 
 

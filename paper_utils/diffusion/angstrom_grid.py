@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter1d
 from paper_utils.base.constants import C_KMS, FWHM
 from paper_utils.base.containers import WAVE_OBS, Spectra
 from paper_utils.base.errors import DataError
-from paper_utils.sky.spectrograph import lsf_km_s
+from paper_utils.base.wavelengths import lsf_km_s
 
 WAVE = np.arange(4000.0, 8500.0)  # vacuum A
 EVERY = 8  # low-resolution spectra are every 8th element: 563
@@ -38,10 +38,10 @@ def resolution_kms(wave: np.ndarray = WAVE) -> np.ndarray:
     return np.hypot(lsf_km_s(wave), SMOOTHING / wave * C_KMS)
 
 
-def to_grid(spectra: Spectra, clean: np.ndarray | None = None) -> tuple[Spectra, np.ndarray | None]:
+def to_grid(spectra: Spectra) -> Spectra:
     """The spectra that study 3 can use, on `WAVE`, in units of their mean at `NORM`; and so their noiseless flux.
 
-    spectra : on `WAVE_OBS`.   clean : (N, 3892) or None.
+    spectra : on `WAVE_OBS`.
     Gaps (ivar = 0; the paper leaves sky lines in) are bridged by straight lines and keep ivar = 0. Left out are
     spectra with long gaps, with redshifts outside `Z_RANGE`, or not positive everywhere, since their logarithm is what
     is learned. ivar is that of single elements, whose errors are correlated with their neighbours'. Raises DataError if
@@ -49,7 +49,9 @@ def to_grid(spectra: Spectra, clean: np.ndarray | None = None) -> tuple[Spectra,
     """
     if not np.array_equal(spectra.wave_obs, WAVE_OBS):
         raise DataError(
-            "not on the 3892 elements of SDSS spectra", remedy="Read the spectra with archives.sdss.", row="wave_obs"
+            "not on the 3892 elements of SDSS spectra",
+            remedy="Read the spectra with paper_utils.files.sdss.",
+            row="wave_obs",
         )
     parts = [_to_grid(spectra.select(slice(i, i + _CHUNK))) for i in range(0, len(spectra), _CHUNK)]
     flux, ivar = (np.concatenate([part[k] for part in parts]) for k in (0, 1))
@@ -62,17 +64,19 @@ def to_grid(spectra: Spectra, clean: np.ndarray | None = None) -> tuple[Spectra,
             remedy="Give spectra of galaxies of the SDSS main sample.",
         )
     unit = unit[usable, None]
-    kept = replace(
-        spectra.select(usable),
+    kept = spectra.select(usable)
+    clean = None
+    if kept.clean is not None:
+        clean = np.concatenate([_smoothed(kept.clean[i : i + _CHUNK]) for i in range(0, len(kept), _CHUNK)])
+        clean = (clean / red_mean(clean, kept.z)[:, None]).astype(np.float32)
+    return replace(
+        kept,
         wave_obs=WAVE,
         flux=(flux[usable] / unit).astype(np.float32),
         ivar=(ivar[usable] * unit**2).astype(np.float32),
+        lsf_kms=resolution_kms(),
+        clean=clean,
     )
-    if clean is None:
-        return kept, None
-    rows = np.flatnonzero(usable)
-    smooth = np.concatenate([_smoothed(clean[rows[i : i + _CHUNK]]) for i in range(0, len(rows), _CHUNK)])
-    return kept, (smooth / red_mean(smooth, kept.z)[:, None]).astype(np.float32)
 
 
 def red_mean(flux: np.ndarray, z: np.ndarray) -> np.ndarray:

@@ -12,9 +12,8 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from paper_utils.base.plots import BASELINE, GREY, MODEL, ORANGE, PAPER, SKY, TRUTH, WIDTH
+from paper_utils.base.plots import BASELINE, GREY, MODEL, ORANGE, PAPER, REST_LABEL, SKY, TRUTH, WIDTH
 
-REST_LABEL = "Rest-frame vacuum wavelength [Å]"
 FLUX_LABEL = "Flux / mean at 6900–6950 Å"
 OBSERVED = "0.35"
 SHADES = 16  # of stamps: noise in fewer steps makes files smaller by half

@@ -10,9 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from paper_utils.base.plots import BLUE, GREY, PAPER, SKY, TRUTH, VERMILION, WIDTH
+from paper_utils.base.plots import BLUE, GREY, PAPER, SKY, TRUTH, TYPES, VERMILION, WIDTH
 from paper_utils.measure import emission
-from paper_utils.sky.figures import TYPES
 
 KINDS = {"elliptical": VERMILION, "uncertain": GREY, "spiral": BLUE}
 CLASSES = {emission.PASSIVE: GREY, emission.STAR_FORMING: TYPES["star-forming"], emission.AGN: VERMILION}

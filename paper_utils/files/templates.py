@@ -25,6 +25,7 @@ import numpy as np
 from paper_utils.base import paths
 from paper_utils.base.constants import C_KMS, FWHM
 from paper_utils.base.errors import DataError
+from paper_utils.base.wavelengths import air_to_vacuum
 
 ARCHIVE = "ppxf-8.2.6.tar.gz"
 SIZE = 25_342_527  # bytes
@@ -68,16 +69,6 @@ def emiles(path: Path | str | None = None, *, air: bool = True) -> EMiles:
     if not npz.is_file():
         _fetch(npz)
     return _read(npz, air=True, remedy="Delete it: it is made again.")
-
-
-def air_to_vacuum(wave_air: np.ndarray) -> np.ndarray:
-    """Vacuum wavelengths [Angstrom] of standard-air ones: Ciddor 1996 (1996ApOpt..35.1566C), eq. 1."""
-    wave_air = np.asarray(wave_air, float)
-    wave_vacuum = wave_air
-    for _ in range(2):  # the refractive index is a function of the vacuum wavelength
-        s2 = (1e4 / wave_vacuum) ** 2
-        wave_vacuum = wave_air * (1 + 5.792105e-2 / (238.0185 - s2) + 1.67917e-3 / (57.362 - s2))
-    return wave_vacuum
 
 
 def resolution(wave: np.ndarray) -> np.ndarray:

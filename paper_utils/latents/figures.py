@@ -13,8 +13,20 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from numpy.typing import ArrayLike, NDArray
 
-from paper_utils.autoencoder.figures import REST_LABEL
-from paper_utils.base.plots import BASELINE, BLUE, GREEN, GREY, MODEL, ORANGE, PAPER, PURPLE, SKY, VERMILION, WIDTH
+from paper_utils.base.plots import (
+    BASELINE,
+    BLUE,
+    GREEN,
+    GREY,
+    MODEL,
+    ORANGE,
+    PAPER,
+    PURPLE,
+    REST_LABEL,
+    SKY,
+    VERMILION,
+    WIDTH,
+)
 
 FLUX_LABEL = "Flux / rms"
 CLASSES = {

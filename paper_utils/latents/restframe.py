@@ -14,6 +14,8 @@ from torch import Tensor
 
 from paper_utils.base.containers import WAVE_OBS, Spectra
 from paper_utils.base.errors import DataError
+from paper_utils.base.rebin import integrals_on_device
+from paper_utils.base.wavelengths import pixel_edges
 from paper_utils.stats.pca import Components, weighted_pca
 
 N_REST = 1000
@@ -35,39 +37,34 @@ def to_rest(
     of that average; ivar is 0 where they cover less than half of it. Flux keeps its unit: the factor 1 + z is left
     out. Elements that share a pixel share its noise, which ivar does not say.
     """
-    old, new = (_edges(wave).to(flux.device) for wave in (wave_obs, wave_rest))
+    edges, ends = (torch.as_tensor(pixel_edges(np.log10(wave))).to(flux.device) for wave in (wave_obs, wave_rest))
     parts = zip(*(t.split(_CHUNK) for t in (flux, ivar, z)), strict=True)
-    done = [_rebin(*part, old, new) for part in parts]
+    done = [_means(*part, edges, ends) for part in parts]
     return torch.cat([y for y, _ in done]), torch.cat([v for _, v in done])
 
 
-def _edges(wave: np.ndarray) -> Tensor:
-    x = torch.as_tensor(np.log10(wave))
-    inner = (x[1:] + x[:-1]) / 2
-    return torch.cat([2 * x[:1] - inner[:1], inner, 2 * x[-1:] - inner[-1:]])
-
-
-def _rebin(flux: Tensor, ivar: Tensor, z: Tensor, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
-    n = len(old) - 1
-    seen_at = new + torch.log10(1 + z.double())[:, None]
-    pixel = (torch.searchsorted(old, seen_at) - 1).clamp(0, n - 1)
-    position = pixel + (seen_at - old[pixel]) / (old[pixel + 1] - old[pixel])  # in pixels, also beyond the ends
-    low, high = position[:, :-1], position[:, 1:]
-    share_sum = torch.zeros_like(low, dtype=flux.dtype)
-    flux_sum, variance_sum = torch.zeros_like(share_sum), torch.zeros_like(share_sum)
-    for j in range(int((high - low).max().ceil()) + 1):
-        at = low.floor() + j
-        overlap = (torch.minimum(high, at + 1) - torch.maximum(low, at)).clamp_min(0)
-        overlap[(at < 0) | (at >= n)] = 0
-        at = at.long().clamp(0, n - 1)
-        v = ivar.gather(1, at)
-        share = torch.where(v > 0, overlap.to(flux.dtype), 0)
-        share_sum += share
-        flux_sum += share * torch.where(v > 0, flux.gather(1, at), 0)
-        variance_sum += share.square() / torch.where(v > 0, v, 1)
-    known = share_sum >= MIN_KNOWN * (high - low)
+def _means(flux: Tensor, ivar: Tensor, z: Tensor, edges: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
+    n = len(edges) - 1
+    seen_at = ends + torch.log10(1 + z.double())[:, None]
+    pixel = (torch.searchsorted(edges, seen_at) - 1).clamp(0, n - 1)
+    beyond = pixel + (seen_at - edges[pixel]) / (edges[pixel + 1] - edges[pixel])  # in pixels, also beyond the ends
+    at = beyond.clamp(0, n)
+    good = ivar > 0
+    variance = torch.where(good, 1 / torch.where(good, ivar, 1), 0).double()
+    share_sum = integrals_on_device(good.double(), at)
+    flux_sum = integrals_on_device(torch.where(good, flux, 0).double(), at)
+    # The variance of a sum has the squares of the shares: less for the two pixels that lie in it in part.
+    low, high = at[:, :-1], at[:, 1:]
+    first, last = (edge.long().clamp(max=n - 1) for edge in (low, high))
+    of_first = torch.minimum(high, first + 1) - low
+    of_last = torch.where(last > first, high - last, 0)
+    variance_sum = integrals_on_device(variance, at)
+    for pixel, share in ((first, of_first), (last, of_last)):
+        variance_sum -= variance.gather(1, pixel) * share * (1 - share)
+    known = share_sum >= MIN_KNOWN * beyond.diff(dim=1)
     y = torch.where(known, flux_sum / share_sum.clamp_min(1e-30), 0)
-    return y, torch.where(known, share_sum.square() / variance_sum.clamp_min(1e-30), 0)
+    weight = torch.where(known, share_sum.square() / variance_sum.clamp_min(1e-30), 0)
+    return y.to(flux.dtype), weight.to(flux.dtype)
 
 
 def learn_components(y: Tensor, ivar: Tensor, n_components: int = 10, n_rounds: int = 3) -> Components:

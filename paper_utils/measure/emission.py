@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from paper_utils.base.constants import C_KMS
-from paper_utils.base.resample import sample
-from paper_utils.sky.nebular import DOUBLETS, LINES
-from paper_utils.sky.stellar import pixel_edges
+from paper_utils.base.rebin import sample
+from paper_utils.base.wavelengths import DOUBLETS, LINES, pixel_edges
 
 if TYPE_CHECKING:
     from astropy.table import Table

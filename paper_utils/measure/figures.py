@@ -9,11 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from paper_utils.base.plots import GREEN, GREY, MODEL, ORANGE, PAPER, SKY, WIDTH
+from paper_utils.base.plots import FLUX_LABEL, GREEN, GREY, MODEL, ORANGE, PAPER, REST_LABEL, SKY, WIDTH
 from paper_utils.measure import emission, indices
-from paper_utils.sky.figures import FLUX_LABEL
 
-REST_LABEL = "Rest-frame vacuum wavelength [Å]"
 NAMES = {"log_age": "log age/Gyr", "metal": "[M/H]", "ebv": "E(B−V)", "sigma_star": "σ$_*$ [km/s]", "z": "z",
          "log_ml_r": "log M/L$_r$", "chi2": "χ²/pixel"}  # fmt: skip
 TITLES = {"Hbeta": r"H$\beta$", "OIII_5007": "[O III]", "Halpha": r"H$\alpha$, [N II]", "SII_6716": "[S II]"}

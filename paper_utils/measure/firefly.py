@@ -22,10 +22,10 @@ import numpy as np
 
 from paper_utils.base import fan_out
 from paper_utils.base.constants import C_KMS, FWHM
+from paper_utils.base.dust import R_V_STARS, attenuation
 from paper_utils.base.errors import DataError
-from paper_utils.base.resample import SDSS_STEP, broaden, rebin, rest_frame, sample
-from paper_utils.sky.nebular import LINES
-from paper_utils.sky.stellar import attenuation
+from paper_utils.base.rebin import broaden, rebin, rest_frame, sample
+from paper_utils.base.wavelengths import LINES, SDSS_STEP
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -36,7 +36,6 @@ NORM = (5200.0, 5800.0)  # A: populations have a mean of 1 here, so that shares 
 FILTER_KMS = 12_000.0  # Gaussian sigma of what counts as a large scale: 200 A at 5000 A; 6000 does not do better
 MASK_KMS = 700.0  # to either side of each line
 N_KEPT, N_ROUNDS, N_FILTERED = 300, 12, 3
-R_V = 4.05
 MIN_PIXELS = 300
 UNITS = {"log_age": "dex(Gyr)", "metal": "dex", "ebv": "mag", "log_age_mass": "dex(Gyr)", "metal_mass": "dex"}
 
@@ -65,7 +64,7 @@ class Config:
 
 
 def from_emiles(emiles) -> Populations:
-    """`Populations` of `archives.templates.EMiles`, in the range that is fitted."""
+    """`Populations` of `files.templates.EMiles`, in the range that is fitted."""
     near = (emiles.wave_rest > REST_RANGE[0] - 200) & (emiles.wave_rest < REST_RANGE[1] + 200)
     wave = emiles.wave_rest[near]
     ages, metals = np.meshgrid(emiles.ages, emiles.metals, indexing="ij")
@@ -202,7 +201,7 @@ def _fit(flux: np.ndarray, weight: np.ndarray, wave: np.ndarray, models: np.ndar
 def _reddening(curve: np.ndarray, wave: np.ndarray, good: np.ndarray) -> float:
     """E(B-V) >= 0 of Calzetti's law nearest to an attenuation `curve` (P,), whose level is free."""
     good = good & (curve > 0)
-    k = attenuation(wave[good]) * R_V
+    k = attenuation(wave[good]) * R_V_STARS
     depth = -2.5 * np.log10(curve[good])
     k, depth = k - k.mean(), depth - depth.mean()
     return float(max((k * depth).sum() / (k**2).sum(), 0.0))

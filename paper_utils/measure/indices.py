@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from paper_utils.base.constants import C_KMS, FWHM
-from paper_utils.base.resample import SDSS_STEP, broaden, log_grid, rebin, sample
-from paper_utils.files.templates import air_to_vacuum
-from paper_utils.sky.stellar import pixel_edges
+from paper_utils.base.rebin import broaden, integrals, rebin, sample
+from paper_utils.base.wavelengths import SDSS_STEP, air_to_vacuum, pixel_edges, sdss_grid
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -32,7 +31,7 @@ LICK = {
 # FWHM [A] of the Lick system: Worthey & Ottaviani 1997 (1997ApJS..111..377W), table 8. Doorenbos+ 2024 print 8.9 A at
 # 6000 A, which matters to none of the indices here: they lie at 4830-5360 A.
 LICK_FWHM = ((4000.0, 4400.0, 4900.0, 5400.0, 6000.0), (11.5, 9.2, 8.4, 8.4, 9.8))
-WAVE_LICK = log_grid(4700.0, 5500.0)  # vacuum A, rest frame: the bands, and room for the broadening
+WAVE_LICK = sdss_grid(4700.0, 5500.0)  # vacuum A, rest frame: the bands, and room for the broadening
 # Eq. 5, x0 = p0 + p1 x^p2 + p3 sigma^p4 + p5 x^p6 sigma^p7, fitted with `fit_dispersion` to the E-MILES populations
 # of 1 Gyr and older at Lick resolution, sigma = 25 ... 400 km/s. It gives x0 to 0.06 A or
 # better, and half of them to 0.6 % or better.
@@ -52,15 +51,12 @@ def dn4000(wave_obs: np.ndarray, flux: np.ndarray, z: np.ndarray) -> np.ndarray:
     """
     edges = pixel_edges(wave_obs)
     flux = np.atleast_2d(np.asarray(flux, float))
-    # F_nu goes as F_lambda lambda^2; the integral up to each edge, (N, L + 1).
-    total = np.pad(np.cumsum(flux * wave_obs**2 * np.diff(edges), axis=1), ((0, 0), (1, 0)))
     sides = np.multiply.outer(1 + np.atleast_1d(np.asarray(z, float)), VACUUM_PER_AIR * np.ravel(DN4000))  # (N, 4)
     at = np.interp(sides, edges, np.arange(edges.size), left=np.nan, right=np.nan)
-    low = np.nan_to_num(at).astype(int).clip(0, edges.size - 2)
-    below, above = (np.take_along_axis(total, low + step, axis=1) for step in (0, 1))
-    integral = below + (at - low) * (above - below)
+    # F_nu goes as F_lambda lambda^2.
+    blue, _, red = integrals(flux * wave_obs**2 * np.diff(edges), np.nan_to_num(at)).T
     with np.errstate(divide="ignore", invalid="ignore"):
-        return (integral[:, 3] - integral[:, 2]) / (integral[:, 1] - integral[:, 0])
+        return np.where(np.isnan(at).any(axis=1), np.nan, red / blue)
 
 
 def lick(wave_rest: np.ndarray, flux: np.ndarray, bands) -> np.ndarray:

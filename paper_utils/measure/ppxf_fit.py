@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from paper_utils.base import fan_out
-from paper_utils.base.constants import C_KMS, FWHM, PC
+from paper_utils.base.constants import C_KMS, FWHM, L_SUN, PC
+from paper_utils.base.dust import R_V_STARS
 from paper_utils.base.errors import DataError
-from paper_utils.base.resample import SDSS_STEP, log_grid, rebin, rest_frame
-from paper_utils.sky.stellar import L_SUN
+from paper_utils.base.rebin import rebin, rest_frame
+from paper_utils.base.wavelengths import SDSS_STEP, lsf_km_s, sdss_grid
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
 N_DRAWS, REGUL = 50, 10.0  # Sec. 4.1
 V_BAND = (5070.0, 5950.0)  # A; templates have a mean of 1 here, so that weights are shares of V light
-R_V = 4.05  # of Calzetti's law
 REST_RANGE = (3540.0, 8900.0)  # A: where E-MILES is MILES, at 2.51 A, and all ages have light
 MARGIN = 0.02  # ln wavelength by which templates exceed the galaxy: 6000 km/s
 Z_BIN = 0.01  # templates are broadened once for redshifts this near to each other
@@ -57,7 +57,7 @@ def fit(wave_obs, flux, ivar, z: float, emiles, *, lsf_kms=None, config: Config 
     """Fit one spectrum; a dict of numbers, `UNITS` with `*_err` each, and arrays.
 
     wave_obs : (L,) vacuum A.   flux, ivar : (L,), ivar = 0 unusable.   z : near the true redshift (300 km/s).
-    emiles : `archives.templates.EMiles`.   lsf_kms : instrument's Gaussian sigma [km/s], a number or (L,); by default
+    emiles : `files.templates.EMiles`.   lsf_kms : instrument's Gaussian sigma [km/s], a number or (L,); by default
         that of the SDSS spectrograph. Templates that are coarser than it stay as they are.
 
     v_star is relative to z. ebv = A_V / 4.05 of the stars, ebv_gas of the lines. log_ml_r is the stellar mass-to-light
@@ -66,8 +66,6 @@ def fit(wave_obs, flux, ivar, z: float, emiles, *, lsf_kms=None, config: Config 
     the units of flux, NaN outside the fitted range.
     Raises DataError where nothing can be fitted: too few good pixels, no flux, a redshift off the templates.
     """
-    from paper_utils.sky.spectrograph import lsf_km_s
-
     config = config or Config()
     lsf = np.broadcast_to(lsf_km_s(wave_obs) if lsf_kms is None else np.asarray(lsf_kms, float), np.shape(wave_obs))
     galaxy = _prepare(wave_obs, flux, ivar, z, config.rest_range)
@@ -190,7 +188,7 @@ def _library(emiles, z: float, rest_range, wave_obs: bytes, lsf: bytes) -> _Libr
     flat = spectra.reshape(-1, near.sum())
     if missing.any():
         flat = ppxf_util.varsmooth(wave_rest, flat.T, missing).T
-    wave = log_grid(rest_range[0] * np.exp(-MARGIN), rest_range[1] * np.exp(MARGIN))
+    wave = sdss_grid(rest_range[0] * np.exp(-MARGIN), rest_range[1] * np.exp(MARGIN))
     stars, _ = rebin(wave_rest, flat, np.ones(flat.shape), wave)
     v_light = stars[:, (wave > V_BAND[0]) & (wave < V_BAND[1])].mean(axis=1)
     with contextlib.redirect_stdout(io.StringIO()):  # it prints the names
@@ -284,8 +282,8 @@ def _answers(pp, library: _Library) -> dict[str, float]:
         "metal": mean(library.metals, light),
         "log_age_mass": mean(library.ages, formed),
         "metal_mass": mean(library.metals, formed),
-        "ebv": dust[0] / R_V,
-        "ebv_gas": dust[1] / R_V if len(dust) > 1 else np.nan,
+        "ebv": dust[0] / R_V_STARS,
+        "ebv_gas": dust[1] / R_V_STARS if len(dust) > 1 else np.nan,
         "v_star": float(pp.sol[0][0]),
         "sigma_star": float(pp.sol[0][1]),
         "log_ml_r": float(np.log10((formed * library.mass).sum() / (formed * library.r_light).sum())),

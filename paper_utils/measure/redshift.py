@@ -14,7 +14,8 @@ import numpy as np
 
 from paper_utils.base.constants import C_KMS
 from paper_utils.base.errors import DataError
-from paper_utils.base.resample import SDSS_STEP, broaden, log_grid, rebin
+from paper_utils.base.rebin import broaden, rebin
+from paper_utils.base.wavelengths import LINES, SDSS_STEP, sdss_grid
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -26,12 +27,12 @@ N_STARS, N_POLYNOMIALS, SIGMA_KMS = 5, 3, 170.0
 # are, moves redshifts of star-forming galaxies by up to 25 km/s, several times the error.
 GAS_KMS = (80.0, 200.0)
 APART_KMS = 1000.0  # minima further away than this are other redshifts
-# Lines that come and go together, with rounded typical ratios [vacuum A]: amplitudes are free.
+# Lines that come and go together, with rounded typical ratios: amplitudes are free.
 GAS = (
-    {6564.61: 3.5, 4862.683: 1.0},
-    {6585.27: 1.0, 6549.85: 0.33, 6718.29: 0.5, 6732.67: 0.4},
-    {5008.24: 1.0, 4960.295: 0.33},
-    {3727.092: 1.0, 3729.875: 1.4},
+    {"Halpha": 3.5, "Hbeta": 1.0},
+    {"NII_6584": 1.0, "NII_6548": 0.33, "SII_6716": 0.5, "SII_6731": 0.4},
+    {"OIII_5007": 1.0, "OIII_4959": 0.33},
+    {"OII_3726": 1.0, "OII_3729": 1.4},
 )
 
 
@@ -47,9 +48,9 @@ def from_emiles(emiles, low: float = 2400.0, high: float = 9800.0) -> Templates:
     """`Templates` of galaxies: the leading components of E-MILES, broadened to 170 km/s, and four sets of lines in two
     widths.
 
-    emiles : `archives.templates.EMiles`.   low, high : vacuum A, what the spectra need at all redshifts tried.
+    emiles : `files.templates.EMiles`.   low, high : vacuum A, what the spectra need at all redshifts tried.
     """
-    wave = log_grid(low, high, STEP)
+    wave = sdss_grid(low, high, STEP)
     near = (emiles.wave_rest > low - 50) & (emiles.wave_rest < high + 50)
     rows = emiles.templates[..., near].reshape(-1, near.sum())
     rows = rows[(rows > 0).all(axis=1)].astype(float)
@@ -59,7 +60,7 @@ def from_emiles(emiles, low: float = 2400.0, high: float = 9800.0) -> Templates:
     components = np.linalg.svd(stars, full_matrices=False)[2][:N_STARS]
     x = np.log(wave)
     gas = [
-        sum(share * np.exp(-0.5 * ((x - np.log(line)) / (sigma / C_KMS)) ** 2) for line, share in lines.items())
+        sum(share * np.exp(-0.5 * ((x - np.log(LINES[line])) / (sigma / C_KMS)) ** 2) for line, share in lines.items())
         for sigma in GAS_KMS
         for lines in GAS
     ]
@@ -146,7 +147,7 @@ class _Search:
         normal[..., lower[0], lower[1]] = normal[..., lower[1], lower[0]]
         right[..., :k] = np.moveaxis(correlate((ivar * flux)[:, None], self.templates), 1, -1)
         right[..., k:] = (weighted @ flux[:, :, None])[:, None, :, 0]
-        # Lines off the spectrum leave empty rows; a whisper on the diagonal keeps these solvable.
+        # Lines off the spectrum leave empty rows; a little on the diagonal keeps these solvable.
         diagonal = np.einsum("...ii->...i", normal)
         diagonal += 1e-9 * diagonal.max(axis=-1, keepdims=True) + 1e-30
         amplitude = np.linalg.solve(normal, right[..., None])[..., 0]

@@ -1,8 +1,7 @@
-"""Measuring the spectra in a user's files: what `companion measure` does, also from a notebook."""
+"""Measuring spectra with one tool: what `companion measure` does with a user's files, also from a notebook."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from paper_utils.base import paths
-from paper_utils.base.errors import DataError
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -24,39 +22,9 @@ class What(StrEnum):
     redshift, indices, lines, ppxf, firefly = "redshift", "indices", "lines", "ppxf", "firefly"
 
 
-def read(files: Sequence[Path | str], z: float | None = None) -> tuple[Spectra, np.ndarray]:
-    """The spectra of SDSS files, folders of them, or files of `Spectra.save`, as one; their resolution (N, L) [km/s].
-
-    z : replaces the files' redshifts.   The resolution is that of the file (`wdisp`), or of the SDSS spectrograph.
-    Raises DataError for a file that cannot be used, and for objects twice.
-    """
-    from paper_utils.base.containers import Spectra
-    from paper_utils.files import sdss
-    from paper_utils.sky.spectrograph import lsf_km_s
-
-    if not files:
-        raise DataError("no files", remedy="Give spec-PLATE-MJD-FIBER.fits files.")
-    parts, widths = [], []
-    given = map(Path, files)
-    for file in (file for path in given for file in (sdss.files_in(path) if path.is_dir() else [path])):
-        spectra = sdss.read(file)
-        lsf = sdss.read_lsf(file) if file.name.endswith(sdss.FITS_ENDINGS) else lsf_km_s(spectra.wave_obs)
-        parts.append(spectra)
-        widths.append(np.tile(lsf, (len(spectra), 1)))
-        if not np.array_equal(spectra.wave_obs, parts[0].wave_obs):
-            raise DataError(
-                "other wavelengths than in the files before it", remedy="Measure it alone.", source=file, row="wave_obs"
-            )
-    stack = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ("flux", "ivar", "z", "ids")}
-    if z is not None:
-        stack["z"] = np.full(len(stack["ids"]), float(z))
-    spectra = Spectra(wave_obs=parts[0].wave_obs, **stack).check(source=files[0] if len(files) == 1 else None)
-    return spectra, np.concatenate(widths)
-
-
 def measure(
     spectra: Spectra,
-    lsf_kms: np.ndarray,
+    emiles,
     what: What | str,
     *,
     output: Path | None = None,
@@ -67,16 +35,14 @@ def measure(
 ) -> Table:
     """One kind of measurement of all spectra: a Table with a row each, its columns described in `meta`.
 
+    spectra : with their resolution, `lsf_kms`.   emiles : the templates, `files.templates.EMiles`.
     output : a folder for `<what>.ecsv` and, with `figures`, `<id>.<what>.png`; finished fits are kept in its `fits`,
         so that a second call goes on.   n_draws : of the bootstrap; by default the paper's 50 (pPXF), 10 (FIREFLY), and
         25 draws of noise for the errors of indices.
     """
-    from paper_utils.files import templates
-
     what = What(what)
-    emiles = templates.emiles()
     options = dict(n_jobs=n_jobs, folder=output / "fits" if output else None, progress=progress)
-    table, details = _TOOLS[what](spectra, lsf_kms, emiles, n_draws, options)
+    table, details = _TOOLS[what](spectra, emiles, n_draws, options)
     if output:
         Path(output).mkdir(parents=True, exist_ok=True)
         with paths.atomic(Path(output) / f"{what}.ecsv") as temporary:
@@ -86,18 +52,20 @@ def measure(
     return table
 
 
-def _redshift(spectra, lsf_kms, emiles, n_draws, options):
+def _redshift(spectra, emiles, n_draws, options):
     from paper_utils.measure import redshift
 
     table = redshift.measure(spectra.wave_obs, spectra.flux, spectra.ivar, redshift.from_emiles(emiles))
     return _named(table, spectra, "Redshift by chi2 of E-MILES and lines", z_given=spectra.z), None
 
 
-def _indices(spectra, lsf_kms, emiles, n_draws, options):
+def _indices(spectra, emiles, n_draws, options):
     from paper_utils.measure import indices, ppxf_fit
 
     # Without their stars' velocity dispersion indices are too weak, and without its gas Hbeta is that of the stars.
-    fits, details = ppxf_fit.fit_all(spectra, emiles, lsf_kms=lsf_kms, config=ppxf_fit.Config(n_draws=0), **options)
+    fits, details = ppxf_fit.fit_all(
+        spectra, emiles, lsf_kms=spectra.lsf_kms, config=ppxf_fit.Config(n_draws=0), **options
+    )
     gas = np.array([np.nan_to_num(d.get("gas", np.zeros(spectra.wave_obs.size))) for d in details])
     sigma_star = np.asarray(fits["sigma_star"], float) if "sigma_star" in fits.colnames else np.full(len(fits), np.nan)
     table = indices.measure(
@@ -106,7 +74,7 @@ def _indices(spectra, lsf_kms, emiles, n_draws, options):
         spectra.ivar,
         spectra.z,
         sigma_star=sigma_star,
-        lsf_kms=lsf_kms,
+        lsf_kms=spectra.lsf_kms,
         n_draws=25 if n_draws is None else n_draws,
     )
     table["sigma_star"], table["reason"] = sigma_star, fits["reason"]
@@ -115,12 +83,14 @@ def _indices(spectra, lsf_kms, emiles, n_draws, options):
     return _named(table, spectra, told), details
 
 
-def _lines(spectra, lsf_kms, emiles, n_draws, options):
+def _lines(spectra, emiles, n_draws, options):
     from paper_utils.measure import emission, ppxf_fit
 
-    fits, details = ppxf_fit.fit_all(spectra, emiles, lsf_kms=lsf_kms, config=ppxf_fit.Config(n_draws=0), **options)
+    fits, details = ppxf_fit.fit_all(
+        spectra, emiles, lsf_kms=spectra.lsf_kms, config=ppxf_fit.Config(n_draws=0), **options
+    )
     stars = np.array([d.get("stars", np.full(spectra.wave_obs.size, np.nan)) for d in details])
-    table = emission.measure(spectra.wave_obs, spectra.flux, spectra.ivar, spectra.z, stars, lsf_kms=lsf_kms)
+    table = emission.measure(spectra.wave_obs, spectra.flux, spectra.ivar, spectra.z, stars, lsf_kms=spectra.lsf_kms)
     n2, o3 = emission.ratios(table)
     table["log_nii_halpha"], table["log_oiii_hbeta"], table["class"] = n2, o3, emission.classify(table)
     table["class"][fits["reason"] != ""] = ""
@@ -131,24 +101,24 @@ def _lines(spectra, lsf_kms, emiles, n_draws, options):
     return _named(table, spectra, "Emission lines over pPXF's stars; rest-frame equivalent widths"), details
 
 
-def _ppxf(spectra, lsf_kms, emiles, n_draws, options):
+def _ppxf(spectra, emiles, n_draws, options):
     from paper_utils.measure import ppxf_fit
 
     config = ppxf_fit.Config(n_draws=ppxf_fit.N_DRAWS if n_draws is None else n_draws)
-    table, details = ppxf_fit.fit_all(spectra, emiles, lsf_kms=lsf_kms, config=config, **options)
+    table, details = ppxf_fit.fit_all(spectra, emiles, lsf_kms=spectra.lsf_kms, config=config, **options)
     table.meta["comment"] = f"pPXF with E-MILES, {config.n_draws} bootstrap draws; ages and metallicities by V light"
     return table, details
 
 
-def _firefly(spectra, lsf_kms, emiles, n_draws, options):
+def _firefly(spectra, emiles, n_draws, options):
     from paper_utils.measure import firefly, ppxf_fit
 
     # The dispersion is pPXF's, as in the paper; where it has none the galaxy is fitted as if it had none.
-    sigma = ppxf_fit.fit_all(spectra, emiles, lsf_kms=lsf_kms, config=ppxf_fit.Config(n_draws=0), **options)[0]
+    sigma = ppxf_fit.fit_all(spectra, emiles, lsf_kms=spectra.lsf_kms, config=ppxf_fit.Config(n_draws=0), **options)[0]
     sigma_star = np.nan_to_num(np.asarray(sigma["sigma_star"], float)) if "sigma_star" in sigma.colnames else 0.0
     config = firefly.Config(n_draws=firefly.N_DRAWS if n_draws is None else n_draws)
     table, details = firefly.fit_all(
-        spectra, firefly.from_emiles(emiles), sigma_star=sigma_star, lsf_kms=lsf_kms, config=config, **options
+        spectra, firefly.from_emiles(emiles), sigma_star=sigma_star, lsf_kms=spectra.lsf_kms, config=config, **options
     )
     table.meta["comment"] = f"FIREFLY's method with E-MILES, {config.n_draws} bootstrap draws"
     return table, details

@@ -194,16 +194,17 @@ def measure(
 
     Example: companion measure spec-0266-51602-0001.fits --what ppxf --what lines --jobs 2
     """
+    from paper_utils.files import spectra as spectra_files
+    from paper_utils.files import templates
     from paper_utils.measure import toolbox
     from paper_utils.runs import report
 
-    spectra, lsf_kms = toolbox.read(files, z)
+    spectra = spectra_files.read(files, z)
     output = output.expanduser().absolute()
     _prepare(output)
+    emiles = templates.emiles()
     for tool in dict.fromkeys(what):
-        table = toolbox.measure(
-            spectra, lsf_kms, tool.value, output=output, n_jobs=jobs, n_draws=draws, figures=figures
-        )
+        table = toolbox.measure(spectra, emiles, tool.value, output=output, n_jobs=jobs, n_draws=draws, figures=figures)
         failed = table[table["reason"] != ""] if "reason" in table.colnames else []
         for row in failed:
             report.note(f"{row['id']}: {row['reason']}")

@@ -19,8 +19,10 @@ from scipy.special import expit
 
 from paper_utils.base.columns import alhambra_names
 from paper_utils.base.containers import Catalogue
+from paper_utils.base.distances import kpc_per_arcsec
 from paper_utils.base.errors import DataError
-from paper_utils.sky import deep, light, sdss_spectra, sequence, stars
+from paper_utils.base.filters import Curves
+from paper_utils.sky import deep, light, sequence, stars
 from paper_utils.sky.populations import Populations
 
 N_OBJECTS = 446_343
@@ -56,7 +58,7 @@ FIELDS = {
 
 
 @lru_cache(maxsize=1)
-def curves() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def curves() -> Curves:
     """The 24 bands as trapezoids: name -> (wavelength [vacuum Angstrom], response per photon)."""
     # Edges fall from 90 to 10 % within 20 Angstrom in the optical and 120 in J, H and Ks.
     edges = {"J": 150.0, "H": 180.0, "KS": 250.0, "F814W": 300.0}
@@ -64,7 +66,7 @@ def curves() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 @lru_cache(maxsize=1)
-def jpas_curves() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def jpas_curves() -> Curves:
     """The 56 bands of J-PAS (Benitez+ 2009, 2009ApJ...691..241B): 54 narrow ones and a broad one at either end.
 
     Narrow: 145 Angstrom wide every 100 from 3800 to 9100. Broad: uJAVA, and J1007, whose red side is the detector's
@@ -220,7 +222,7 @@ def _shapes(rng: np.random.Generator, truth: Table, f814w: np.ndarray, seeing: n
     """What SExtractor says of an object's form, from its size, its inclination, the seeing and the noise."""
     n = len(truth)
     star, z = np.asarray(truth["is_star"]), np.asarray(truth["z"], float)
-    half_light = np.where(star, 0.0, np.asarray(truth["r_e"], float) / sdss_spectra.kpc_per_arcsec(np.maximum(z, 1e-3)))
+    half_light = np.where(star, 0.0, np.asarray(truth["r_e"], float) / kpc_per_arcsec(np.maximum(z, 1e-3)))
     # Half of a Gaussian's light lies within half its full width; peaked profiles look narrower than their light.
     width = np.hypot(seeing, 1.4 * half_light)
     snr = 5 * 10 ** (0.4 * (LIMITS[-1] - f814w))

@@ -14,7 +14,8 @@ import numpy as np
 from astropy.table import Table
 from scipy.special import expit
 
-from paper_utils.sky import galaxies, relations, stellar
+from paper_utils.base.distances import distance_modulus
+from paper_utils.sky import galaxies, relations
 from paper_utils.sky.light import LightTable, magnitudes
 
 LOG_MSTAR = (6.0, 12.0)
@@ -119,7 +120,7 @@ def brightest(log_mstar: np.ndarray, z: np.ndarray) -> np.ndarray:
 
     Light per mass rises with redshift as populations are younger; read off the mock galaxies themselves.
     """
-    modulus = stellar.distance_modulus(z)
+    modulus = distance_modulus(z)
     return 1.3 - 0.75 * np.asarray(z) - 2.5 * np.asarray(log_mstar) + modulus
 
 

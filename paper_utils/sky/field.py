@@ -6,7 +6,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from paper_utils.sky import galaxies, light_profiles, structure
+from paper_utils.base.dust import planck
+from paper_utils.base.photometry import ab_fluxes
+from paper_utils.sky import galaxies, light_profiles, sdss_spectra, structure
 from paper_utils.sky.cameras import Camera
 from paper_utils.sky.populations import Populations
 
@@ -56,10 +58,9 @@ def _objects(rng, n: int, kind: str, ssps: Populations, camera: Camera):
 def _colours(ssps: Populations, camera: Camera) -> dict[str, np.ndarray]:
     """Fluxes relative to r, (400, B): of galaxies of the mock sky, and of stars as black bodies of 3000 to 7000 K."""
     flux = structure.lights(galaxies.draw(400, 0, (0.05, 0.45)), ssps, camera).total
-    temperature = 10 ** np.random.default_rng(0).normal(3.67, 0.08, 400)[:, None]
-    stars = []
-    for wave, response in structure.band_curves(camera).values():
-        f_nu = wave**-3 / np.expm1(1.4388e8 / (wave * temperature))
-        stars.append(np.trapezoid(f_nu * response / wave, wave) / np.trapezoid(response / wave, wave))
-    stars, r = np.stack(stars, axis=1), camera.bands.index("r")
+    temperature = 10 ** np.random.default_rng(0).normal(3.67, 0.08, 400)
+    curves = structure.band_curves(camera)
+    wave = sdss_spectra.band_grid(curves, np.zeros(1))
+    stars = ab_fluxes(wave, planck(temperature, wave * 1e-4) / wave**2, curves)
+    r = camera.bands.index("r")
     return {"galaxies": flux / flux[:, r : r + 1], "stars": stars / stars[:, r : r + 1]}

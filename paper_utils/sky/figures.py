@@ -12,12 +12,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from paper_utils.base.plots import BLUE, GREY, ORANGE, PAPER, PURPLE, SKY, TRUTH, VERMILION, WIDTH
+from paper_utils.base.plots import (
+    BLUE,
+    FLUX_LABEL,
+    GREY,
+    ORANGE,
+    PAPER,
+    REST_LABEL,
+    SKY,
+    TRUTH,
+    TYPES,
+    VERMILION,
+    WIDTH,
+)
 from paper_utils.sky import colours
 
 MOCK, REAL, REAL_TOO = BLUE, VERMILION, ORANGE
-TYPES = {"star-forming": SKY, "quiescent": VERMILION, "seyfert": ORANGE, "liner": PURPLE, "none": SKY}
-FLUX_LABEL = r"$F_\lambda$ [$10^{-17}$ erg s$^{-1}$ cm$^{-2}$ Å$^{-1}$]"
 MARKED = {
     "[O II]": 3728.5, "H, K": 3952.0, r"H$\beta$": 4862.7, "[O III]": 5008.2, "Mg": 5176.0, "Na": 5895.6,
     r"H$\alpha$": 6564.6, "[S II]": 6725.0,
@@ -79,7 +89,7 @@ def plot_page(
     for ax in axes.flat[len(titles) :]:
         ax.remove()
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
-    fig.supxlabel("Rest-frame vacuum wavelength [Å]", fontsize=9)
+    fig.supxlabel(REST_LABEL, fontsize=9)
     fig.supylabel(FLUX_LABEL, fontsize=9)
     return fig
 

@@ -14,8 +14,12 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 from scipy.special import expit, ndtr, ndtri
 
+from paper_utils.base import dust
+from paper_utils.base.constants import L_SUN
+from paper_utils.base.distances import distance_modulus, luminosity_distance
 from paper_utils.base.errors import DataError
-from paper_utils.sky import nebular, relations, starlight, stellar
+from paper_utils.base.wavelengths import LINES
+from paper_utils.sky import nebular, relations, starlight
 from paper_utils.sky.populations import SALPETER_PER_CHABRIER
 
 if TYPE_CHECKING:
@@ -108,10 +112,10 @@ def r_magnitude(truth) -> np.ndarray:
     share = np.asarray(truth["burst_fraction"])
     light = (1 - share) * smooth(np.log(age), np.log(age / truth["tau_gyr"]), at)
     light += share * burst(np.log(truth["burst_age_gyr"]), at)
-    light *= formed_mass(truth["log_mstar"]) * SALPETER_PER_CHABRIER * stellar.L_SUN  # erg / s / Hz
-    flux = (1 + z) * light / (4 * np.pi * stellar.luminosity_distance(z) ** 2)
-    dust = np.asarray(truth["a_v"]) * stellar.attenuation(_R_BAND * 1e4 / (1 + z))
-    return -2.5 * np.log10(flux) - 48.6 + dust + _EMILES_FAINTER
+    light *= formed_mass(truth["log_mstar"]) * SALPETER_PER_CHABRIER * L_SUN  # erg / s / Hz
+    flux = (1 + z) * light / (4 * np.pi * luminosity_distance(z) ** 2)
+    dimmed = np.asarray(truth["a_v"]) * dust.attenuation(_R_BAND * 1e4 / (1 + z))
+    return -2.5 * np.log10(flux) - 48.6 + dimmed + _EMILES_FAINTER
 
 
 _R_BAND = 0.6166  # um, where SDSS r looks
@@ -164,7 +168,7 @@ def _redshift_and_mass(rng, n: int, z_range, survey: str) -> tuple[np.ndarray, n
     density = np.interp(zc, _cosmos()[0], _cosmos()[2])[:, None] * relations.mass_function(mc)
     if survey == "sdss_main":
         # The brightest galaxies have L_r = 4 L_sun per M_sun (M_sun = 4.65 in r), and redshift does not brighten them.
-        modulus = stellar.distance_modulus(z[:-1])
+        modulus = distance_modulus(z[:-1])
         brightest = 4.65 - 2.5 * (mass[1:] + 0.6) + modulus[:, None]
         density *= brightest < R_LIMIT
         if not density.any():
@@ -232,7 +236,7 @@ def _dust(rng, log_mstar: np.ndarray, quiescent: np.ndarray, offset: np.ndarray)
     a_halpha = 0.91 + 0.77 * x + 0.11 * x**2 - 0.09 * x**3 + 0.2 * rng.standard_normal(n) + tilt
     # More gas, more stars and more dust at high mass, the reverse at low mass (Zahid+ 2013, 2013ApJ...763...92Z).
     a_halpha += 0.5 * offset * np.clip(log_mstar - 10, -0.5, 0.5)
-    per_a_v = nebular.line_attenuation([nebular.LINES["Halpha"]])[0]
+    per_a_v = dust.line_attenuation([LINES["Halpha"]])[0]
     a_v = np.where(quiescent, rng.exponential(0.12, n), np.clip(a_halpha, 0.02, None) / per_a_v)
     return {"a_v": a_v, "inclination": np.degrees(np.arccos(cos_i))}
 

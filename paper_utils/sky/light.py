@@ -2,19 +2,24 @@
 
 Light in a band is linear in the masses of a galaxy's populations: a `LightTable` holds the light of each population in
 each band over redshift and dust, emission lines are added one by one. Agrees with the photometry of full spectra
-(`optical.magnitudes`) to 0.01 mag at a thousandth of the work.
+(`sdss_spectra.magnitudes`) to 0.01 mag at a thousandth of the work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy.table import Table
 
-from paper_utils.base.constants import C_AA_S
+from paper_utils.base import dust
+from paper_utils.base.constants import C_AA_S, L_SUN
+from paper_utils.base.distances import luminosity_distance
 from paper_utils.base.errors import DataError
+from paper_utils.base.filters import Curves
+from paper_utils.base.photometry import responses
+from paper_utils.base.rebin import spline_means
+from paper_utils.base.wavelengths import LINES, log_grid, pixel_edges
 from paper_utils.sky import nebular, starlight, stellar
 from paper_utils.sky.populations import RANGES, Populations, weights
 
@@ -54,14 +59,12 @@ class LightTable:
 
     z: np.ndarray
     light: object
-    curves: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    curves: Curves
     norm: np.ndarray
     ssps: Populations
 
 
-def light_table(
-    ssps: Populations, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], z_max: float = Z_MAX
-) -> LightTable:
+def light_table(ssps: Populations, curves: Curves, z_max: float = Z_MAX) -> LightTable:
     """The `LightTable` of these populations and bands up to z_max (seconds, 60 MB for 24 bands: keep it).
 
     curves : band -> (observed wavelength [vacuum Angstrom], response per photon).
@@ -80,17 +83,19 @@ def light_table(
             remedy="Leave bands out or stay at lower redshift.",
             row="curves",
         )
-    wave = stellar.log_grid(low * 1.0001, high * 0.999, kms=200.0)
-    spectra = torch.as_tensor(_means(full, wave))  # (K, L)
+    wave = log_grid(low * 1.0001, high * 0.999, kms=200.0)
+    edges = np.exp(pixel_edges(np.log(wave)))
+    means = spline_means(full.wave_rest, full.spectra.reshape(-1, full.wave_rest.size), edges)
+    spectra = torch.as_tensor(means.astype(np.float32))  # (K, L)
     # AB: the mean of F_nu, photon by photon; even steps of log wavelength make the mean a sum.
-    response = np.stack([band_responses(curves, wave * (1 + at)) for at in z], axis=1)  # (L, Z, B)
+    response = np.stack([responses(curves, wave * (1 + at)) for at in z], axis=1)  # (L, Z, B)
     response *= (wave**2 / C_AA_S)[:, None, None] / response.sum(axis=0)
     response = torch.as_tensor(response, dtype=torch.float32)
     young = np.repeat(full.ages < stellar.BIRTH_CLOUD_GYR, full.metals.size)
-    law = stellar.attenuation(wave)
+    law = dust.attenuation(wave)
     light = torch.empty(len(z), len(spectra), len(A_V), len(curves))
     for j, a_v in enumerate(A_V):
-        depth = np.where(young, a_v / stellar.STARS_PER_GAS, a_v)[:, None] * law
+        depth = np.where(young, a_v / dust.STARS_PER_GAS, a_v)[:, None] * law
         seen = spectra * torch.as_tensor(10 ** (-0.4 * depth), dtype=torch.float32)
         light[:, :, j] = (seen @ response.flatten(1)).unflatten(1, response.shape[1:]).transpose(0, 1)
     norm = [np.trapezoid(r / w, w) for w, r in curves.values()]
@@ -100,7 +105,7 @@ def light_table(
 def magnitudes(truth: Table, table: LightTable) -> np.ndarray:
     """Apparent AB magnitudes (N, B) of the galaxies of a truth table, stars, dust and lines; z above 0.
 
-    As `optical.magnitudes`, to 0.01 mag, without making a spectrum. Lines are taken as infinitely narrow.
+    As `sdss_spectra.magnitudes`, to 0.01 mag, without making a spectrum. Lines are taken as infinitely narrow.
     Raises DataError for a redshift outside the table.
     """
     import torch
@@ -125,15 +130,10 @@ def magnitudes(truth: Table, table: LightTable) -> np.ndarray:
         dusty = torch.lerp(mass @ table.light[cell[start]], mass @ table.light[cell[start] + 1], share)
         light[part] = _behind(dusty.numpy().reshape(len(mass), len(A_V), -1), np.asarray(rows["a_v"][part], float))
     light += _line_light(truth[order], z, table)
-    flux = light * ((1 + z) * stellar.L_SUN / (4 * np.pi * stellar.luminosity_distance(z) ** 2))[:, None]
+    flux = light * ((1 + z) * L_SUN / (4 * np.pi * luminosity_distance(z) ** 2))[:, None]
     out = np.empty_like(light)
     out[order] = -2.5 * np.log10(flux) - 48.6
     return out
-
-
-def band_responses(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], wave: np.ndarray) -> np.ndarray:
-    """Response per photon of each band at `wave` (L,): (L, B), zero outside a curve."""
-    return np.stack([np.interp(wave, w, r, left=0, right=0) for w, r in curves.values()], axis=-1)
 
 
 def _behind(dusty: np.ndarray, a_v: np.ndarray) -> np.ndarray:
@@ -146,24 +146,11 @@ def _behind(dusty: np.ndarray, a_v: np.ndarray) -> np.ndarray:
 
 def _line_light(truth: Table, z: np.ndarray, table: LightTable) -> np.ndarray:
     """Light of the lines in the bands (N, B) [L_sun / Hz]; rows in order of `z`, so each band sees a slice of them."""
-    lines = nebular.luminosities(truth) / stellar.L_SUN
+    lines = nebular.luminosities(truth) / L_SUN
     out = np.zeros((len(z), len(table.curves)))
-    for line, rest in zip(lines.T, nebular.LINES.values(), strict=True):
+    for line, rest in zip(lines.T, LINES.values(), strict=True):
         for b, (wave, response) in enumerate(table.curves.values()):
             part = slice(*np.searchsorted(z, [wave[0] / rest - 1, wave[-1] / rest - 1]))
             seen = np.interp(rest * (1 + z[part]), wave, response)
             out[part, b] += line[part] * seen * rest / (C_AA_S * table.norm[b])
     return out
-
-
-def _means(ssps: Populations, wave: np.ndarray) -> np.ndarray:
-    """Means of the populations over pixels centred on `wave`, (K, L) float32."""
-    edges = np.exp(stellar.pixel_edges(np.log(wave))).clip(*ssps.wave_rest[[0, -1]])
-    flux = ssps.spectra.reshape(-1, ssps.wave_rest.size)
-    steps = np.diff(ssps.wave_rest)
-    total = np.zeros(flux.shape)
-    np.cumsum((flux[:, 1:] + flux[:, :-1]) * (0.5 * steps), axis=1, out=total[:, 1:])
-    right = np.searchsorted(ssps.wave_rest, edges).clip(1, ssps.wave_rest.size - 1)
-    share = (edges - ssps.wave_rest[right - 1]) / steps[right - 1]
-    at = total[:, right - 1] * (1 - share) + total[:, right] * share
-    return (np.diff(at, axis=1) / np.diff(edges)).astype(np.float32)

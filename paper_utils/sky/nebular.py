@@ -2,7 +2,7 @@
 
 H alpha follows the star-formation rate, the Balmer lines case B, the metal lines the gas metallicity and the ionisation
 parameter; gas lit by an active nucleus is added in proportion to its share of H beta, which makes the two wings of the
-BPT diagram. Names are the customary ones (air, rounded); wavelengths are vacuum Angstrom.
+BPT diagram.
 """
 
 from __future__ import annotations
@@ -12,31 +12,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from paper_utils.base import dust
 from paper_utils.base.constants import C_KMS
 from paper_utils.base.errors import DataError
-from paper_utils.sky.stellar import STARS_PER_GAS, pixel_edges
+from paper_utils.base.wavelengths import DOUBLETS, LINES, pixel_edges
 
 if TYPE_CHECKING:
     import torch
     from astropy.table import Table
 
-LINES = {
-    "OII_3726": 3727.092, "OII_3729": 3729.875, "NeIII_3869": 3869.86, "NeIII_3967": 3968.59, "Hepsilon": 3971.195,
-    "Hdelta": 4102.892, "Hgamma": 4341.684, "Hbeta": 4862.683, "OIII_4959": 4960.295, "OIII_5007": 5008.240,
-    "HeI_5876": 5877.25, "OI_6300": 6302.046, "OI_6364": 6365.535, "NII_6548": 6549.85, "Halpha": 6564.61,
-    "NII_6584": 6585.27, "SII_6716": 6718.29, "SII_6731": 6732.67,
-}  # fmt: skip
 # log L(H alpha) [erg/s] of 1 M_sun/yr (Kennicutt & Evans 2012, 2012ARA&A..50..531K, table 1: Kroupa IMF, which a
 # Chabrier IMF follows within a few per cent).
 LOG_HALPHA_PER_SFR = 41.27
 # Case B at 1e4 K and low density, relative to H beta (Osterbrock & Ferland 2006, table 4.4).
 BALMER = {"Halpha": 2.86, "Hbeta": 1.0, "Hgamma": 0.468, "Hdelta": 0.259, "Hepsilon": 0.159}
-# Weak partner / strong partner of doublets fixed by atomic physics (Storey & Zeippen 2000, 2000MNRAS.312..813S, for
-# O III and N II), and [S II], [O II] at the low density of galaxy-wide gas (n_e of some tens per cm3).
-DOUBLETS = {
-    "OIII_4959": ("OIII_5007", 1 / 2.98), "NII_6548": ("NII_6584", 1 / 3.05), "OI_6364": ("OI_6300", 1 / 3.0),
-    "NeIII_3967": ("NeIII_3869", 0.30),
-}  # fmt: skip
+# [S II] and [O II] at the low density of galaxy-wide gas (n_e of some tens per cm3).
 SII_6716_SHARE, OII_3729_SHARE = 1.35 / 2.35, 1.35 / 2.35
 
 # Maiolino+ 2008 (2008A&A...488..463M), table 4: log ratio as a polynomial in x = 12 + log(O/H) - 8.69.
@@ -66,9 +56,6 @@ _ACTIVE = {
 }  # fmt: skip
 _ACTIVE_DECREMENT = 3.1  # H alpha / H beta of active nuclei (Gaskell & Ferland 1984, 1984PASP...96..393G)
 
-# Dust: Calzetti+ 2000 (2000ApJ...533..682C). The stars' A_V is 4.05 E(B-V)_stars, E(B-V)_stars = 0.44 E(B-V)_gas, and
-# the gas lies behind a Milky Way screen.
-_R_V_STARS, _R_V_GAS = 4.05, 3.1
 _TOGETHER = 256  # galaxies whose lines are drawn at once
 
 
@@ -80,21 +67,9 @@ def log_u_sequence(oh: np.ndarray) -> np.ndarray:
     return -3.0 - 0.8 * (np.asarray(oh, float) - 8.69)
 
 
-def line_attenuation(wave_rest: np.ndarray) -> np.ndarray:
-    """Attenuation of line light at `wave_rest` [vacuum Angstrom] in units of the stars' A_V, (L,).
-
-    Fitzpatrick 1999 (1999PASP..111...63F) with R_V = 3.1 for the gas, whose E(B-V) is 1/0.44 of the stars'.
-    """
-    import astropy.units as u
-    from dust_extinction.parameter_averages import F99
-
-    k = _R_V_GAS * F99(_R_V_GAS)(np.asarray(wave_rest, float) * u.Angstrom)
-    return k / (_R_V_STARS * STARS_PER_GAS)
-
-
 @lru_cache(maxsize=1)
 def _lines_attenuation() -> np.ndarray:
-    return line_attenuation(np.array(list(LINES.values())))
+    return dust.line_attenuation(np.array(list(LINES.values())))
 
 
 def luminosities(params: Table, *, attenuated: bool = True) -> np.ndarray:

@@ -64,8 +64,9 @@ KINDS: dict[str, Callable[[Spectra, np.random.Generator], NDArray]] = {
 
 
 def plant(kind: str, spectra: Spectra, seed: int = 0) -> Spectra:
-    """All of `spectra` turned into outliers of a kind in KINDS. Noise and its ivar stay as they were."""
-    return replace(spectra, flux=KINDS[kind](spectra, np.random.default_rng(seed)).astype(spectra.flux.dtype))
+    """All of `spectra` turned into outliers of a kind in KINDS. The noise stays as it was, `clean` is dropped."""
+    flux = KINDS[kind](spectra, np.random.default_rng(seed)).astype(spectra.flux.dtype)
+    return replace(spectra, flux=flux, clean=None)
 
 
 def _median(spectra: Spectra) -> NDArray:

@@ -6,17 +6,20 @@ observes it. All functions are batched and run on any device.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import gammainc, gammaincinv
 
-from paper_utils.base.constants import C_AA_S, PC
+from paper_utils.base.constants import L_SUN
 from paper_utils.base.containers import WAVE_OBS, Spectra
+from paper_utils.base.distances import arrives, kpc_per_arcsec
 from paper_utils.base.errors import DataError
+from paper_utils.base.filters import Curves
+from paper_utils.base.photometry import ab_fluxes
+from paper_utils.base.wavelengths import LINES, log_grid, lsf_km_s
 from paper_utils.sky import galaxies, nebular, spectrograph, stellar
 from paper_utils.sky.populations import Populations
 
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
 Z_MAX = 0.5  # Melchior+ 2022, Sec. 2
 # Rest frame of everything that the spectrograph sees up to Z_MAX, in pixels of half its own.
-WAVE_REST = stellar.log_grid(3780 / (1 + Z_MAX), 9275)
+WAVE_REST = log_grid(3780 / (1 + Z_MAX), 9275)
 # The stars' resolution is that of the instrument at this redshift, the survey's median. Elsewhere it is off by less
 # than 8 km/s up to z = 0.4, beside velocity dispersions of 50 to 300; the lines' widths are exact.
 Z_TYPICAL = 0.09
@@ -55,7 +58,7 @@ def rest_spectra(
 ) -> torch.Tensor:
     """Attenuated light of stars and gas (N, L) [L_sun / Angstrom] in the rest frame, float32 on `device`.
 
-    wave_rest : (L,) vacuum Angstrom, even in log wavelength (`stellar.log_grid`).
+    wave_rest : (L,) vacuum Angstrom, even in log wavelength (`wavelengths.log_grid`).
     lsf : at the resolution of the SDSS spectrograph; otherwise at the templates' own (stars) and infinite (lines).
     lines : with the light of the gas, whose velocity dispersion is that of the stars.
     """
@@ -67,7 +70,7 @@ def rest_spectra(
 
 def stars_lsf(wave_rest: np.ndarray) -> np.ndarray:
     """Dispersion (L,) [km/s] of the SDSS spectrograph as the stars of all galaxies are given it."""
-    return spectrograph.lsf_km_s(wave_rest * (1 + Z_TYPICAL))
+    return lsf_km_s(wave_rest * (1 + Z_TYPICAL))
 
 
 def _add_lines(truth: Table, wave: np.ndarray, onto: torch.Tensor, *, observed: bool = False, lsf: bool = True) -> None:
@@ -75,9 +78,9 @@ def _add_lines(truth: Table, wave: np.ndarray, onto: torch.Tensor, *, observed: 
     import torch
 
     z = np.asarray(truth["z"], float)
-    at = np.outer(1 + z, list(nebular.LINES.values()))  # (N, n_lines)
-    width = np.hypot(np.asarray(truth["sigma_star"], float)[:, None], spectrograph.lsf_km_s(at) if lsf else 0.0)
-    light = nebular.luminosities(truth) / stellar.L_SUN
+    at = np.outer(1 + z, list(LINES.values()))  # (N, n_lines)
+    width = np.hypot(np.asarray(truth["sigma_star"], float)[:, None], lsf_km_s(at) if lsf else 0.0)
+    light = nebular.luminosities(truth) / L_SUN
     light, width = (torch.as_tensor(column, dtype=torch.float32, device=onto.device) for column in (light, width))
     nebular.profiles(light, wave, width, onto=onto, z=z if observed else 0.0)
 
@@ -94,7 +97,7 @@ def fibre_spectra(truth: Table, ssps: Populations, device: str = "cpu") -> torch
         raise DataError(
             f"the redshift is {z[bad[0]]:.4f}", remedy=f"Spectra are made up to z = {Z_MAX}.", row=f"row {bad[0]}"
         )
-    scale = torch.as_tensor(fibre_fraction(truth) * stellar.arrives(z), dtype=torch.float32, device=device)[:, None]
+    scale = torch.as_tensor(fibre_fraction(truth) * arrives(z), dtype=torch.float32, device=device)[:, None]
     out = torch.empty(len(truth), WAVE_OBS.size, device=device)
     step = _TOGETHER if str(device) == "cpu" else max(len(truth), 1)
     for start in range(0, len(truth), step):
@@ -117,12 +120,6 @@ def fibre_fraction(truth: Table) -> np.ndarray:
     half_light = np.hypot(np.asarray(truth["r_e"], float) / kpc_per_arcsec(truth["z"]), SEEING / 2)
     b = gammaincinv(2 * n, 0.5)
     return gammainc(2 * n, b * (FIBRE_RADIUS / half_light) ** (1 / n))
-
-
-def kpc_per_arcsec(z: np.ndarray) -> np.ndarray:
-    """Length seen under one arcsec at redshifts `z`, Planck 2018."""
-    z = np.asarray(z, float)
-    return stellar.luminosity_distance(z) / (1 + z) ** 2 / (1e3 * PC) * np.deg2rad(1 / 3600)
 
 
 def batches(
@@ -152,27 +149,22 @@ def batches(
         yield Batch(part, clean, flux, ivar)
 
 
-def spectra(n: int, ssps: Populations, *, seed: int = 0, **options) -> tuple[Spectra, np.ndarray]:
-    """`n` mock spectra in the container that real ones fill, and their noiseless flux (n, L); see `batches`."""
+def spectra(n: int, ssps: Populations, *, seed: int = 0, **options) -> Spectra:
+    """`n` mock spectra in the container that real ones fill, with their noiseless flux as `clean`; see `batches`."""
     from astropy.table import vstack
 
     parts = list(batches(n, ssps, seed=seed, **options))
-    clean, flux, ivar = (
-        np.concatenate([getattr(part, name).cpu().numpy() for part in parts]) for name in ("clean", "flux", "ivar")
-    )
     truth = vstack([part.truth for part in parts], metadata_conflicts="silent")
-    return Spectra(
-        wave_obs=WAVE_OBS, flux=flux, ivar=ivar, z=np.asarray(truth["z"]), ids=np.asarray(truth["id"]), truth=truth
-    ), clean
+    columns = {"z": np.asarray(truth["z"]), "ids": np.asarray(truth["id"]), "truth": truth}
+    for name in ("flux", "ivar", "clean"):
+        columns[name] = np.concatenate([getattr(part, name).cpu().numpy() for part in parts])
+    return Spectra(wave_obs=WAVE_OBS, lsf_kms=lsf_km_s(WAVE_OBS), **columns)
 
 
-def magnitudes(
-    truth: Table, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], ssps: Populations, device: str = "cpu"
-) -> Table:
+def magnitudes(truth: Table, curves: Curves, ssps: Populations, device: str = "cpu") -> Table:
     """Apparent AB magnitudes of whole galaxies, a column per band.
 
-    curves : band -> (observed wavelength [vacuum Angstrom], response per photon), as
-        `instruments.transmission_curve` gives them, in Angstrom.
+    curves : band -> (observed wavelength [vacuum Angstrom], response per photon), as `filters.curves_of` gives them.
     Raises DataError if a band leaves the templates at some galaxy's redshift.
     """
     from astropy.table import Table
@@ -184,67 +176,20 @@ def magnitudes(
     return Table(columns, units=dict.fromkeys(columns, "mag"))
 
 
-def band_grid(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], z: np.ndarray) -> np.ndarray:
+def band_grid(curves: Curves, z: np.ndarray) -> np.ndarray:
     """Rest wavelengths (L,) [Angstrom] for `band_fluxes` of galaxies at redshifts between the extremes of `z`."""
     low = min(wave[0] for wave, _ in curves.values()) / (1 + np.max(z))
     high = max(wave[-1] for wave, _ in curves.values()) / (1 + np.min(z))
     # A band averages over hundreds of pixels: coarse ones will do.
-    return stellar.log_grid(low * 0.999, high * 1.001, kms=300.0)
+    return log_grid(low * 0.999, high * 1.001, kms=300.0)
 
 
-def band_fluxes(
-    light: torch.Tensor, wave_rest: np.ndarray, z: np.ndarray, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]
-) -> np.ndarray:
+def band_fluxes(light: torch.Tensor, wave_rest: np.ndarray, z: np.ndarray, curves: Curves) -> np.ndarray:
     """Flux (N, B) [AB maggies: 1 is magnitude 0] in bands of rest-frame `light` (N, L) [L_sun / Angstrom].
 
     wave_rest : (L,) from `band_grid`.   z : (N,).   curves : as in `magnitudes`.
     """
-    import torch
-
-    wave_obs = stellar.log_grid(
-        min(wave[0] for wave, _ in curves.values()), max(wave[-1] for wave, _ in curves.values()), kms=300.0
-    )
-    fluxes = []
-    for wave, response in curves.values():
-        at = wave_obs[(wave_obs >= wave[0]) & (wave_obs <= wave[-1])]
-        per_photon = np.interp(at, wave, response)
-        # AB: F_lambda lambda dlambda over that of F_nu = 10^(-0.4 48.6), whose F_lambda is F_nu c / lambda^2. In even
-        # steps of log wavelength dlambda goes as lambda, and the common step cancels.
-        flux = stellar.observe(light, wave_rest, z, at)
-        photons = (flux @ torch.as_tensor(per_photon * at**2, dtype=flux.dtype, device=flux.device)).double()
-        fluxes.append(photons.cpu().numpy() * 1e-17 / (per_photon.sum() * C_AA_S * 10 ** (-0.4 * 48.6)))
-    return np.stack(fluxes, axis=1)
-
-
-def line_fluxes(
-    luminosity: np.ndarray, z: np.ndarray, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]
-) -> np.ndarray:
-    """Flux (N, B) [AB maggies] in bands of emission lines, `luminosity` (N, n_lines) [erg/s] as `nebular` gives it."""
-    z = np.asarray(z, float)[:, None]
-    arrived = luminosity / (4 * np.pi * stellar.luminosity_distance(z) ** 2)  # erg/s/cm2
-    at = np.array(list(nebular.LINES.values())) * (1 + z)
-    fluxes = []
-    for wave, response in curves.values():
-        photons = (arrived * at * np.interp(at, wave, response, left=0, right=0)).sum(axis=1)
-        fluxes.append(photons / (np.trapezoid(response / wave, wave) * C_AA_S * 10 ** (-0.4 * 48.6)))
-    return np.stack(fluxes, axis=1)
-
-
-@lru_cache(maxsize=1)
-def sdss_curves() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The SDSS bands u g r i z for `magnitudes`: wavelength [Angstrom] and response per photon."""
-    return curves_of({band: f"sdss_{band}0" for band in "ugriz"})
-
-
-@lru_cache(maxsize=1)
-def two_mass_curves() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The 2MASS bands J H Ks, as `sdss_curves`."""
-    return curves_of({band: f"twomass_{band}" for band in ("J", "H", "Ks")})
-
-
-def curves_of(names: Mapping[str, str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """For `magnitudes`: wavelength [Angstrom] and response per photon of bands, given their curves' names in sedpy."""
-    from paper_utils.base.filters import transmission_curve
-
-    curves = {band: transmission_curve(name) for band, name in names.items()}
-    return {band: (wave * 1e4, response) for band, (wave, response) in curves.items()}
+    flux = light.cpu().double().numpy() * (1e-17 * arrives(z))[:, None]
+    wave_obs = wave_rest * (1 + z)[:, None]
+    rows = [slice(i, i + 128) for i in range(0, len(flux), 128)]  # few at a time: a response is as large as all spectra
+    return np.concatenate([ab_fluxes(wave_obs[part], flux[part], curves) for part in rows])

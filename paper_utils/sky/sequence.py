@@ -12,7 +12,10 @@ from functools import lru_cache
 import numpy as np
 from astropy.table import Table
 
-from paper_utils.sky import galaxies, light, nebular, sdss_spectra, stellar
+from paper_utils.base.distances import distance_modulus
+from paper_utils.base.filters import Curves, curves_of
+from paper_utils.base.wavelengths import log_grid
+from paper_utils.sky import galaxies, light, nebular, sdss_spectra
 from paper_utils.sky.populations import Populations
 
 # log SFR / M* [1/yr], age [Gyr], [M/H], A_V [mag], 12 + log O/H. By hand, along the mean of the deep mock galaxies.
@@ -25,7 +28,6 @@ _TYPES = np.array(
     ]
 )  # fmt: skip
 N_TYPES = len(_TYPES)
-LATE = (3.5, 6.5)  # where spirals begin, where starbursts do
 SIGMA_STAR = 120.0  # km/s
 # Rest-frame bands in which the type of a galaxy is read; B of Johnson gives its absolute magnitude.
 _REST = {"2800": 500, "3600": 500, "4250": 300, "5500": 600, "6650": 500, "8000": 800}
@@ -33,19 +35,17 @@ _REST = {"2800": 500, "3600": 500, "4250": 300, "5500": 600, "6650": 500, "8000"
 
 def templates(ssps: Populations) -> tuple[np.ndarray, np.ndarray]:
     """Rest wavelengths (L,) [vacuum Angstrom] and spectra (11, L) [L_sun / Angstrom per M_sun of stars, Chabrier]."""
-    wave = stellar.log_grid(1.01 * light.ULTRAVIOLET[0], 26000.0, kms=150.0)
+    wave = log_grid(1.01 * light.ULTRAVIOLET[0], 26000.0, kms=150.0)
     return wave, sdss_spectra.rest_spectra(_truth(), wave, light.extended(ssps), lsf=False).double().numpy()
 
 
-def rest_curves() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def rest_curves() -> Curves:
     """Top-hats in which types are told apart, and Johnson's B: band -> (Angstrom, response)."""
-    from paper_utils.base.filters import transmission_curve
 
     def hat(centre, width):
         return centre + width * np.array([-0.5, -0.49, 0.49, 0.5]), np.array([0.0, 1, 1, 0])
 
-    wave, response = transmission_curve("bessell_B")
-    return {name: hat(float(name), width) for name, width in _REST.items()} | {"B": (wave * 1e4, response)}
+    return {name: hat(float(name), width) for name, width in _REST.items()} | curves_of({"B": "bessell_B"})
 
 
 def rest_properties(truth: Table, ssps: Populations) -> tuple[np.ndarray, np.ndarray]:
@@ -69,7 +69,7 @@ def _rest_table(ssps: Populations) -> tuple[light.LightTable, np.ndarray]:
 def _absolute(truth: Table, table: light.LightTable) -> np.ndarray:
     rest = truth.copy(copy_data=False)
     rest["z"] = np.full(len(truth), 1e-4)
-    modulus = stellar.distance_modulus(np.array([1e-4]))
+    modulus = distance_modulus(np.array([1e-4]))
     return light.magnitudes(rest, table) - modulus
 
 

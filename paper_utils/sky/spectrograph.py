@@ -24,16 +24,15 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from paper_utils.base.constants import C_KMS
 from paper_utils.base.containers import WAVE_OBS
 from paper_utils.base.errors import DataError
+from paper_utils.base.wavelengths import LSF_BINS
 
 L = WAVE_OBS.size
 # Of flux inside the fibre, which is what `sigma` and `snr_r` are given.
 MEDIAN_SNR, SNR_SCATTER_DEX = 15.0, 0.20  # per bin in r, of main-sample galaxies (r < 17.77): log-normal
 READ_NOISE = (14.0, 17.4)  # electrons per bin of the co-added blue (< 6000 A) and red spectrum
 OBJECT_ERROR, SKY_ERROR = 0.030 / 3**0.5, 0.022 / 3**0.5  # relative, after three exposures
-KM_S_PER_BIN = C_KMS * np.log(10) * 1e-4
 
 # Wavelength [A], S [electrons per unit flux density and bin], sky continuum [1e-17 erg/s/cm2/A per fibre]. Near 6000 A
 # the blue and the red arm overlap; 7594-7670 A is the A band of the atmosphere's oxygen.
@@ -82,14 +81,6 @@ _AIRGLOW = np.array(
     ]
 )  # fmt: skip
 
-# Line-spread function: wavelength [A] and Gaussian sigma [bins], the median `wdisp` of the 30 sky fibres.
-_LSF = np.array(
-    [
-        (3800, 1.234), (4400, 1.090), (5000, 0.967), (5800, 0.841), (5950, 0.916), (6150, 0.954), (6500, 0.910),
-        (7200, 0.816), (8000, 0.735), (8600, 0.722), (9250, 0.759),
-    ]
-)  # fmt: skip
-
 # Signal-to-noise ratios are quoted in r, 5600-6900 A. Every 7th bin is enough for a median; they are 129, odd,
 # so that the median is one of them.
 _R_BAND = slice(1702, 1702 + 129 * 7, 7)
@@ -101,17 +92,12 @@ _SKY_CUT = 10 * 3**0.5  # the pipeline flags single exposures, whose sigma is la
 _CHUNK = 64  # spectra worked on at a time on a processor: they stay in its cache
 
 
-def lsf_km_s(wave_obs: np.ndarray = WAVE_OBS) -> np.ndarray:
-    """Gaussian sigma (L,) [km/s] of the line-spread function at `wave_obs` [A]: 85 in the far blue, 50 in the red."""
-    return KM_S_PER_BIN * np.interp(wave_obs, *_LSF.T)
-
-
 def sky(wave_obs: np.ndarray = WAVE_OBS) -> np.ndarray:
     """The night sky in a fibre (L,) [1e-17 erg/s/cm2/A] on a grid with bins of 1e-4 dex: continuum and airglow."""
     x = np.log10(wave_obs) * 1e4
     centre, flux = _AIRGLOW.T
     # The fitted lines are a third wider than the LSF: the Doppler correction shifts the sky from night to night.
-    width = 1.3 * np.interp(centre, *_LSF.T)
+    width = 1.3 * np.interp(centre, *LSF_BINS.T)
     profile = np.exp(-0.5 * ((x[:, None] - 1e4 * np.log10(centre)) / width) ** 2) / (width * np.sqrt(2 * np.pi))
     per_bin = flux / (centre * np.log(10) * 1e-4)  # flux density if all the line's light fell into one bin
     return np.interp(np.log(wave_obs), np.log(_NODES[:, 0]), _NODES[:, 2]) + profile @ per_bin

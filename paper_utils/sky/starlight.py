@@ -16,6 +16,7 @@ from functools import lru_cache
 import numpy as np
 
 from paper_utils.base.constants import C_KMS
+from paper_utils.base.dust import planck
 
 AGES_GYR = np.geomspace(1e-3, 14.0, 84)  # (84,) ages of the tabulated single-burst populations
 IMF_SLOPE, IMF_RANGE = 2.35, (0.1, 120.0)  # Salpeter 1955, solar masses
@@ -56,14 +57,8 @@ def photospheres(temperature: np.ndarray, wave_um: np.ndarray) -> np.ndarray:
     full = np.geomspace(5e-3, 1e3, 2500)
     blanket_full, blanket = _blanketing(temperature, full), _blanketing(temperature, wave_um)
     nu = C_KMS * 1e9 / full
-    total = np.trapezoid(_planck(temperature, full) * blanket_full * nu, np.log(full), axis=1)
-    return _planck(temperature, wave_um) * blanket / total[:, None]
-
-
-def _planck(temperature: np.ndarray, wave_um: np.ndarray) -> np.ndarray:
-    """B_nu up to a constant factor, (T, L)."""
-    x = np.minimum(14387.769 / (np.asarray(wave_um) * np.asarray(temperature)[:, None]), 600.0)
-    return 1.0 / (np.asarray(wave_um) ** 3 * np.expm1(x))
+    total = np.trapezoid(planck(temperature, full) * blanket_full * nu, np.log(full), axis=1)
+    return planck(temperature, wave_um) * blanket / total[:, None]
 
 
 def _blanketing(temperature: np.ndarray, wave_um: np.ndarray) -> np.ndarray:

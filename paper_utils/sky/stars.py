@@ -7,12 +7,14 @@ Right in broad bands, plausible within them: 300 Angstrom wide bands see the bre
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
 
-from paper_utils.sky import sdss_spectra, starlight, stellar
+from paper_utils.base.filters import Curves, sdss_curves, two_mass_curves
+from paper_utils.base.photometry import ab_magnitudes
+from paper_utils.base.wavelengths import log_grid
+from paper_utils.sky import starlight
 
 # Covey+ 2007, table 1 (their catalogue's median locus): g-i, u-g, g-r, r-i, i-z, z-J, J-H, H-Ks; SDSS's own and Vega
 # magnitudes.
@@ -38,7 +40,7 @@ _MOLECULES = (
     (6651, 6750, 0.35, 1.6), (6750, 7050, 0.40, 1.6), (7053, 7270, 0.60, 1.6), (7589, 7861, 0.50, 1.8),
     (8206, 8569, 0.40, 2.1), (8859, 9060, 0.35, 2.1),
 )  # fmt: skip
-WAVE = stellar.log_grid(2900.0, 26000.0, kms=150.0)
+WAVE = log_grid(2900.0, 26000.0, kms=150.0)
 
 
 @lru_cache(maxsize=1)
@@ -50,21 +52,13 @@ def spectra() -> np.ndarray:
         depth = depth * np.clip((colour - begins) / (3.3 - begins), 0, 1)[:, None]
         # Degraded to the red: deepest at the head.
         flux = flux * (1 - depth * np.where((head <= WAVE) & (end > WAVE), (end - WAVE) / (end - head), 0) ** 0.5)
-    curves = sdss_spectra.sdss_curves() | sdss_spectra.two_mass_curves()
+    curves = sdss_curves() | two_mass_curves()
     wanted = TO_AB - np.cumsum(np.insert(LOCUS[:, 1:], 0, 0, axis=1), axis=1)  # u = 0
     at = np.log([np.average(wave, weights=response) for wave, response in curves.values()])
     for _ in range(30):
         off = wanted - ab_magnitudes(WAVE, flux, curves)
         flux *= 10 ** (-0.4 * np.stack([np.interp(np.log(WAVE), at, row) for row in off]))
     return flux / flux.mean(axis=1, keepdims=True)
-
-
-def ab_magnitudes(
-    wave: np.ndarray, flux: np.ndarray, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]
-) -> np.ndarray:
-    """AB magnitudes (N, B), up to a constant, of F_lambda (N, L) on an even grid of log wavelength."""
-    response = np.stack([np.interp(wave, w, r, left=0, right=0) for w, r in curves.values()], axis=1)  # (L, B)
-    return -2.5 * np.log10((flux * wave**2) @ response / response.sum(axis=0))
 
 
 def draw(rng: np.random.Generator, n: int, faint: float) -> tuple[np.ndarray, np.ndarray]:
@@ -82,9 +76,12 @@ def draw(rng: np.random.Generator, n: int, faint: float) -> tuple[np.ndarray, np
     return m, np.clip(colour, LOCUS[0, 0], LOCUS[-1, 0])
 
 
-def magnitudes(
-    colour: np.ndarray, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], rng: np.random.Generator | None = None
-) -> np.ndarray:
+def locus(curves: Curves, n: int = 63) -> np.ndarray:
+    """AB magnitudes (n, B), up to a constant each, of stars all along the locus."""
+    return magnitudes(np.linspace(LOCUS[0, 0], LOCUS[-1, 0], n), curves)
+
+
+def magnitudes(colour: np.ndarray, curves: Curves, rng: np.random.Generator | None = None) -> np.ndarray:
     """AB magnitudes (N, B), up to a constant each, of stars of `colour` g-i (N,); with `rng` off the locus a little.
 
     The locus is 0.02 mag wide in red colours and 0.1 mag in u-g, where stars of other metallicity lie.

@@ -17,6 +17,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from paper_utils.base import dust
+from paper_utils.base.distances import kpc_per_arcsec, luminosity_distance
+from paper_utils.base.filters import Curves, curves_of
+from paper_utils.base.photometry import line_fluxes
+from paper_utils.base.wavelengths import LINES
 from paper_utils.sky import light_profiles, nebular, populations, sdss_spectra, stellar
 from paper_utils.sky.cameras import Camera
 from paper_utils.sky.populations import Populations
@@ -72,9 +77,10 @@ def lights(truth: Table, ssps: Populations, camera: Camera, device: str = "cpu")
     quiet = truth.copy()
     quiet["agn_strength"] = 0.0
     of_young = nebular.luminosities(quiet)
-    by_age[2] = by_age[2] + sdss_spectra.line_fluxes(of_young, z, curves)
+    at, arrived = np.outer(1 + z, list(LINES.values())), 1 / (4 * np.pi * luminosity_distance(z)[:, None] ** 2)
+    by_age[2] = by_age[2] + line_fluxes(at, of_young * arrived, curves)
     light = 1e9 * np.stack(by_age, axis=1)  # (N, 3, B): old, middle-aged, young
-    nucleus = 1e9 * sdss_spectra.line_fluxes(gas - of_young, z, curves)
+    nucleus = 1e9 * line_fluxes(at, (gas - of_young) * arrived, curves)
 
     in_r = light[:, :, camera.bands.index("r")]  # (N, 3)
     wanted = columns["b_t"] * in_r.sum(axis=1)
@@ -134,7 +140,7 @@ def shapes(rng, truth: Table, camera: Camera, device: str) -> dict[str, torch.Te
     """Everything about N galaxies but their fluxes, in pixels and radians: tensors with N rows."""
     p = populations.checked(truth, RANGES | {"a_v": populations.RANGES["a_v"], "log_mstar": (0, 15)}, "A shape")
     z, n = np.asarray(truth["z"], float), len(truth)
-    r_e = p["r_e"] / sdss_spectra.kpc_per_arcsec(z) / camera.pixel_scale
+    r_e = p["r_e"] / kpc_per_arcsec(z) / camera.pixel_scale
     share, sigma = light_profiles.sersic(p["n_sersic"])
     inner = np.cumsum(share, axis=1) - share
     bulge = np.clip(p["b_t"][:, None] - inner, 0, share)  # the inner Gaussians, up to b_t
@@ -145,7 +151,7 @@ def shapes(rng, truth: Table, camera: Camera, device: str) -> dict[str, torch.Te
     angle = rng.uniform(0, np.pi, n)
     edge_on = np.clip((p["inclination"] - 70) / 12, 0, 1) * (1 - p["quiescent"]) * (1 - p["b_t"])
     middle = np.array([np.average(wave, weights=response) for wave, response in band_curves(camera).values()])
-    law = stellar.attenuation(middle / (1 + z[:, None]))  # (N, B)
+    law = dust.attenuation(middle / (1 + z[:, None]))  # (N, B)
     arrays = {
         "sigma": sigma * r_e[:, None],
         "bulge": bulge / np.maximum(bulge.sum(axis=1, keepdims=True), 1e-9),
@@ -199,8 +205,8 @@ def _by_age(ssps: Populations) -> tuple[Populations, ...]:
 
 
 @lru_cache(maxsize=8)
-def band_curves(camera: Camera) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    return sdss_spectra.curves_of(dict(zip(camera.bands, camera.curves, strict=True)))
+def band_curves(camera: Camera) -> Curves:
+    return curves_of(dict(zip(camera.bands, camera.curves, strict=True)))
 
 
 def psf(camera: Camera, device) -> tuple[torch.Tensor, torch.Tensor]:
