@@ -112,9 +112,7 @@ class SpectraFromImages(Model):
         return grid.as_flux(x, self.pin)
 
     @torch.no_grad()
-    def candidates(
-        self, images: Tensor, *, seed: int = 0, batch_size: int = 64, progress: bool = True
-    ) -> Candidates:
+    def candidates(self, images: Tensor, *, seed: int = 0, batch_size: int = 64, progress: bool = True) -> Candidates:
         """All candidates of images (N, n_bands, H, H), which are centred here, and the choice among them.
 
         batch_size : images at a time, each encoded once by each network, whatever the number of samples and steps.

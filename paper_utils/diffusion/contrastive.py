@@ -8,6 +8,7 @@ ranks the sampled spectra of an image.
 from __future__ import annotations
 
 import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -78,7 +78,7 @@ def differences(one: Table, other: Table, keys) -> dict[str, NDArray]:
 
 
 def as_objects(spectra: Spectra, samples: NDArray, z: NDArray) -> Spectra:
-    """Samples (n, K, 4500) of the spectra of n galaxies as n K objects with the errors of the observed ones; z (n, K)."""
+    """Samples (n, K, 4500) of n galaxies, z (n, K), as n K objects with the errors of the observed spectra."""
     n, n_each = z.shape
     many = spectra.select(np.repeat(np.arange(n), n_each))
     names = np.char.add(np.char.add(many.ids, " sample "), np.tile(np.arange(n_each), n).astype(str))

@@ -216,9 +216,7 @@ def train_contrastive(
     return run.fit(name, model, contrastive_loss, data, plan, validation=validation)
 
 
-def train_regression(
-    name: str, data: Batch, s: Settings, run: Run, n_steps: int, width: float
-) -> SpectrumRegressor:
+def train_regression(name: str, data: Batch, s: Settings, run: Run, n_steps: int, width: float) -> SpectrumRegressor:
     """The plain network from images to spectra like data["x"]; width: factor of its image encoder's channels."""
     about = {"n_bands": data["images"].shape[1], "image_width": width, "stretch": s.encoder.stretch}
     model = run.make(lambda: SpectrumRegressor(data["x"].shape[1], **about))
