@@ -24,7 +24,18 @@ CASES = {
     "1x1 ugriz": (1, "ugriz", 24.7), "32x32 gri": (32, "gri", 11.6), "16x16 gri": (16, "gri", 12.2),
     "1x1 mean": (1, "mean", 65.3), "1x1 g": (1, "g", 54.0),
 }  # fmt: skip
+# Of each pair the first sees more: pixels, bands, a colour.
+STEPS = (
+    ("64x64 ugriz", "16x16 ugriz"), ("16x16 ugriz", "8x8 ugriz"), ("8x8 ugriz", "4x4 ugriz"),
+    ("4x4 ugriz", "2x2 ugriz"), ("2x2 ugriz", "1x1 ugriz"), ("64x64 ugriz", "32x32 gri"), ("1x1 ugriz", "1x1 mean"),
+)  # fmt: skip
 OPTICAL = (4000.0, 7000.0)  # A in the rest frame, over which the error is the mean
+
+
+def short(case: str) -> str:
+    """The name of a case in claims: "16x16 ugriz" is mse_16, "32x32 gri" gri_32."""
+    size, bands, _ = CASES[case]
+    return f"{'mse' if bands == 'ugriz' else bands}_{size}"
 
 
 def seen_as(case: str, images: Tensor, bands: Sequence[str]) -> Tensor:

@@ -123,12 +123,12 @@ class SpectraFromImages(Model):
         for batch in tqdm(images.split(batch_size), desc="spectra from images", disable=not progress, leave=False):
             seen = centred(batch.to(self.wave.device))
             low = sample(self.low, self.low.encode(seen), self.n_low, **how)
-            low_score = scores(self.low_match, seen, low)
+            low_score = self.low_match.scores(seen, low)
             kept = low_score.topk(min(self.n_kept, self.n_low), dim=1).indices
             going_on = _pick(low, kept).flatten(0, 1)
             context = self.full.encode(seen).repeat_interleave(kept.shape[1], dim=0)
             full = sample(self.full, context, self.n_full, low=going_on, **how).unflatten(0, kept.shape)
-            full_score = scores(self.full_match, seen, full.flatten(1, 2)).view(full.shape[:3])
+            full_score = self.full_match.scores(seen, full.flatten(1, 2)).view(full.shape[:3])
             parts.append([value.cpu() for value in (low, low_score, kept, full, full_score)])
         return Candidates(*(torch.cat(each) for each in zip(*parts, strict=True)))
 
@@ -140,13 +140,6 @@ class SpectraFromImages(Model):
         low = sample(self.low, self.low.encode(seen), n_samples, **how).flatten(0, 1)
         context = self.full.encode(seen).repeat_interleave(n_samples, dim=0)
         return sample(self.full, context, low=low, **how)[:, 0].unflatten(0, (len(images), n_samples))
-
-
-@torch.no_grad()
-def scores(match: Contrastive, images: Tensor, x: Tensor, batch_size: int = 512) -> Tensor:
-    """Cosines (N, n) of `centred` images with log spectra x (N, n, L)."""
-    spectra = torch.cat([match.embed_spectra(part) for part in x.flatten(0, 1).split(batch_size)])
-    return (spectra.unflatten(0, x.shape[:2]) @ match.embed_images(images)[:, :, None])[..., 0]
 
 
 def _pick(spectra: Tensor, at: Tensor) -> Tensor:

@@ -87,6 +87,12 @@ class Contrastive(Model):
         """Of log spectra (N, L); (N, n_features) of unit length."""
         return F.normalize(self.spectrum(self.standard(x)[:, None]).float(), dim=1)
 
+    @torch.no_grad()
+    def scores(self, images: Tensor, x: Tensor, batch_size: int = 512) -> Tensor:
+        """Cosines (N, n) of `centred` images (N, n_bands, H, W) with log spectra x (N, n, L)."""
+        spectra = torch.cat([self.embed_spectra(part) for part in x.flatten(0, 1).split(batch_size)])
+        return (spectra.unflatten(0, x.shape[:2]) @ self.embed_images(images)[:, :, None])[..., 0]
+
 
 def normalised_cross_entropy(a: Tensor, b: Tensor, temperature: Tensor | float) -> Tensor:
     """Eq. A3, averaged over all views of a batch: a, b (N, n_features) are each object's two views, of unit length.

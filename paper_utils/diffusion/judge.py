@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.decomposition import PCA
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from paper_utils.base.containers import Spectra
 from paper_utils.diffusion import angstrom_grid as grid
 from paper_utils.measure import emission, indices, redshift
-from paper_utils.stats import photoz
+from paper_utils.stats import calibration, photoz
 
 ELLIPTICAL, SPIRAL, UNCERTAIN = "elliptical", "spiral", "uncertain"
 # Bulge shares above and below which a look at the image decides; between them lie the "composite bulge-disk systems
@@ -128,6 +131,12 @@ def robust_pearson(x: ArrayLike, y: ArrayLike) -> float:
     return pearson(*(np.clip(values, -limit, limit) for values, limit in zip((x, y), limits, strict=True)))
 
 
+def share_within(values: ArrayLike, limit: ArrayLike) -> tuple[float, float, float]:
+    """`interval` of the share [%] of values (N,) below a limit, a number or (N,); NaNs left out."""
+    good = np.isfinite(values)
+    return interval(np.mean, 100.0 * (np.asarray(values)[good] < np.broadcast_to(limit, np.shape(values))[good]))
+
+
 def medians_ratio(values: NDArray, kinds: NDArray) -> float:
     """The largest median of values (N,) of one kind over the smallest, kinds (N,)."""
     medians = [np.median(values[kinds == kind]) for kind in np.unique(kinds)]
@@ -147,6 +156,18 @@ def choices(samples: NDArray, liked: NDArray, truth: NDArray) -> dict[str, NDArr
     return {"one at random": samples[:, 0], "mean of all": mean} | chosen
 
 
+def joint_ranks(samples: NDArray, truth: NDArray, train: NDArray, seed: int = 0, n_components: int = 20) -> NDArray:
+    """TARP ranks (N,) of whole spectra: truth (N, L) among samples (K, N, L), see `calibration.tarp`.
+
+    In the space of the principal coefficients of training spectra (M, L), in units of their scatter.
+    """
+    n_components = min(n_components, *train.shape)
+    reduce = make_pipeline(PCA(n_components, random_state=0), StandardScaler()).fit(train)
+    points = np.stack([reduce.transform(part) for part in samples])
+    anywhere = np.random.default_rng(seed).normal(size=points.shape[1:])
+    return calibration.tarp(points, reduce.transform(truth), anywhere)
+
+
 def class_probabilities(table, n_draws: int = 1000, seed: int = 0) -> NDArray:
     """Probabilities (N, 3) of `CLASSES` of lines measured by `lines.measure`, given `LINE_ERRORS` and `EW_ERROR`."""
     rng = np.random.default_rng(seed)
@@ -160,20 +181,24 @@ def class_probabilities(table, n_draws: int = 1000, seed: int = 0) -> NDArray:
     return np.stack([(found == name).mean(axis=0) for name in CLASSES], axis=1)
 
 
-def agn_scores(counts: ArrayLike) -> dict[str, NDArray]:
-    """Accuracy, precision and recall (eqs. 6-8) of "this is an AGN" from matrices (..., 3, 3) of `CLASSES`, actual down
-    and predicted across, as Table 2.
+def confusion(actual: ArrayLike, predicted: ArrayLike) -> NDArray:
+    """Counts (3, 3) of `CLASSES`, actual down and predicted across: Table 2."""
+    actual, predicted = (np.asarray(labels)[:, None] == np.array(CLASSES) for labels in (actual, predicted))
+    return actual.T.astype(int) @ predicted.astype(int)
+
+
+def agn_scores(actual: ArrayLike, called: ArrayLike) -> dict[str, NDArray]:
+    """Accuracy, precision and recall (eqs. 6-8) of "this is an AGN", bool (..., N): (...,) each.
 
     NaN where nothing is, or is called, an AGN.
     """
-    counts = np.asarray(counts, float)
-    hit, total = counts[..., 2, 2], counts.sum(axis=(-2, -1))
-    called, are = counts[..., 2].sum(axis=-1), counts[..., 2, :].sum(axis=-1)
+    actual, called = np.asarray(actual, bool), np.asarray(called, bool)
+    hit = (actual & called).sum(axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
-            "accuracy": (counts[..., :2, :2].sum(axis=(-2, -1)) + hit) / total,
-            "precision": hit / called,
-            "recall": hit / are,
+            "accuracy": (actual == called).mean(axis=-1),
+            "precision": hit / called.sum(axis=-1),
+            "recall": hit / actual.sum(axis=-1),
         }
 
 
@@ -188,15 +213,8 @@ def auc(positive: ArrayLike, score: ArrayLike) -> float:
 def flipped_scores(actual: NDArray, predicted: NDArray, n_experiments: int = 5000, seed: int = 0) -> dict:
     """`agn_scores` when each label is drawn from its probabilities (N, 3): name -> (mean, standard deviation)."""
     rng = np.random.default_rng(seed)
-
-    def active(probabilities):
-        return rng.random((n_experiments, len(probabilities))) < probabilities[:, 2]
-
-    a, p = active(actual), active(predicted)
-    hit = (a & p).sum(axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scores = {"accuracy": (a == p).mean(axis=1), "precision": hit / p.sum(axis=1), "recall": hit / a.sum(axis=1)}
-    return {name: (float(np.nanmean(values)), float(np.nanstd(values))) for name, values in scores.items()}
+    labels = [rng.random((n_experiments, len(p))) < p[:, 2] for p in (actual, predicted)]
+    return {name: (float(np.nanmean(v)), float(np.nanstd(v))) for name, v in agn_scores(*labels).items()}
 
 
 def two_peaks(values: ArrayLike) -> dict:
@@ -205,23 +223,28 @@ def two_peaks(values: ArrayLike) -> dict:
     delta_bic : by how much two are better (above 10: strongly).   means, shares : (2,) of the two.
     valley : density between the peaks over that of the lower one; 1 where there is one peak.
     """
+    x, two = _mixture(values, 2)
+    order = two.means_[:, 0].argsort()
+    delta = float(_mixture(values, 1)[1].bic(x) - two.bic(x))
+    return {"delta_bic": delta, "means": two.means_[order, 0], "shares": two.weights_[order], "valley": valley(values)}
+
+
+def valley(values: ArrayLike) -> float:
+    """Of two Gaussians fitted to values (N,): the lowest density between the two peaks over that of the lower one."""
+    two = _mixture(values, 2)[1]
+    first, last = np.sort(two.means_[:, 0])
+    at = np.linspace(first - 0.5 * (last - first), last + 0.5 * (last - first), 400)
+    density = np.exp(two.score_samples(at[:, None]))
+    peaks = np.flatnonzero((density[1:-1] > density[:-2]) & (density[1:-1] >= density[2:])) + 1
+    if peaks.size < 2:
+        return 1.0
+    first, last = np.sort(peaks[density[peaks].argsort()[-2:]])
+    return float(density[first : last + 1].min() / min(density[first], density[last]))
+
+
+def _mixture(values: ArrayLike, n: int):
     from sklearn.mixture import GaussianMixture
 
     x = np.asarray(values, float)
     x = x[np.isfinite(x)][:, None]
-    one, two = (GaussianMixture(k, n_init=4, random_state=0).fit(x) for k in (1, 2))
-    order = two.means_[:, 0].argsort()
-    means = two.means_[order, 0]
-    at = np.linspace(means[0] - 0.5 * np.ptp(means), means[1] + 0.5 * np.ptp(means), 400)
-    valley = _valley(np.exp(two.score_samples(at[:, None])))
-    delta = float(one.bic(x) - two.bic(x))
-    return {"delta_bic": delta, "means": means, "shares": two.weights_[order], "valley": valley}
-
-
-def _valley(density: NDArray) -> float:
-    """The lowest density between the two highest maxima over the lower of these; 1 with one maximum."""
-    inner = np.flatnonzero((density[1:-1] > density[:-2]) & (density[1:-1] >= density[2:])) + 1
-    if inner.size < 2:
-        return 1.0
-    first, last = np.sort(inner[density[inner].argsort()[-2:]])
-    return float(density[first : last + 1].min() / min(density[first], density[last]))
+    return x, GaussianMixture(n, n_init=4, random_state=0).fit(x)

@@ -10,9 +10,18 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.decomposition import PCA
+from sklearn.dummy import DummyRegressor
+from sklearn.linear_model import RidgeCV
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from torch import Tensor
 
 from paper_utils.base.containers import Spectra
+from paper_utils.base.filters import Curves
+from paper_utils.base.photometry import ab_fluxes
 from paper_utils.diffusion import angstrom_grid as grid
 from paper_utils.diffusion.augmentation import degraded
 from paper_utils.diffusion.train import CYCLE, Settings
@@ -24,6 +33,8 @@ from paper_utils.nets.run import Run
 from paper_utils.nets.training import Plan
 
 WIDE, NARROW = 20, 5  # pixels: half the sides of the squares that colours are measured in
+N_COMPONENTS, RIDGE = 30, RidgeCV(np.logspace(-2, 4, 13))
+MIN_ERROR = 0.03  # of template colours, relative
 LEAST = 1e-3  # of decoded fluxes, whose logarithm must exist
 
 
@@ -52,6 +63,52 @@ def light_features(cube: NDArray) -> NDArray:
 def coarse_pixels(cube: NDArray) -> NDArray:
     """Images (N, B, 64, 64) as the arcsinh of 8 x 8 pixels in each band, (N, 64 B)."""
     return torch.asinh(10 * degraded(torch.tensor(cube), 8)[..., ::8, ::8]).flatten(1).numpy()
+
+
+def largest_central(images: NDArray) -> int:
+    """Which of the images (N, H, H) of one band has the brightest galaxy, of those with nothing brighter beside it."""
+    peaks = np.stack(np.unravel_index(images.reshape(len(images), -1).argmax(axis=1), images.shape[1:]))
+    off = np.abs(peaks - (images.shape[-1] - 1) / 2).max(axis=0)
+    central = off < max(3, off.min() + 1)
+    return int(np.argmax(np.where(central, square_flux(images[:, None], 16)[:, 0], -np.inf)))
+
+
+def regressions(train: NDArray, x: NDArray, test: NDArray) -> dict[str, NDArray]:
+    """Log spectra like x (N, L) that scikit-learn predicts from images (N, B, H, H) for others."""
+    light, pixels = ([of(cube) for cube in (train, test)] for of in (light_features, coarse_pixels))
+    methods = {"mean spectrum": (DummyRegressor(), light), "nearest neighbour": (KNeighborsRegressor(1), pixels)}
+    ridge = TransformedTargetRegressor(RIDGE, transformer=PCA(N_COMPONENTS, random_state=0), check_inverse=False)
+    methods["ridge on colours"] = (make_pipeline(PolynomialFeatures(2), StandardScaler(), ridge), light)
+    return {
+        name: make_pipeline(StandardScaler(), method).fit(u, x).predict(u_test)
+        for name, (method, (u, u_test)) in methods.items()
+    }
+
+
+def ridge_on_light(train: NDArray, values: NDArray, test: NDArray) -> NDArray:
+    """A number for each test image, from the colours and brightness of training images with values (N,)."""
+    method = make_pipeline(PolynomialFeatures(2), StandardScaler(), RIDGE)
+    return method.fit(light_features(train), values).predict(light_features(test))
+
+
+def by_templates(cube: NDArray, noise: NDArray, wave: NDArray, types: NDArray, curves: Curves) -> NDArray:
+    """Flux (N, 4500) of the template and redshift that fit the colours best, with a free amplitude.
+
+    cube : images (N, B, H, H) [nmgy].   noise : (B,) of a pixel.   types : (T, L) a sequence of F_lambda at rest
+    wavelengths (L,), with three more between neighbours, geometric means.   curves : of the B bands.
+    """
+    flux, sigma = square_flux(cube, WIDE), 2 * WIDE * noise
+    at = np.arange(0, len(types) - 1 + 1e-9, 0.25)
+    first = np.clip(at.astype(int), 0, len(types) - 2)
+    types = types / types[:, (wave > grid.NORM[0]) & (wave < grid.NORM[1])].mean(axis=1, keepdims=True)
+    types = types[first] ** (1 - at + first)[:, None] * types[first + 1] ** (at - first)[:, None]
+    z_trial = np.expm1(np.linspace(np.log(1.04), np.log(1.16), 60))
+    model = np.concatenate([ab_fluxes(wave * (1 + z), types, curves) for z in z_trial])  # (Z T, B)
+    weight = 1 / (sigma**2 + (MIN_ERROR * flux) ** 2)
+    explained = ((weight * flux) @ model.T) ** 2 / (weight @ (model**2).T)  # chi2 of no model minus that of each
+    z_best, type_best = np.divmod(explained.argmax(axis=1), len(types))
+    pairs = zip(types[type_best], z_trial[z_best], strict=True)
+    return np.stack([np.interp(grid.WAVE / (1 + z), wave, one) for one, z in pairs])
 
 
 class Study4(NamedTuple):
