@@ -142,10 +142,15 @@ def wavelengths(wave, name, error):
         raise error(f"the wavelength is {wave[0]:g}", remedy="Wavelengths are positive.", row=f"{name}, bin 0")
 
 
+def odd_redshift(z) -> np.ndarray:
+    """Whether redshifts are NaN or outside `Z_RANGE`, as the codes for failed ones are."""
+    return ~((np.asarray(z) >= Z_RANGE[0]) & (np.asarray(z) <= Z_RANGE[1]))
+
+
 def redshifts(container, error):
-    """Within `Z_RANGE`, which the codes for a failed redshift are not."""
+    """None is odd."""
     low, high = Z_RANGE
-    if (bad := np.flatnonzero((container.z < low) | (container.z > high))).size:
+    if (bad := np.flatnonzero(odd_redshift(container.z))).size:
         raise error(
             f"the redshift is {container.z[bad[0]]:g}",
             remedy=f"Redshifts lie in {low:g} to {high:g}; leave out objects whose redshift failed (-9999, 99).",

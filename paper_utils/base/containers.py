@@ -90,13 +90,13 @@ class _Container:
         return tuple(self.select(part[np.argsort(self.ids[part])]) for part in parts)
 
     def save(self, path: Path | str) -> Path:
-        """Check, then write to `path`: HDF5, or ECSV where the name ends in .ecsv (SedLibrary, Catalogue).
+        """Check, then write to `path` (HDF5, named .h5).
 
         The file appears whole or not at all. The layout is described in data/README.md.
         """
         self.check()
         units = {f.name: f.metadata["unit"] for f in dataclasses.fields(self)}
-        return storage.write(Path(path), type(self).__name__, _values(self), _per_object(self), units)
+        return storage.write(Path(path), type(self).__name__, _values(self), units)
 
     @classmethod
     def load(cls, path: Path | str) -> Self:

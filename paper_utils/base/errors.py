@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 
 
 class CompanionError(Exception):
@@ -27,6 +29,27 @@ class DataError(CompanionError):
         )
         super().__init__(f"{where + ': ' if where else ''}{problem}. {remedy}")
         self.problem, self.remedy, self.source, self.row = problem, remedy, source, row
+
+    def __reduce__(self):  # so that it travels between processes
+        return partial(DataError, self.problem, remedy=self.remedy, source=self.source, row=self.row), ()
+
+
+@contextmanager
+def readable(source: object, what: str, remedy: str) -> Iterator[None]:
+    """Any failure of a library to read `source` in the block becomes a DataError: "not WHAT (its message)".
+
+    Such libraries raise many kinds of exceptions, by where a file is damaged.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as problem:
+        missing = isinstance(problem, FileNotFoundError)
+        message = " ".join(str(problem).split())[:200] or type(problem).__name__
+        raise DataError(
+            f"not {what} ({message})", remedy="Check the path." if missing else remedy, source=source
+        ) from None
 
 
 class ProfileError(CompanionError):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
+from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import joblib
 import numpy as np
 
 from paper_utils.base import paths
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
 REASON = "reason"  # of a failure, in the row's place
+EMPTY = {"f": np.nan, "i": -1, "u": 0, "b": False, "U": ""}  # what a row that failed has, by the column's dtype.kind
 
 
 def run(
@@ -43,8 +44,8 @@ def run(
     """
     files = [None] * len(items)
     if folder is not None:
-        common = _digest(f"{function.__module__}.{function.__qualname__}", shared)
-        stems = [f"{name}-{_digest(common, item)}.npz" for name, item in zip(names, items, strict=True)]
+        common = joblib.hash((function.__module__, function.__qualname__, shared))
+        stems = [f"{name}-{joblib.hash((common, item))[:16]}.npz" for name, item in zip(names, items, strict=True)]
         files = [Path(folder) / stem.replace("/", "_") for stem in stems]
     done = {i: _load(file) for i, file in enumerate(files) if file is not None and file.is_file()}
     done = {i: result for i, result in done.items() if result is not None}
@@ -66,58 +67,47 @@ def table(results: Sequence[Mapping], names: Sequence[str], units: Mapping[str, 
     from astropy.table import Table
 
     first = next((r for r in results if REASON not in r), {})
-    scalars = {key: np.asarray(value) for key, value in first.items() if np.ndim(value) == 0}
-    empty = {"f": np.nan, "i": -1, "u": 0, "b": False, "U": ""}
-    columns = {"id": list(names)}
-    for key, value in scalars.items():
-        columns[key] = [np.asarray(r.get(key, empty[value.dtype.kind])).item() for r in results]
-    columns[REASON] = [str(r.get(REASON, "")) for r in results]
-    kinds = {key: value.dtype.kind for key, value in scalars.items()}
-    units = {key: unit for key, unit in (units or {}).items() if key in columns}
-    units |= {f"{key}_err": unit for key, unit in units.items() if f"{key}_err" in columns}
-    dtype = [str if kinds.get(key, "U") == "U" else {"f": float, "i": int, "u": int, "b": bool}[kinds[key]]
-             for key in columns]  # fmt: skip
-    return Table(columns, units=units, dtype=dtype)
+    found = Table({"id": np.array(names, dtype=str)})
+    for key, value in first.items():
+        if np.ndim(value) == 0:
+            empty = EMPTY[np.asarray(value).dtype.kind]
+            found[key] = np.array([r.get(key, empty) for r in results], dtype=type(empty))
+    found[REASON] = np.array([r.get(REASON, "") for r in results], dtype=str)
+    for key, unit in (units or {}).items():
+        for name in {key, f"{key}_err"}.intersection(found.colnames):
+            found[name].unit = unit
+    return found
 
 
 def _results(function, items, shared, n_jobs, label, progress) -> Iterator[dict]:
-    from threadpoolctl import threadpool_limits
     from tqdm import tqdm
 
-    bar = partial(tqdm, total=len(items), desc=label, disable=not progress)
-    if n_jobs > 1:
+    with TemporaryDirectory() as folder:
+        if n_jobs > 1:  # each process reads it once, and all of them hold its large arrays in the same memory
+            shared = joblib.dump(shared, f"{folder}/shared")[0]
+        work = joblib.Parallel(max(n_jobs, 1), return_as="generator")
         try:
-            with ProcessPoolExecutor(n_jobs, initializer=_begin, initargs=(function, shared)) as pool:
-                yield from bar(pool.map(_work, items))
+            results = work(joblib.delayed(_attempt)(function, item, shared) for item in items)
+            yield from tqdm(results, total=len(items), desc=label, disable=not progress)
         except BrokenProcessPool:
             raise DataError(
                 "a process ended before its work was done, as when memory runs out",
                 remedy="Run again with fewer at a time; what is finished is kept where a folder was given.",
             ) from None
-    else:
-        for item in bar(items):
-            with threadpool_limits(1):
-                result = _attempt(function, (*item, *shared))
-            yield result
 
 
-_task = ()  # in each process of a pool: the function and what its items share
+@lru_cache(maxsize=1)
+def _shared(file: str) -> tuple:
+    return joblib.load(file, mmap_mode="r")
 
 
-def _begin(function, shared) -> None:
+def _attempt(function, item, shared: tuple | str) -> dict:
+    """The result of one item, or the reason why there is none. `shared` may be a file that holds it."""
     from threadpoolctl import threadpool_limits
 
-    global _task
-    _task = (function, shared, threadpool_limits(1))
-
-
-def _work(item) -> dict:
-    return _attempt(_task[0], (*item, *_task[1]))
-
-
-def _attempt(function, item) -> dict:
     try:
-        return dict(function(*item))
+        with threadpool_limits(1):
+            return dict(function(*item, *(_shared(shared) if isinstance(shared, str) else shared)))
     except CompanionError as problem:
         return {REASON: str(problem)}
     except Exception as problem:  # a library's, on one odd spectrum among thousands
@@ -132,22 +122,3 @@ def _load(file: Path) -> dict | None:
             return {name: arrays[name][()] for name in arrays.files}
     except Exception:  # cut short, or of another kind: computed again
         return None
-
-
-def _digest(*parts) -> str:
-    digest = hashlib.sha256()
-
-    def update(value):
-        if isinstance(value, tuple | list):
-            digest.update(f"[{len(value)}".encode())
-            for part in value:
-                update(part)
-        elif isinstance(value, np.ndarray):
-            digest.update(f"{value.dtype}{value.shape}".encode() + np.ascontiguousarray(value).tobytes())
-        elif hasattr(value, "__dataclass_fields__"):
-            update([type(value).__name__, *((name, getattr(value, name)) for name in value.__dataclass_fields__)])
-        else:
-            digest.update(repr(value).encode())
-
-    update(parts)
-    return digest.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Fingerprints of code and files: what made a result, and is it still up to date?"""
+"""Fingerprints of code and files: what made a result?"""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import ast
 import hashlib
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 from paper_utils.base import paths
@@ -38,24 +39,26 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def code_hash(notebook: Path, package: Path = PACKAGE) -> str:
-    """SHA-256 of a notebook's code cells, of every module of `package` that it imports, directly or not, and of the
-    tables in data/ that these name.
+@cache
+def meaning(code: str) -> str:
+    """Python code without comments and docstrings, in one fixed formatting: equal for what does the same."""
+    tree = ast.parse(code)
+    for node in ast.walk(tree):
+        if docstring(node):
+            node.body = node.body[1:] or ([] if node is tree else [ast.Pass()])
+    return ast.unparse(tree)
 
-    Prose is not part of it: it is written when the results are seen.
-    """
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    lines = (line for source in sources for line in source.splitlines())
-    code = "\n".join(line for line in lines if not line.lstrip().startswith(("%", "!")))
-    hashed = hashlib.sha256(json.dumps(sources).encode())
-    modules = {file: file.read_text(encoding="utf-8") for file in sorted(imported(code, package))}
-    for module, text in modules.items():
-        hashed.update(json.dumps([module.relative_to(package).as_posix(), text]).encode())
-    for table in sorted((package.parent / "data").glob("*.csv")):
-        if any(table.name in text for text in (code, *modules.values())):
-            hashed.update(json.dumps([table.name, file_hash(table)]).encode())
-    return hashed.hexdigest()
+
+def docstring(node: ast.AST) -> ast.Expr | None:
+    """The statement that is the docstring of a module, class or function; None where there is none."""
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    return node.body[0] if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None else None
+
+
+def code_hash_of(files: Iterable[Path], package: Path = PACKAGE) -> str:
+    """SHA-256 of what modules of `package` do, with their names; comments, docstrings and formatting do not count."""
+    codes = {file.relative_to(package).as_posix(): meaning(file.read_text(encoding="utf-8")) for file in set(files)}
+    return hashlib.sha256(json.dumps(codes, sort_keys=True).encode()).hexdigest()
 
 
 def imported(code: str, package: Path = PACKAGE, *, follow: bool = True) -> set[Path]:

@@ -11,21 +11,21 @@ import json
 import time
 import warnings
 import zlib
-from itertools import takewhile
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
-from paper_utils.base import paths
+from paper_utils.base import checks, paths, storage
 from paper_utils.base.checks import Z_RANGE
 from paper_utils.base.columns import Column
 from paper_utils.base.containers import Catalogue
 from paper_utils.base.errors import DataError
 from paper_utils.base.hashes import file_hash
 from paper_utils.files import mapping as mappings
+from paper_utils.files import tables
 from paper_utils.files.download import download
 from paper_utils.files.mapping import Mapping
-from paper_utils.files.tables import stream
 
 ADDRESS = "http://svo2.cab.inta-csic.es/vocats/alhambra/download/alhambra.csv.gz"  # Cacho 2020, Sec. 3.1
 N_OBJECTS = 446_343  # in the published file, ibid.
@@ -47,11 +47,14 @@ def read(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catal
     `table.meta["wavelength_um"]` has the bands' wavelengths as far as they are known, `table.meta["marked"]` the number
     of cells that the file marks otherwise, by column.
 
-    Raises DataError naming the file, the row (from 1) and the column: see `tables.stream`; also for an object name that
+    Raises DataError naming the file, the row (from 1) and the column: see `tables.read`; also for an object name that
     is blank or used twice, an identifier that is no whole number, and a redshift outside `checks.Z_RANGE`.
     """
+    from astropy.table import Column as TableColumn
+    from astropy.table import Table
+
     path = Path(path)
-    if mapping is None and _is_container(path):
+    if mapping is None and path.suffix in storage.ENDINGS:
         return Catalogue.load(path)
     if mapping is None:
         mapping = mappings.alhambra()
@@ -63,19 +66,31 @@ def read(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catal
     needed = [source for name, source in wanted.items() if name not in mapping.optional]
     needed += (mapping.truth or {}).values()
     optional = [source for name, source in wanted.items() if name in mapping.optional]
-    table = stream(path, list(dict.fromkeys(needed)), optional, mapping.id, mapping.blanks, remedy)
-
-    columns = [column for column in mapping.columns if wanted[column.name] in table.names]
-    parts, truth_parts, ids, marked = [], [], [], {}
-    for block in table.blocks:
-        raw = dict(zip(table.names, block.values.T, strict=True))
-        marks = [*mapping.missing, *np.float32(mapping.missing)]  # a column may be in single precision
-        raw |= {name: np.where(np.isin(values, marks), np.nan, values) for name, values in raw.items()}
-        parts.append([_column(column, raw, mapping, marked, block.first_row, path) for column in columns])
-        truth_parts.append([_truth(name, raw[source]) for name, source in (mapping.truth or {}).items()])
-        ids += block.ids or [str(block.first_row + i) for i in range(len(block.values))]
-    _check_ids(ids, mapping.id, path)
-    return _catalogue(columns, parts, truth_parts, ids, mapping, marked).check(source=path)
+    marks = [*mapping.missing, *np.float32(mapping.missing)]  # a column may be in single precision
+    parts, truth_parts, ids, marked = defaultdict(list), defaultdict(list), [], {}
+    for block in tables.read(path, list(dict.fromkeys(needed)), optional, mapping.id, mapping.blanks, remedy):
+        raw = {name: np.where(np.isin(values, marks), np.nan, values) for name, values in block.columns.items()}
+        columns = [column for column in mapping.columns if wanted[column.name] in raw]
+        for column in columns:
+            parts[column.name].append(_column(column, raw, mapping, marked, block.first_row, path))
+        for name, source in (mapping.truth or {}).items():
+            truth_parts[name].append(_truth(name, raw[source]))
+        ids += block.ids
+    if mapping.id:
+        tables.check_ids(ids, path, mapping.id)
+    table, truth = Table(), Table()
+    for column in columns:
+        # Column by column, so that no second copy of all of them is in memory.
+        values = np.concatenate(parts.pop(column.name))
+        table[column.name] = TableColumn(values, unit=column.unit or None, description=column.meaning, copy=False)
+    table.meta["wavelength_um"] = {c.name: c.wavelength_um for c in columns if c.wavelength_um is not None}
+    table.meta["marked"] = marked
+    for name, pieces in truth_parts.items():
+        truth[name] = np.concatenate(pieces)
+    catalogue = Catalogue(
+        table, bands=np.array(mapping.bands), ids=np.array(ids), truth=truth if mapping.truth else None
+    )
+    return catalogue.check(source=path)
 
 
 def get(folder: Path | str | None = None, *, address: str = ADDRESS, **options) -> Path:
@@ -136,15 +151,13 @@ def _column(column: Column, raw: dict, mapping: Mapping, marked: dict, first_row
             missing |= np.isin(values, MARKS) & (values != column.missing)
         if column.kind in ("magnitude", "aperture"):
             faint = (values == np.inf) | (np.isin(values, FAINT_MARKS) & (values != NOT_DETECTED))
-        values = np.where(missing, values.dtype.type(column.missing), values)
-        values = np.where(faint, values.dtype.type(NOT_DETECTED), values)
+        values[missing] = column.missing
+        values[faint] = NOT_DETECTED
+    if column.kind == "redshift":
+        remedy = f"Redshifts lie in {Z_RANGE}; list the mark of a failed one under `missing:` in a mapping."
+        refuse(checks.odd_redshift(values) & (np.abs(values) != NOT_DETECTED), "the redshift is {:g}", remedy)
     if n := np.count_nonzero(missing | faint):
         marked[column.name] = marked.get(column.name, 0) + int(n)
-    if column.kind == "redshift":
-        low, high = Z_RANGE
-        bad = ((values < low) | (values > high)) & (np.abs(values) != NOT_DETECTED)
-        remedy = f"Redshifts lie in {low:g} to {high:g}; list the mark of a failed one under `missing:` in a mapping."
-        refuse(bad, "the redshift is {:g}", remedy)
     return values
 
 
@@ -162,50 +175,8 @@ def _truth(name: str, values: np.ndarray) -> np.ndarray:
     """A column of the truth with NaN where there is no value."""
     missing = ~np.isfinite(values) | np.isin(values.astype(np.float32), MARKS)
     if name == "z":
-        missing |= (values < Z_RANGE[0]) | (values > Z_RANGE[1])
+        missing |= checks.odd_redshift(values)
     return np.where(missing, np.nan, values)
-
-
-def _check_ids(ids: list[str], source: str | None, path: Path) -> None:
-    row_of = {}
-    for row, name in enumerate(ids, start=1):
-        problem = f"the object is called {name!r}" if not name or not name.isprintable() else None
-        if (first := row_of.setdefault(name, row)) != row:
-            problem = f"the object {name!r} stands in row {first} already"
-        if problem:
-            raise DataError(
-                problem,
-                remedy="Give every object its own name and drop repeats; without `id:` in a mapping rows are numbered.",
-                source=path,
-                row=f"row {row}, column {source!r}",
-            )
-
-
-def _catalogue(columns, parts, truth_parts, ids, mapping, marked) -> Catalogue:
-    from astropy.table import Column as TableColumn
-    from astropy.table import Table
-
-    def joined(parts):
-        by_column = [list(pieces) for pieces in zip(*parts, strict=True)]
-        parts.clear()  # column by column, so that no second copy of all of them is in memory
-        while by_column:
-            yield np.concatenate(by_column.pop(0))
-
-    table = Table()
-    for column, values in zip(columns, joined(parts), strict=True):
-        table[column.name] = TableColumn(values, unit=column.unit or None, description=column.meaning)
-    table.meta["wavelength_um"] = {c.name: c.wavelength_um for c in columns if c.wavelength_um is not None}
-    table.meta["marked"] = marked
-    truth = Table(dict(zip(mapping.truth, joined(truth_parts), strict=True))) if mapping.truth else None
-    return Catalogue(table=table, bands=np.array(mapping.bands), ids=np.array(ids), truth=truth)
-
-
-def _is_container(path: Path) -> bool:
-    """Whether `Catalogue.save` wrote the file, as far as its name and its first lines say."""
-    if path.suffix == ".ecsv" and path.is_file():
-        with path.open(encoding="utf-8", errors="replace") as lines:
-            return any("container: Catalogue" in line for line in takewhile(lambda line: line.startswith("#"), lines))
-    return path.suffix in (".h5", ".hdf5")
 
 
 def _is_catalogue(path: Path) -> bool:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from paper_utils.base.errors import DataError
+from paper_utils.base.errors import readable
 
 BLOCK = 2880  # bytes; every FITS file is a multiple of it
 
@@ -23,16 +23,14 @@ def opened(path: Path | str, remedy: str = "Get the file again.") -> Iterator:
     """The HDUs of a FITS file, read into memory. Raises DataError where astropy cannot read it, or only warns."""
     from astropy.io import fits
 
-    try:
-        # Astropy only warns of a file that is cut short, and reads what there is.
-        with warnings.catch_warnings(), contextlib.ExitStack() as stack:
-            warnings.simplefilter("ignore")
-            warnings.filterwarnings("error", message=r"(?s).*(truncated|corrupted)")
-            yield stack.enter_context(fits.open(path, memmap=False))
-    except DataError:
-        raise
-    except Exception as problem:  # astropy raises many kinds, by where a file is damaged
-        if isinstance(problem, FileNotFoundError):
-            remedy = "Check the path."
-        told = " ".join(str(problem).split())[:200] or type(problem).__name__
-        raise DataError(f"not a whole FITS file ({told})", remedy=remedy, source=path) from None
+    with readable(path, "a whole FITS file", remedy), strict(), fits.open(path, memmap=False) as hdus:
+        yield hdus
+
+
+@contextlib.contextmanager
+def strict() -> Iterator[None]:
+    """Astropy only warns of a FITS file that is cut short, and reads what there is: within the block it raises."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("error", message=r"(?s).*(truncated|corrupted)")
+        yield

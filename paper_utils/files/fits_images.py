@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from paper_utils.base.errors import DataError
+from paper_utils.base.errors import DataError, readable
 from paper_utils.files import fits_files
 
 if TYPE_CHECKING:
@@ -89,19 +89,13 @@ def sky(header: Header, corners: np.ndarray, path: Path):
     from astropy.wcs.utils import proj_plane_pixel_scales
 
     remedy = "Write its WCS into the header, or give the table a column pixel_scale [arcsec]."
-    try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            wcs = WCS(header, naxis=2)
-            if not wcs.has_celestial:
-                raise DataError("there is no WCS in the header", remedy=remedy, source=path)
-            scales = proj_plane_pixel_scales(wcs) * 3600
-            ra, dec = np.radians(wcs.all_pix2world(corners, 0).T)
-    except DataError:
-        raise
-    except Exception as problem:  # wcslib's, by what is wrong
-        told = " ".join(str(problem).split())[:120]
-        raise DataError(f"the WCS cannot be used ({told})", remedy=remedy, source=path) from None
+    with readable(path, "a usable WCS", remedy), warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        wcs = WCS(header, naxis=2)
+        if not wcs.has_celestial:
+            raise DataError("there is no WCS in the header", remedy=remedy, source=path)
+        scales = proj_plane_pixel_scales(wcs) * 3600
+        ra, dec = np.radians(wcs.all_pix2world(corners, 0).T)
     vectors = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
     if not (np.isfinite(vectors).all() and np.all(scales > 0) and np.ptp(scales) <= SAME_SCALE * scales.max()):
         raise DataError(f"its pixels are {scales[0]:.4g} x {scales[1]:.4g} arcsec", remedy=remedy, source=path)

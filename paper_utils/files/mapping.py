@@ -16,11 +16,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from paper_utils.base.columns import Column, alhambra_columns
-from paper_utils.base.errors import DataError
-
-KEYS = ("bands", "id", "redshift", "labels", "columns", "truth", "missing", "flux_zero_point")
+from paper_utils.base.errors import DataError, readable
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,75 @@ class Mapping:
         return [column.name for column in self.columns if column.kind == "magnitude"]
 
 
+def _name(text: object) -> str:
+    # YAML reads some names as something else: 365 is a number, no and on are booleans.
+    if not isinstance(text, str) or not text.strip() or not text.isprintable():
+        raise ValueError(f"{str(text)[:60]} is not a name; names are text: put this one in quotes")
+    return text.strip()
+
+
+def _label(name: str) -> str:
+    labels = [column.name for column in alhambra_columns() if column.role != "input"]
+    if name not in labels:
+        raise ValueError(f"no label is called {name!r}; there is {', '.join(labels)}")
+    return name
+
+
+def _named(value: object) -> object:
+    """A list of names stands for columns of the same names."""
+    return {_name(item): item for item in value} if isinstance(value, list) else value
+
+
+def _listed(value: object) -> object:
+    return value if isinstance(value, list) else [value]
+
+
+def _mark(value: object) -> float | str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
+        raise ValueError(f"{str(value)[:60]} is no number and no text; give a list such as [-9999, n.a.]")
+    return float(value)
+
+
+Name = Annotated[str, BeforeValidator(_name)]
+
+
+class _Strict(BaseModel):
+    """Keys that are not named are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Band(_Strict):
+    """What may be said of a band."""
+
+    column: Name | None = None
+    error: Name | None = None
+    wavelength_um: Annotated[float, Field(strict=True, gt=0, lt=1e6)] | None = None
+
+
+def _band(value: object) -> object:
+    return value if isinstance(value, dict) else {"column": value}
+
+
+class _File(_Strict):
+    """The YAML file's keys."""
+
+    bands: Annotated[dict[Name, Annotated[_Band, BeforeValidator(_band)]], BeforeValidator(_named), Field(min_length=1)]
+    id: Name | None = None
+    redshift: Name | None = None
+    labels: Annotated[dict[Annotated[Name, AfterValidator(_label)], Name], BeforeValidator(_named)] = {}
+    columns: Annotated[dict[Name, Name], BeforeValidator(_named)] = {}
+    truth: Annotated[dict[Name, Name], BeforeValidator(_named)] = {}
+    missing: Annotated[list[Annotated[object, AfterValidator(_mark)]], BeforeValidator(_listed)] = []
+    flux_zero_point: Annotated[float, Field(strict=True, gt=-1000, lt=1000)] | None = None
+
+
+KEYS = tuple(_File.model_fields)
+MESSAGES = {"missing": "there is no such key, which is needed", "extra_forbidden": "no key is called so"}
+
+
 def alhambra() -> Mapping:
     """The published ALHAMBRA catalogue: all columns of Appendix A.3 and the labels, extras where they are there."""
     columns = alhambra_columns()
@@ -59,112 +129,53 @@ def load(path: Path | str) -> Mapping:
     import yaml
 
     path = Path(path)
-    try:
+    remedy = f"Write it as in data/README.md; its keys are {', '.join(KEYS)}."
+    with readable(path, "a readable YAML file", remedy):
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    # Beside YAMLError: no such file, not text, a date that does not exist, nesting without end, a key that is a list.
-    except (yaml.YAMLError, OSError, ValueError, RecursionError, TypeError) as problem:
-        raise DataError(
-            f"not a readable YAML file ({' '.join(str(problem).split())[:200]})",
-            remedy="Write it as in data/README.md.",
-            source=path,
-        ) from None
-    return _Reader(path).mapping(content)
-
-
-class _Reader:
-    """Makes a Mapping of what YAML gives, with the file's name and the key in every complaint."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def error(self, key: str, problem: str, remedy: str) -> DataError:
-        return DataError(problem, remedy=remedy, source=self.path, row=key)
-
-    def mapping(self, content: object) -> Mapping:
-        if not isinstance(content, dict):
-            raise self.error("", f"holds {str(content)[:60]!r}", "Write `bands:` and other keys as in data/README.md.")
-        for key in content:
-            if key not in KEYS:
-                raise self.error(str(key), "no key is called so", f"There is {', '.join(KEYS)}.")
-        columns, source_of = [], {}
-
-        def add(key: str, column: Column, source: str) -> None:
-            if column.name in source_of:
-                raise self.error(key, f"two columns would be called {column.name!r}", "Give each its own name.")
-            if "/" in column.name:
-                raise self.error(key, f"{column.name!r} has a '/'", "Give `name: column` with another name.")
-            columns.append(column)
-            source_of[column.name] = source
-
-        bands = self.names(content, "bands", nested=True)
-        if not bands:
-            raise self.error("bands", "there are no bands", "Give a name and a column for each, at least one.")
-        for band, entry in bands.items():
-            entry = {"column": entry} if isinstance(entry, str) else entry
-            if wrong := [key for key in entry if key not in ("column", "error", "wavelength_um")]:
-                raise self.error(
-                    f"bands: {band}", f"no key is called {wrong[0]!r}", "Keys: column, error, wavelength_um."
-                )
-            wavelength = entry.get("wavelength_um")
-            if wavelength is not None and not (_number(wavelength) and 0 < wavelength < 1e6):
-                raise self.error(f"bands: {band}", f"the wavelength is {wavelength!r}", "Give a number of um, or none.")
-            texts = {key: self.text(f"bands: {band}", value) for key, value in entry.items() if key != "wavelength_um"}
-            name = texts.get("column", band)
-            add("bands", Column(band, "magnitude", "input", "mag", -99.0, wavelength, f"magnitude from {name}"), name)
-            if "error" in texts:
-                error = Column(f"d{band}", "error", "input", "mag", -99.0, None, f"uncertainty of {band}")
-                add("bands", error, texts["error"])
-        known = {column.name: column for column in alhambra_columns()}
-        for name, source in self.names(content, "columns").items():
-            add("columns", known.get(name, Column(name, "shape", "input", "", -99.0, None, "further input")), source)
-        labels = self.names(content, "labels")
-        if "redshift" in content:
-            if "zb_1" in labels:
-                raise self.error("redshift", "zb_1 stands among the labels too", "Give one of the two.")
-            labels = {"zb_1": self.text("redshift", content["redshift"])} | labels
-        for name, source in labels.items():
-            if name not in known or known[name].role == "input":
-                there_is = ", ".join(column.name for column in known.values() if column.role != "input")
-                raise self.error("labels", f"no label is called {name!r}", f"There is {there_is}.")
-            add("labels", known[name], source)
-        missing = content.get("missing")
-        missing = missing if isinstance(missing, list) else [] if missing is None else [missing]
-        if wrong := [item for item in missing if not _number(item) and not isinstance(item, str)]:
-            raise self.error("missing", f"{wrong[0]!r} is no number and no text", "Give a list such as [-9999, n.a.].")
-        zero_point = content.get("flux_zero_point")
-        if zero_point is not None and not (_number(zero_point) and abs(zero_point) < 1000):
-            raise self.error(
-                "flux_zero_point", f"is {zero_point!r}", "Give a magnitude: 22.5 for nanomaggies, 8.9 for Jy."
-            )
-        return Mapping(
-            tuple(columns),
-            source_of,
-            truth=self.names(content, "truth") or None,
-            id=self.text("id", content["id"]) if content.get("id") is not None else None,
-            missing=tuple(float(item) for item in missing if not isinstance(item, str)),
-            blanks=tuple(item for item in missing if isinstance(item, str)),
-            flux_zero_point=zero_point,
+    if isinstance(content, dict):  # a key left empty is one left out
+        content = {key: value for key, value in content.items() if value is not None}
+    try:
+        return _mapping(_File.model_validate(content))
+    except ValidationError as problem:
+        first = problem.errors(include_url=False)[0]
+        told = (
+            MESSAGES.get(first["type"]) or f"{first['msg'].removeprefix('Value error, ')}: {str(first['input'])[:60]!r}"
         )
-
-    def names(self, content: dict, key: str, nested: bool = False) -> dict:
-        """{name: column} under a key; a list of names stands for columns of the same names."""
-        value = content.get(key)
-        if isinstance(value, list):
-            value = {self.text(key, item): item for item in value}
-        if not isinstance(value, dict | None):
-            raise self.error(key, f"is {str(value)[:60]!r}", "Give `name: column` lines, or a list of columns.")
-        found = {}
-        for name, item in (value or {}).items():
-            keep = nested and isinstance(item, dict)
-            found[self.text(key, name)] = item if keep else self.text(f"{key}: {name}", item)
-        return found
-
-    def text(self, key: str, value: object) -> str:
-        # YAML reads some names as something else: 365 is a number, no and on are booleans.
-        if not isinstance(value, str) or not value.strip() or not value.isprintable():
-            raise self.error(key, f"{value!r} is not a name", "Names are text: put this one in quotes.")
-        return value.strip()
+        key = ": ".join(str(part) for part in first["loc"] if part != "[key]")
+        raise DataError(told, remedy=remedy, source=path, row=key or None) from None
+    except ValueError as problem:
+        raise DataError(str(problem), remedy=remedy, source=path) from None
 
 
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+def _mapping(file: _File) -> Mapping:
+    """Raises ValueError for columns that cannot be together."""
+    columns, source_of = [], {}
+
+    def add(column: Column, source: str) -> None:
+        if column.name in source_of or "/" in column.name:
+            problem = "two columns would be called" if column.name in source_of else "there is a '/' in"
+            raise ValueError(f"{problem} {column.name!r}; give `name: column` with another name")
+        columns.append(column)
+        source_of[column.name] = source
+
+    for name, band in file.bands.items():
+        source = band.column or name
+        magnitude = Column(name, "magnitude", "input", "mag", -99.0, band.wavelength_um, f"magnitude from {source}")
+        add(magnitude, source)
+        if band.error:
+            add(Column(f"d{name}", "error", "input", "mag", -99.0, None, f"uncertainty of {name}"), band.error)
+    known = {column.name: column for column in alhambra_columns()}
+    for name, source in file.columns.items():
+        add(known.get(name, Column(name, "shape", "input", "", -99.0, None, "further input")), source)
+    redshift = {"zb_1": file.redshift} if file.redshift else {}
+    for name, source in [*redshift.items(), *file.labels.items()]:
+        add(known[name], source)
+    return Mapping(
+        tuple(columns),
+        source_of,
+        truth=file.truth or None,
+        id=file.id,
+        missing=tuple(mark for mark in file.missing if not isinstance(mark, str)),
+        blanks=tuple(mark for mark in file.missing if isinstance(mark, str)),
+        flux_zero_point=file.flux_zero_point,
+    )

@@ -46,7 +46,7 @@ def find(folder: Path) -> Path:
 
 
 def read(path: Path | str) -> Table:
-    """A table of objects (text, FITS or ECSV; see `tables.stream`), a row for each, as far as the file has them:
+    """A table of objects (text, FITS or ECSV; see `tables.read`), a row for each, as far as the file has them:
 
     id : text, unique (columns `IDS`).   those of `NUMBERS`.   latents (N, n_latent) : columns s_1, s_2 ... or
     latent_1 ..., or a vector column.   spectrum : text, "PLATE-MJD-FIBER" of its SDSS spectrum, from plate, mjd and
@@ -68,48 +68,18 @@ def read(path: Path | str) -> Table:
     source_of = {ours: names[n] for ours, theirs in NUMBERS.items() for n in theirs[::-1] if n in names}
     latents = sorted((int(match[1]), name) for name in names.values() if (match := LATENT.fullmatch(name)))
     wanted = [*source_of.values(), *(name for _, name in latents)]
-    ids, values = _read(path, wanted, id_column)
-    check_ids(ids, path)
+    values, ids = tables.read_whole(path, wanted, id_column=id_column)
+    tables.check_ids(ids, path, of_files=True)
     table = Table({"id": np.array(ids)})
-    for column, ours in enumerate(source_of):
-        table[ours] = values[:, column]
+    for ours, name in source_of.items():
+        table[ours] = values[name]
         table[ours].unit = UNITS.get(ours)
     if latents:
-        table["latents"] = values[:, len(source_of) :]
+        table["latents"] = np.stack([values[name] for _, name in latents], axis=1)
     spec_ids = ids
     if "specobjid" in names and names["specobjid"] != id_column:
-        spec_ids, _ = _read(path, wanted, names["specobjid"])
-    table["spectrum"] = [_spectrum(row, spec_id) for row, spec_id in zip(table, spec_ids, strict=True)]
+        _, spec_ids = tables.read_whole(path, (), id_column=names["specobjid"])
+    table["spectrum"] = sdss.spectrum_names(
+        spec_ids, *(table[name] if name in table.colnames else None for name in ("plate", "mjd", "fiber"))
+    )
     return table
-
-
-def check_ids(ids, source: object) -> None:
-    """Names that can be names of files, each once. Raises DataError with the row (from 1)."""
-    row_of = {}
-    for row, name in enumerate(map(str, ids), start=1):
-        problem, remedy = None, "Ids are printable text without '/', such as the stamps' files begin with."
-        if not name or not name.isprintable() or "/" in name or name.startswith("."):
-            problem = f"the object is called {name!r}"
-        elif (first := row_of.setdefault(name, row)) != row:
-            problem = f"the object {name!r} stands in row {first} already"
-            remedy = "Give every object its own name, or drop repeats."
-        if problem:
-            raise DataError(problem, remedy=remedy, source=source, row=f"row {row}")
-
-
-def _read(path: Path, wanted: list[str], id_column: str) -> tuple[list[str], np.ndarray]:
-    stream = tables.stream(path, wanted, id_column=id_column)
-    blocks = list(stream.blocks)
-    return [name for block in blocks for name in block.ids], np.concatenate([block.values for block in blocks])
-
-
-def _spectrum(row, spec_id: str) -> str:
-    """PLATE-MJD-FIBER of an object's spectrum, or nothing."""
-    if {"plate", "mjd", "fiber"} <= set(row.colnames):
-        numbers = [row[name] for name in ("plate", "mjd", "fiber")]
-        if all(np.isfinite(number) and number > 0 for number in numbers):
-            return sdss.object_id(*(int(number) for number in numbers))
-    try:
-        return sdss.object_id(*sdss.unpack(int(spec_id)))
-    except ValueError:  # an id of another kind
-        return ""

@@ -19,7 +19,7 @@ import numpy as np
 
 from paper_utils.base import paths
 from paper_utils.base.errors import DataError
-from paper_utils.files import fits_files, objects
+from paper_utils.files import fits_files, objects, tables
 from paper_utils.files.download import download
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _check(rows: Table, source: Path | None) -> None:
     for name in ("id", "ra", "dec"):
         if name not in rows.colnames:
             raise DataError(f"no column {name!r}", remedy="Give id, ra and dec [deg].", source=source)
-    objects.check_ids(rows["id"], source)
+    tables.check_ids(rows["id"], source, of_files=True)
     ra, dec = np.asarray(rows["ra"], float), np.asarray(rows["dec"], float)
     good = (ra >= 0) & (ra <= 360) & (np.abs(dec) <= 90)
     for row in np.flatnonzero(~good)[:1]:

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from paper_utils.base.checks import Z_RANGE
+from paper_utils.base.checks import odd_redshift
 from paper_utils.base.containers import Images
-from paper_utils.base.errors import DataError
+from paper_utils.base.errors import DataError, readable
 from paper_utils.files import sdss, stamps
 
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ ENDINGS = (".npz", ".npy", ".h5", ".hdf5")
 OURS = {"z": "z", "ra": "ra", "dec": "dec", "ebv": "ebv", "plate": "plate", "mjd": "mjd", "fiber": "fiber",
         "fiberid": "fiber"}  # fmt: skip
 R_MAGNITUDES = ("dered_petro_r", "petroMag_r", "modelMag_r", "cModelMag_r")
+WHOLE = "a file that can be read to its end"
 BLOCK = 256  # rows read at a time, 21 MB
 REMEDY = "Give the published sdss.npz, or cube (N, 64, 64, 5) and labels (N,) saved by numpy or h5py; no pickles."
 
@@ -77,8 +77,7 @@ def read(
     with _opened(path) as (shape, rows, _):
         for at, image in _selected(rows, shape[0], np.asarray(table["row"]), path):
             try:
-                low, high = Z_RANGE
-                if not low <= table["z"][at] <= high:
+                if odd_redshift(table["z"][at]):
                     raise DataError(f"its redshift is {table['z'][at]:g}", remedy="Leave it out.")
                 cube, n = stamps.fill(np.moveaxis(image, -1, 0))
                 found[at] = stamps.Stamp(cube, BANDS, PIXEL_SCALE, n)
@@ -130,29 +129,17 @@ def _columns(labels: dict[str, np.ndarray], n: int, path: Path) -> dict[str, np.
 
 def _spectra(columns: dict[str, np.ndarray], n: int, path: Path) -> np.ndarray:
     """PLATE-MJD-FIBER (n,) of each object, or "" where the labels do not say."""
-    if {"plate", "mjd", "fiber"} <= set(columns):
-        numbers = [columns[name] for name in ("plate", "mjd", "fiber")]
-        if all(number.dtype.kind in "iu" for number in numbers):
-            return np.array([sdss.object_id(*row) for row in zip(*numbers, strict=True)])
-    if (ids := columns.get("specObjID")) is None:
-        return np.full(n, "")
+    ids = columns.get("specObjID", np.zeros(n, int))
     if ids.dtype.kind == "f" and ids.dtype.itemsize < 8:
         raise DataError(
             f"kept as {ids.dtype}, which has too few digits", remedy=REMEDY, source=path, row="label 'specObjID'"
         )
-    names = []
-    for row, value in enumerate(ids):
-        try:
-            # In float64 the lowest bits are lost, which say nothing of plate, MJD and fibre.
-            names.append(sdss.object_id(*sdss.unpack(int(value))))
-        except (ValueError, OverflowError) as problem:
-            raise DataError(
-                f"not a specObjID: {str(problem)[:60]}",
-                remedy="Give those of DR8 or later.",
-                source=path,
-                row=f"row {row}",
-            ) from None
-    return np.array(names)
+    # In float64 the lowest bits are lost, which say nothing of plate, MJD and fibre.
+    names = sdss.spectrum_names(ids, *(columns.get(name) for name in ("plate", "mjd", "fiber")))
+    if "specObjID" in columns and (bad := np.flatnonzero(names == "")).size:
+        problem = f"{ids[bad[0]]} is not a specObjID"
+        raise DataError(problem, remedy="Give those of DR8 or later.", source=path, row=f"row {bad[0]}")
+    return names
 
 
 def _selected(rows: Rows, n: int, wanted: np.ndarray, path: Path) -> Iterator[tuple[int, np.ndarray]]:
@@ -161,10 +148,8 @@ def _selected(rows: Rows, n: int, wanted: np.ndarray, path: Path) -> Iterator[tu
     for start in range(0, n, BLOCK):
         inside = order[(wanted[order] >= start) & (wanted[order] < start + BLOCK)]
         if inside.size:
-            try:
+            with readable(path, WHOLE, REMEDY):
                 block = rows(start, min(start + BLOCK, n))
-            except Exception as problem:  # zipfile, zlib and h5py raise many kinds, by where a file is damaged
-                raise _unreadable(problem, path) from None
             for at in inside:
                 yield int(at), block[wanted[at] - start]
 
@@ -179,30 +164,19 @@ def _check_magnitudes(images: Images, path: Path) -> None:
         offset = stated - (22.5 - 2.5 * np.log10(flux))
     usable = np.isfinite(offset) & (stated > 5) & (stated < 30)
     if usable.any() and abs(median := np.median(offset[usable])) > 1:
-        told = f"the images are {median:+.1f} mag off {names[0]}: their unit may not be nanomaggies"
-        warnings.warn(f"{path.name}: {told}", stacklevel=3)
+        problem = f"the images are {median:+.1f} mag off {names[0]}: their unit may not be nanomaggies"
+        warnings.warn(f"{path.name}: {problem}", stacklevel=3)
 
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[tuple[tuple[int, ...], Rows, dict[str, np.ndarray]]]:
     """The cube's shape, a reader of its rows, and the other arrays of the file."""
-    try:
-        with contextlib.ExitStack() as stack:
-            if path.is_file() and path.stat().st_size == 0:
-                raise DataError("the file is empty", remedy="Get it again.", source=path)
-            opener = {".npz": _npz, ".npy": _npy}.get(path.suffix, _hdf5)
-            found = opener(path, stack)
-            _check_shape(found[0], path)
-            yield found
-    except DataError:
-        raise
-    except Exception as problem:  # as in `_selected`
-        raise _unreadable(problem, path) from None
-
-
-def _unreadable(problem: Exception, path: Path) -> DataError:
-    told = " ".join(str(problem).split())[:160] or type(problem).__name__
-    return DataError(f"cannot be read to its end ({told})", remedy=REMEDY, source=path)
+    if path.is_file() and path.stat().st_size == 0:
+        raise DataError("the file is empty", remedy="Get it again.", source=path)
+    with readable(path, WHOLE, REMEDY), contextlib.ExitStack() as stack:
+        found = {".npz": _npz, ".npy": _npy}.get(path.suffix, _hdf5)(path, stack)
+        _check_shape(found[0], path)
+        yield found
 
 
 def _check_shape(shape: tuple[int, ...], path: Path) -> None:
@@ -211,49 +185,43 @@ def _check_shape(shape: tuple[int, ...], path: Path) -> None:
 
 
 def _npz(path: Path, stack: contextlib.ExitStack):
-    archive = stack.enter_context(zipfile.ZipFile(path))
-    members = {name.removesuffix(".npy"): archive.getinfo(name) for name in archive.namelist()}
-    cube = next((members.pop(name) for name in CUBES if name in members), None)
-    if cube is None:
-        raise DataError(f"no array is called cube, only {', '.join(members)}", remedy=REMEDY, source=path)
-    labels = {}
-    for name, member in members.items():
-        with archive.open(member) as file:
-            dtype, shape, begin = _header(file, member.file_size, path, name)
-            if len(shape) < 3:
-                labels[name] = np.frombuffer(file.read(), dtype, int(np.prod(shape))).reshape(shape)
-    file = stack.enter_context(archive.open(cube))
-    dtype, shape, begin = _header(file, cube.file_size, path, "cube")
-    if cube.compress_type == zipfile.ZIP_STORED:
-        raw = stack.enter_context(path.open("rb"))
-        raw.seek(cube.header_offset + 26)  # of the local header, whose name and extra field come before the array
-        lengths = np.frombuffer(raw.read(4), "<u2")
-        begin += cube.header_offset + 30 + int(lengths.sum())
-        file = raw
-    return shape, _reader(file, begin, dtype, shape), labels
+    arrays = stack.enter_context(np.load(path, allow_pickle=False))
+    name = _cube_name(arrays.files, path)
+    # NumPy would load the whole cube: its rows are read from the member instead, which has them behind a header.
+    file = stack.enter_context(arrays.zip.open(f"{name}.npy"))
+    read_header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+    shape, by_column, dtype = read_header[np.lib.format.read_magic(file)[0]](file)
+    if by_column or dtype.kind not in "fiu":
+        problem = "is stored column by column" if by_column else f"holds {dtype}"
+        raise DataError(problem, remedy=REMEDY, source=path, row=f"array {name!r}")
+    begin, length = file.tell(), int(np.prod(shape[1:]))
+
+    def rows(start: int, stop: int) -> np.ndarray:
+        file.seek(begin + start * length * dtype.itemsize)
+        block = file.read((stop - start) * length * dtype.itemsize)
+        return np.frombuffer(block, dtype).reshape(stop - start, *shape[1:]).astype(np.float32)
+
+    return shape, rows, {other: arrays[other] for other in arrays.files if other != name}
 
 
 def _npy(path: Path, stack: contextlib.ExitStack):
-    folder = path.parent
-    file = stack.enter_context(path.open("rb"))
-    dtype, shape, begin = _header(file, path.stat().st_size, path, "cube")
-    labels = {}
-    for other in sorted(folder.glob("*.npy")):
-        if other != path:
-            with other.open("rb") as beside:
-                kind, size, _ = _header(beside, other.stat().st_size, other, other.stem)
-                if len(size) < 3:
-                    labels[other.stem] = np.frombuffer(beside.read(), kind, int(np.prod(size))).reshape(size)
-    return shape, _reader(file, begin, dtype, shape), labels
+    cube = np.load(path, mmap_mode="r", allow_pickle=False)
+    labels = {other.stem: np.load(other, mmap_mode="r", allow_pickle=False) for other in path.parent.glob("*.npy")}
+    labels = {name: array for name, array in sorted(labels.items()) if name != path.stem and array.ndim < 3}
+    return cube.shape, lambda start, stop: np.asarray(cube[start:stop], np.float32), labels
+
+
+def _cube_name(names, path: Path) -> str:
+    if (name := next((name for name in CUBES if name in names), None)) is None:
+        raise DataError(f"no array is called cube, only {', '.join(names)}", remedy=REMEDY, source=path)
+    return name
 
 
 def _hdf5(path: Path, stack: contextlib.ExitStack):
     import h5py
 
     file = stack.enter_context(h5py.File(path))
-    name = next((name for name in CUBES if name in file), None)
-    if name is None:
-        raise DataError(f"no dataset is called cube, only {', '.join(file)}", remedy=REMEDY, source=path)
+    name = _cube_name(file, path)
     cube = file[name]
     labels = {}
     for other, item in file.items():
@@ -261,30 +229,3 @@ def _hdf5(path: Path, stack: contextlib.ExitStack):
             text = h5py.check_string_dtype(item.dtype)
             labels[other] = np.asarray(item.asstr()[()], dtype=str) if text else item[()]
     return cube.shape, lambda start, stop: np.asarray(cube[start:stop], np.float32), labels
-
-
-def _header(file, size: int, path: Path, name: str) -> tuple[np.dtype, tuple[int, ...], int]:
-    """Type, shape and place of the first value of an array in numpy's format, whose file or member has `size` bytes."""
-    version = np.lib.format.read_magic(file)
-    header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-    shape, fortran, dtype = header(file)
-    if dtype.hasobject:
-        raise DataError("holds pickled objects, which are not read", remedy=REMEDY, source=path, row=f"array {name!r}")
-    begin = file.tell()
-    if fortran or begin + int(np.prod(shape, dtype=object)) * dtype.itemsize > size:
-        problem = "is stored column by column" if fortran else f"ends before its {shape} values"
-        raise DataError(problem, remedy=REMEDY, source=path, row=f"array {name!r}")
-    return dtype, shape, begin
-
-
-def _reader(file, begin: int, dtype: np.dtype, shape: tuple[int, ...]) -> Rows:
-    if dtype.kind not in "fiu":
-        raise ValueError(f"the cube holds {dtype}")
-    size = int(np.prod(shape[1:])) * dtype.itemsize
-
-    def rows(start: int, stop: int) -> np.ndarray:
-        file.seek(begin + start * size)
-        block = np.frombuffer(file.read((stop - start) * size), dtype, (stop - start) * int(np.prod(shape[1:])))
-        return block.reshape(stop - start, *shape[1:]).astype(np.float32)
-
-    return rows

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import re
-import warnings
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from paper_utils.base.checks import Z_RANGE
+from paper_utils.base.checks import odd_redshift
 from paper_utils.base.constants import C_KMS
 from paper_utils.base.containers import WAVE_OBS, Spectra
-from paper_utils.base.errors import DataError
+from paper_utils.base.errors import DataError, readable
 from paper_utils.files import fits_files
 from paper_utils.files.download import download
+from paper_utils.files.failures import attempts, leave_out
 
 FITS_ENDINGS = (".fits", ".fit", ".fits.gz")
 ALL_BITS = ~0
@@ -82,34 +80,27 @@ def files_in(path: Path | str) -> list[Path]:
 
 
 def read_files(
-    files: Sequence[Path], folder: Path, *, skip_bad: bool = False, bits: int = ALL_BITS, n_jobs: int = 1
+    files: Sequence[Path],
+    folder: Path,
+    *,
+    skip_bad: bool = False,
+    most: float = 1.0,
+    bits: int = ALL_BITS,
+    n_jobs: int = 1,
 ) -> Spectra:
-    """The spec files `files` below `folder`, in that order; as `read_folder`."""
+    """The spec files `files` below `folder`, in that order; as `read_folder`, with at most a share `most` skipped."""
     rows, skipped, file_of = [], {}, {}
-    with ProcessPoolExecutor(n_jobs) if n_jobs > 1 else contextlib.nullcontext() as pool:
-        read_one = partial(_attempt, bits=bits)
-        for file, row, bad in pool.map(read_one, files, chunksize=64) if pool else map(read_one, files):
-            if row and (twin := file_of.setdefault(row["id"], file)) is not file:
-                bad = {
-                    "problem": f"the same spectrum as in {twin.name}",
-                    "remedy": "Keep one of the two.",
-                    "source": file,
-                }
-            if bad and not skip_bad:
-                raise DataError(**bad)
-            if bad:
-                skipped[str(file.relative_to(folder))] = bad["problem"]
-            else:
-                rows.append(row)
-    if not rows:
-        raise DataError(
-            f"none of {len(files)} files can be used; the first: {next(iter(skipped.values()))}",
-            remedy="Get them again.",
-            source=folder,
-        )
-    if skipped:
-        first, problem = next(iter(skipped.items()))
-        warnings.warn(f"{len(skipped)} of {len(files)} files left out; {first}: {problem}", stacklevel=2)
+    for file, row in zip(files, attempts(_read, ((file, bits) for file in files), n_jobs), strict=True):
+        bad = row if isinstance(row, DataError) else None
+        if not bad and (twin := file_of.setdefault(row["id"], file)) is not file:
+            bad = DataError(f"the same spectrum as in {twin.name}", remedy="Keep one of the two.", source=file)
+        if bad and not skip_bad:
+            raise bad
+        if bad:
+            skipped[str(file.relative_to(folder))] = bad.problem
+        else:
+            rows.append(row)
+    leave_out(skipped, len(files), "files", folder, "Get them again.", most)
     return _spectra(rows, folder, {"skipped": skipped})
 
 
@@ -142,34 +133,6 @@ def read_lsf(path: Path | str) -> np.ndarray:
     return np.interp(np.log10(WAVE_OBS), coadd["loglam"][good], coadd["wdisp"][good]) * C_KMS * np.log(10) * 1e-4
 
 
-def read_csv(path: Path | str, z: float, object_id: str | None = None) -> Spectra:
-    """A spectrum saved as CSV by SkyServer's spectrum viewer: columns Wavelength, Flux, BestFit [, SkyFlux].
-
-    The file has no errors and no redshift. The variance is estimated from Flux - BestFit: the squared median absolute
-    deviation (x 1.4826) over the nearest 101 bins. `z` comes from the object's page. Raises DataError.
-    """
-    from scipy.ndimage import median_filter
-
-    path = Path(path)
-    try:
-        names, *values = (line.split(",") for line in path.read_text().splitlines() if line)
-        columns = dict(zip(names, np.array(values, float).T, strict=True))
-        wave, flux, fit = columns["Wavelength"], columns["Flux"], columns["BestFit"]
-    except (OSError, ValueError, KeyError) as problem:
-        raise DataError(
-            f"not a spectrum's CSV ({problem})",
-            remedy="Give SkyServer's file with columns Wavelength, Flux and BestFit.",
-            source=path,
-        ) from None
-    if not (np.isfinite(wave) & (wave > 0)).all():
-        raise DataError("a wavelength is not a positive number", remedy="Get the file again.", source=path)
-    noise = 1.4826 * median_filter(np.abs(flux - fit), size=101, mode="nearest")
-    ivar = np.where(noise > 0, 1 / np.maximum(noise, 1e-30) ** 2, 0)
-    row = {"id": object_id or path.parent.name or path.stem, "z": z, "truth": {}}
-    row["flux"], row["ivar"] = _on_grid(np.log10(wave), flux, ivar, path)
-    return _spectra([row], path)
-
-
 def urls(plate: int, mjd: int, fiber: int, release: str = "dr16", base: str = BASE) -> list[str]:
     """Where the spec-lite file of a spectrum may lie in the archive, likeliest first."""
     if release not in BOSS_RUN:
@@ -182,6 +145,23 @@ def urls(plate: int, mjd: int, fiber: int, release: str = "dr16", base: str = BA
 def object_id(plate: int, mjd: int, fiber: int) -> str:
     """What an object is called in the `ids` of `Spectra`."""
     return f"{plate:04d}-{mjd}-{fiber:04d}"
+
+
+def spectrum_names(spec_obj_ids: Iterable, plate=None, mjd=None, fiber=None) -> np.ndarray:
+    """`object_id` (N,) of spectra from their plates, MJDs and fibres (N,), where these are given and positive, or else
+    from their specObjIDs (N,), numbers or text; "" where neither says."""
+
+    def name(spec_obj_id, numbers) -> str:
+        if all(number is not None and number > 0 for number in numbers):
+            return object_id(*map(int, numbers))
+        try:
+            return object_id(*unpack(int(spec_obj_id)))
+        except (ValueError, OverflowError):  # an id of another kind
+            return ""
+
+    spec_obj_ids = list(spec_obj_ids)
+    columns = ([None] * len(spec_obj_ids) if column is None else column for column in (plate, mjd, fiber))
+    return np.array([name(*row) for row in zip(spec_obj_ids, zip(*columns, strict=True), strict=True)], str)
 
 
 def unpack(spec_obj_id: int) -> tuple[int, int, int]:
@@ -231,18 +211,11 @@ def _spectra(rows: list[dict], source, meta: dict | None = None) -> Spectra:
     return Spectra(wave_obs=WAVE_OBS, **stack, z=z, ids=ids, truth=truth).check(source=source)
 
 
-def _attempt(file: Path, bits: int) -> tuple[Path, dict | None, dict | None]:
-    """The file, what `_read` gives, and the parts of its DataError: errors do not travel between processes."""
-    try:
-        return file, _read(file, bits), None
-    except DataError as bad:
-        return file, None, {"problem": bad.problem, "remedy": bad.remedy, "source": file, "row": bad.row}
-
-
 def _read(path: Path, bits: int) -> dict:
     """One spec file as a dict of id, z, truth and flux, ivar (L,) on the grid."""
     coadd, row, lines = _tables(path)
-    try:
+    remedy = "Give spec files of SDSS DR8 or later (COADD, SPECOBJ or SPALL)."
+    with readable(path, "the columns of a spec file", remedy):
         loglam, flux, ivar, mask = (coadd[name] for name in ("loglam", "flux", "ivar", "and_mask"))
         plate, mjd, fiber = (int(row[name]) for name in ("PLATE", "MJD", "FIBERID"))
         z = float(row["Z"])
@@ -255,13 +228,7 @@ def _read(path: Path, bits: int) -> dict:
             "snr_r": float(row["SN_MEDIAN"][2]),
         }
         measured = _line_columns(lines)
-    except (KeyError, IndexError, TypeError, ValueError) as problem:
-        raise DataError(
-            f"a column is missing or of another kind ({problem})",
-            remedy="Give spec files of SDSS DR8 or later (COADD, SPECOBJ or SPALL).",
-            source=path,
-        ) from None
-    if not Z_RANGE[0] <= z <= Z_RANGE[1]:
+    if odd_redshift(z):
         raise DataError(f"the redshift is {z:g}", remedy="Leave out objects whose redshift failed.", source=path)
     if np.any(bad := ~(ivar >= 0) | ~np.isfinite(ivar)):
         i = np.flatnonzero(bad)[0]

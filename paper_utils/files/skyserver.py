@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from paper_utils.base import paths
-from paper_utils.base.errors import DataError
+from paper_utils.base.errors import DataError, readable
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -27,11 +27,8 @@ def query(sql: str, *, release: int = 17, timeout_s: float = 600.0) -> Table:
             "astroquery, by which SDSS's database is asked, is not installed",
             remedy=f"Install it with `pip install astroquery`, or {BY_HAND}.",
         ) from None
-    try:
+    with readable(None, "answered", f"Try again later, or {BY_HAND}."):
         table = SDSS.query_sql(sql, data_release=release, timeout=timeout_s)
-    except Exception as problem:  # of the connection, the server or the parser of its answer
-        told = " ".join(str(problem).split())[:200] or type(problem).__name__
-        raise DataError(f"the query failed ({told})", remedy=f"Try again later, or {BY_HAND}.") from None
     if table is None or not len(table):
         raise DataError("the query has no rows", remedy="Check it, and the data release.")
     return table

@@ -6,22 +6,19 @@ the bands in its header), and a table of the objects (`objects.read`). What a he
 
 from __future__ import annotations
 
-import contextlib
 import re
-import warnings
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from paper_utils.base.checks import Z_RANGE
+from paper_utils.base.checks import odd_redshift
 from paper_utils.base.containers import Images
 from paper_utils.base.errors import DataError
 from paper_utils.files import fits_images, objects
+from paper_utils.files.failures import attempts, leave_out
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -75,13 +72,12 @@ def read(
         )
     if bands is None:
         bands = _common_bands(files_of)
-    jobs = [(files_of[str(row["id"])], dict(zip(row.colnames, row, strict=True))) for row in table]
-    with ProcessPoolExecutor(n_jobs) if n_jobs > 1 else contextlib.nullcontext() as pool:
-        read_one = partial(_attempt, bands=bands, folder=folder)
-        found = list(pool.map(read_one, jobs, chunksize=16) if pool else map(read_one, jobs))
-    stamps, problems = map(list, zip(*found, strict=True))
-    del found  # `collect` frees each stamp when it is copied
-    bad = {str(name): problem for name, problem in zip(table["id"], problems, strict=True) if problem}
+    jobs = ((files_of[str(row["id"])], dict(zip(row.colnames, row, strict=True)), bands, folder) for row in table)
+    stamps, bad = [], {}
+    for name, stamp in zip(table["id"], attempts(_read, jobs, n_jobs), strict=True):
+        if isinstance(stamp, DataError):
+            bad[str(name)] = f"{Path(stamp.source).name}: {stamp.problem}. {stamp.remedy}"
+        stamps.append(None if str(name) in bad else stamp)
     _refuse_the_odd(stamps, table["id"], bad)
     return collect(stamps, table, bad, folder, max_bad)
 
@@ -120,18 +116,9 @@ def fill(cube: np.ndarray) -> tuple[np.ndarray, int]:
 
 def collect(stamps: list[Stamp | None], table: Table, bad: dict[str, str], source: Path, max_bad: float) -> Images:
     """`Images` of the good ones among `stamps` (N, emptied), with their rows in `table` as truth. Raises DataError."""
+    remedy = "Mend or leave out the stamps; if these are right, check what most of the others are."
+    leave_out(bad, len(table), "objects", source, remedy, max_bad)
     keep = [i for i, name in enumerate(table["id"]) if str(name) not in bad]
-    if not keep or len(bad) > max_bad * len(table):
-        name, problem = next(iter(bad.items()))
-        raise DataError(
-            f"{len(bad)} of {len(table)} objects cannot be used; the first: {problem}",
-            remedy="Mend or leave out the stamps; if these are right, check what most of the others are.",
-            source=source,
-            row=f"object {name!r}",
-        )
-    if bad:
-        name, problem = next(iter(bad.items()))
-        warnings.warn(f"{len(bad)} of {len(table)} objects left out; {name}: {problem}", stacklevel=3)
     scale = float(np.median([stamps[i].pixel_scale for i in keep]))
     truth = table[keep]
     truth["bad_pixels"] = [stamps[i].bad_pixels for i in keep]
@@ -166,23 +153,13 @@ def _ordered(bands) -> str:
 
 def _common_bands(files_of: dict) -> str | None:
     """The bands that most objects have, or None where a file holds all of an object's."""
-    (bands, _), *_ = Counter(_ordered(files) for files in files_of.values() if files).most_common(1)
+    bands, _ = Counter(_ordered(files) for files in files_of.values() if files).most_common(1)[0]
     return bands or None
 
 
-def _attempt(job: tuple[dict[str, Path], dict], bands: str | None, folder: Path) -> tuple[Stamp | None, str]:
-    """The stamp or what is wrong with it: errors do not travel between processes."""
-    try:
-        return _read(*job, bands), ""
-    except DataError as problem:
-        source = problem.source or folder
-        name = source.name if isinstance(source, Path) else str(source)
-        return None, f"{name}: {problem.problem}. {problem.remedy}"
-
-
-def _read(files: dict[str, Path], row: dict, bands: str | None) -> Stamp:
+def _read(files: dict[str, Path], row: dict, bands: str | None, folder: Path) -> Stamp:
     if not files:
-        raise DataError("there is no file of it", remedy="Get it, or leave the object out.")
+        raise DataError("there is no file of it", remedy="Get it, or leave the object out.", source=folder)
     whole = files.get("")
     source = whole or next(iter(files.values()))
     _check_row(row, source)
@@ -225,8 +202,7 @@ def _read(files: dict[str, Path], row: dict, bands: str | None) -> Stamp:
 
 def _check_row(row: dict, source: Path) -> None:
     """What the table must say of an object that is used."""
-    low, high = Z_RANGE
-    if not low <= row["z"] <= high:
+    if odd_redshift(row["z"]):
         problem = f"its redshift is {row['z']:g}"
     elif "latents" in row and not np.isfinite(row["latents"]).all():
         problem = "it has no latents"
@@ -279,9 +255,7 @@ def _refuse_the_odd(stamps: list[Stamp | None], ids, bad: dict[str, str]) -> Non
     there = [stamp for stamp in stamps if stamp is not None]
     if not there:
         return
-    (bands, shape), *_ = (
-        key for key, _ in Counter((stamp.bands, stamp.cube.shape[1:]) for stamp in there).most_common(1)
-    )
+    (bands, shape), _ = Counter((stamp.bands, stamp.cube.shape[1:]) for stamp in there).most_common(1)[0]
     scale = float(np.median([stamp.pixel_scale for stamp in there]))
     for i, (name, stamp) in enumerate(zip(ids, stamps, strict=True)):
         if stamp is None:

@@ -1,7 +1,7 @@
 """Tables of numbers as people keep them: csv and its relatives (also gzipped), FITS and ECSV, read block by block.
 
-Blocks of numbers and empty cells are parsed by NumPy, at some 10 million cells a second; others cell by cell, which
-costs five times as much and knows which cell is at fault. Rows are counted from 1, below the header.
+Text is split by pyarrow and converted a column at a time; only a column that it cannot convert is looked at cell by
+cell, which finds the one at fault. Rows are counted from 1, below the header.
 """
 
 from __future__ import annotations
@@ -10,20 +10,23 @@ import csv
 import difflib
 import gzip
 import io
-import warnings
-import zlib
-from collections.abc import Collection, Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
+import pyarrow
+import pyarrow.compute
+import pyarrow.csv
 
-from paper_utils.base.errors import DataError
+from paper_utils.base.errors import DataError, readable
+from paper_utils.files import fits_files
 
 FITS_ENDINGS = (".fits", ".fit", ".fits.gz")
-N_ROWS = 8192
+N_BYTES = 1 << 22  # of a block of text
 N_HEADER = 1 << 20  # characters of a line in which a header is looked for
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "whitespace"}
 # What people and programs write where there is no number, in small letters.
@@ -33,135 +36,126 @@ WORDS = {"true": 1.0, "false": 0.0}
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Some rows of a table: values (n, K) of the columns, NaN where a cell is blank, and ids (n,) text or None."""
+    """Some rows of a table, the first of which is `first_row`: {name asked for: (n,) float64, NaN where blank}, and
+    ids, text."""
 
     first_row: int
-    values: np.ndarray
-    ids: list[str] | None
+    columns: dict[str, np.ndarray]
+    ids: list[str]
 
 
-@dataclass(frozen=True, eq=False)
-class Stream:
-    """The columns that were asked for and the file has, in the order asked for, and their rows, to be read once."""
-
-    names: list[str]
-    blocks: Iterator[Block]
-
-
-def stream(
+def read(
     path: Path | str,
     needed: Sequence[str],
     optional: Sequence[str] = (),
     id_column: str | None = None,
     blanks: Collection[str] = (),
     remedy: str = "Add the column, or give its name in the file.",
-) -> Stream:
+) -> Iterator[Block]:
     """The columns `needed` and those of `optional` that are there, of a text, FITS (first table) or ECSV file.
 
     A text file has a header line, perhaps behind #, and commas, semicolons, tabs, pipes or white space between cells,
     found by which of them brings out the names asked for. Lines may end in CR, LF or both. Names match exactly or but
     for capitals; a column of K numbers per row is asked for as NAME[0] ... NAME[K-1]; others are not read. Cells are
-    numbers, `BLANKS` or `blanks`; those of `id_column` are text.
+    numbers, `BLANKS` or `blanks`; those of `id_column` are text, without which ids are 1, 2, 3 ...
 
-    Raises DataError (with `remedy` for a missing column) here for a file that cannot be read, and while the blocks are
-    read for a text among numbers, a row of the wrong length, a file cut short or without rows.
+    Raises DataError (with `remedy` for a missing column) for a file that cannot be read, a text among numbers, a row of
+    the wrong length, a file cut short or without rows.
     """
-    path = Path(path)
-    wanted = [*needed, *optional]
-    _check_file(path)
-    blanks = BLANKS | {text.strip().casefold() for text in blanks}
-    if path.name.endswith((*FITS_ENDINGS, ".ecsv")):
-        columns = _astropy_columns(path)
-        at = _locate(list(columns), wanted, len(needed), id_column, path, remedy)
-        return Stream(list(at.numbers), _of_columns(columns, at, blanks, path))
-    with _text(path) as lines:
-        skipped, header, delimiter = _header(lines, [*wanted, *([id_column] if id_column else [])])
-    if delimiter is None:
-        raise _no_header(path, header, wanted, remedy)
-    at = _locate(_split(header, delimiter), wanted, len(needed), id_column, path, remedy)
-    return Stream(list(at.numbers), _of_text(path, skipped, delimiter, at, blanks))
+    path, blanks = Path(path), BLANKS | {text.strip().casefold() for text in blanks}
+    found, blocks = _opened(path, [*needed, *optional, *([id_column] if id_column else [])], remedy)
+    place_of = {name: _place(found, name, name in needed, path, remedy) for name in (*needed, *optional)}
+    place_of = {name: place for name, place in place_of.items() if place is not None}
+    id_place = _place(found, id_column, True, path, remedy) if id_column else None
+    row = 1
+    for block in blocks(sorted({*place_of.values(), *([id_place] if id_column else [])})):
+        columns = {name: _numbers(block[i], found[i], row, blanks, path) for name, i in place_of.items()}
+        n = len(next(iter(block.values())))
+        yield Block(row, columns, _texts(block[id_place]) if id_column else list(map(str, range(row, row + n))))
+        row += n
+    if row == 1:
+        raise DataError("there are no rows below the header", remedy="Give at least one object.", source=path)
+
+
+def read_whole(path: Path | str, needed: Sequence[str], **options) -> tuple[dict[str, np.ndarray], list[str]]:
+    """All rows at once, as `read` gives them: {name: (N,) float64}, and ids (N,)."""
+    blocks = list(read(path, needed, **options))
+    columns = {name: np.concatenate([block.columns[name] for block in blocks]) for name in blocks[0].columns}
+    return columns, [name for block in blocks for name in block.ids]
+
+
+def check_ids(ids: Sequence[str], source: object, column: str | None = None, *, of_files: bool = False) -> None:
+    """Every id is printable text that stands once, and with `of_files` can begin a file's name.
+
+    Raises DataError with the row (from 1).
+    """
+    row_of = {}
+    for row, name in enumerate(map(str, ids), start=1):
+        problem, remedy = None, "Give every object its own name of printable text, and drop repeats."
+        if not name or not name.isprintable():
+            problem = f"the object is called {name!r}"
+        elif of_files and ("/" in name or name.startswith(".")):
+            problem, remedy = f"the object is called {name!r}", "Files are found by their ids, which have no '/'."
+        elif (first := row_of.setdefault(name, row)) != row:
+            problem = f"the object {name!r} stands in row {first} already"
+        if problem:
+            where = f"row {row}" + (f", column {column!r}" if column else "")
+            raise DataError(problem, remedy=remedy, source=source, row=where)
 
 
 def names(path: Path | str, wanted: Collection[str]) -> list[str]:
-    """The names of a table's columns (a vector's as NAME[0] ...), found as `stream` does. Raises DataError."""
-    path = Path(path)
-    _check_file(path)
-    if path.name.endswith((*FITS_ENDINGS, ".ecsv")):
-        return list(_astropy_columns(path))
-    with _text(path) as lines:
-        _, header, delimiter = _header(lines, wanted)
-    if delimiter is None:
-        raise _no_header(path, header, list(wanted), "")
-    return _split(header, delimiter)
+    """The names of a table's columns (a vector's as NAME[0] ...), found as `read` does. Raises DataError."""
+    return _opened(Path(path), list(wanted), "")[0]
 
 
-@dataclass(frozen=True)
-class _Places:
-    """Where in the file's list of n_columns the wanted ones are: {name asked for: index}, and that of the ids."""
-
-    numbers: dict[str, int]
-    id: int | None
-    n_columns: int
-    found: list[str]  # the file's own names
-
-
-def _check_file(path: Path) -> None:
+def _opened(path: Path, wanted: list[str], remedy: str) -> tuple[list[str], Callable[[list[int]], Iterator[dict]]]:
+    """The names of a table's columns, and what gives those at some places in blocks, {place: column}."""
     if not path.is_file():
         problem = "a folder, not a table" if path.is_dir() else "there is no such file"
         raise DataError(problem, remedy="Check the path.", source=path)
     if path.stat().st_size == 0:
         raise DataError("the file is empty", remedy="Write or copy it again.", source=path)
+    if path.name.endswith((*FITS_ENDINGS, ".ecsv")):
+        columns = _astropy_columns(path)
+        return list(columns), lambda places: iter([dict(enumerate(columns.values()))])
+    with _text(path) as lines:
+        n_skipped, header, delimiter = _header(lines, wanted)
+    if delimiter is None:
+        raise DataError(
+            f"no header with any of the columns wanted ({', '.join(wanted[:4])} ...); the file begins {header[:60]!r}",
+            remedy="A first line names the columns, with commas, semicolons, tabs, pipes or white space. " + remedy,
+            source=path,
+        )
+    found = _split(header, delimiter)
+    return found, lambda places: _of_text(path, n_skipped, delimiter, len(found), places)
 
 
-def _no_header(path: Path, header: str, wanted: list[str], remedy: str) -> DataError:
-    return DataError(
-        f"no header with any of the columns wanted ({', '.join(wanted[:4])} ...); the file begins {header[:60]!r}",
-        remedy=f"A first line names the columns, with commas, semicolons, tabs, pipes or white space. {remedy}".strip(),
-        source=path,
-    )
-
-
-def _locate(found, wanted, n_needed, id_column, path, remedy) -> _Places:
-    exact, loose = {}, {}
-    for i, name in enumerate(found):
-        exact.setdefault(name, []).append(i)
-        loose.setdefault(name.casefold(), []).append(i)
-
-    def place(name, needed):
-        places = exact.get(name) or loose.get(name.casefold(), [])
-        if len(places) > 1:
-            raise DataError(
-                f"{len(places)} columns are called so",
-                remedy="Rename or drop one.",
-                source=path,
-                row=f"column {name!r}",
-            )
-        if needed and not places:
-            near = difflib.get_close_matches(name, found, n=3, cutoff=0.6)
-            hint = f"; near it: {', '.join(near)}" if near else f" among its {len(found)}"
-            raise DataError(f"no column {name!r}{hint}", remedy=remedy, source=path, row=f"column {name!r}")
+def _place(found: list[str], name: str, needed: bool, path: Path, remedy: str) -> int | None:
+    """Where a column is among those of the file, or None where one that is not `needed` is not there."""
+    places = [i for i, other in enumerate(found) if other == name]
+    places = places or [i for i, other in enumerate(found) if other.casefold() == name.casefold()]
+    if len(places) == 1 or not (places or needed):
         return places[0] if places else None
-
-    numbers = {name: place(name, i < n_needed) for i, name in enumerate(wanted)}
-    numbers = {name: i for name, i in numbers.items() if i is not None}
-    return _Places(numbers, place(id_column, True) if id_column else None, len(found), found)
+    if places:
+        problem, remedy = f"{len(places)} columns are called so", "Rename or drop one."
+    else:
+        near = difflib.get_close_matches(name, found, n=3, cutoff=0.6)
+        problem = f"no column {name!r}" + (f"; near it: {', '.join(near)}" if near else f" among its {len(found)}")
+    raise DataError(problem, remedy=remedy, source=path, row=f"column {name!r}")
 
 
 @contextmanager
 def _text(path: Path) -> Iterator[io.TextIOBase]:
-    """Lines of a text file, gzipped or not, whatever ends them; what stops the reading becomes a DataError."""
-    try:
-        with path.open("rb") as raw:
-            zipped = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
-            with io.TextIOWrapper(gzip.open(raw) if zipped else raw, encoding="utf-8-sig", errors="replace") as lines:
-                yield lines
-    except (EOFError, OSError, zlib.error, csv.Error) as problem:
-        raise DataError(
-            f"the file cannot be read to its end ({problem})",
-            remedy="It was cut or damaged: get or copy it again.",
-            source=path,
-        ) from None
+    """Lines of a text file, gzipped or not, whatever ends them. Raises DataError where it cannot be read."""
+    remedy = "It was cut or damaged, or has no rows: get or copy it again."
+    with readable(path, "a table that can be read to its end", remedy), path.open("rb") as raw, _unzipped(raw) as file:
+        with io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace") as lines:
+            yield lines
+
+
+def _unzipped(raw: io.BufferedReader):
+    zipped = raw.peek(2)[:2] == b"\x1f\x8b"
+    return gzip.open(raw) if zipped else raw
 
 
 def _header(lines, wanted) -> tuple[int, str, str | None]:
@@ -190,132 +184,99 @@ def _split(line: str, delimiter: str) -> list[str]:
         return []
 
 
-def _of_text(path, skipped, delimiter, at, blanks) -> Iterator[Block]:
-    row = 1
+def _of_text(path: Path, n_skipped: int, delimiter: str, n_columns: int, places: list[int]) -> Iterator[dict]:
+    """Blocks of a text's columns as bytes, {place: array}."""
+
+    labels = [str(i) for i in range(n_columns)]
+    # In one thread, for only then are rows numbered.
+    reading = pyarrow.csv.ReadOptions(use_threads=False, block_size=N_BYTES, skip_rows=n_skipped, column_names=labels)
+    parse = pyarrow.csv.ParseOptions(delimiter=delimiter)
+    convert = pyarrow.csv.ConvertOptions(
+        include_columns=[labels[i] for i in places], column_types=dict.fromkeys(labels, pyarrow.binary())
+    )
     with _text(path) as lines:
-        for _ in islice(lines, skipped):
-            pass
-        while chunk := list(islice(lines, N_ROWS)):
-            chunk = [cells for line in chunk if (cells := line.strip(" \n"))]
-            if chunk:
-                block = _parse_fast(chunk, delimiter, at, row) or _parse(chunk, delimiter, at, row, blanks, path)
-                row += len(block.values)
-                yield block
-    if row == 1:
-        raise DataError("there are no rows below the header", remedy="Give at least one object.", source=path)
-
-
-def _parse_fast(lines: list[str], delimiter: str, at: _Places, first_row: int) -> Block | None:
-    """Numbers and empty cells without quotes; None where that is not so."""
-    if delimiter == " " or any(line.count(delimiter) != at.n_columns - 1 or '"' in line for line in lines):
-        return None
-    options = {"delimiter": delimiter, "comments": None, "usecols": list(at.numbers.values()), "ndmin": 2}
-    gap, filled = 2 * delimiter, f"{delimiter}nan{delimiter}"
-    try:
-        values = np.loadtxt(lines, **options)
-    except ValueError:
-        # Twice, because gaps next to one another share a delimiter.
-        closed = (f"{delimiter}{line}{delimiter}".replace(gap, filled).replace(gap, filled) for line in lines)
+        file = lines.buffer
+        if delimiter == " ":
+            file = io.BytesIO("\n".join("\t".join(line.split()) for line in islice(lines, n_skipped, None)).encode())
+            reading.skip_rows, parse.delimiter, parse.quote_char = 0, "\t", False
         try:
-            values = np.loadtxt((line[1:-1] for line in closed), **options)
-        except ValueError:
-            return None
-    ids = None if at.id is None else [line.split(delimiter, at.id + 1)[at.id].strip() for line in lines]
-    return Block(first_row, values, ids)
-
-
-def _parse(lines: list[str], delimiter: str, at: _Places, first_row: int, blanks, path: Path) -> Block:
-    """Cell by cell, naming the first that is no number."""
-    if delimiter == " ":
-        rows = [line.split() for line in lines]
-    else:
-        rows = list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))
-    for i, cells in enumerate(rows):
-        if len(cells) != at.n_columns:
+            for batch in pyarrow.csv.open_csv(file, reading, parse, convert):
+                yield dict(zip(places, batch.columns, strict=True))
+        except pyarrow.ArrowInvalid as problem:
+            if not (odd := re.search(r"Row #(\d+): Expected \d+ columns, got (\d+)", str(problem))):
+                raise
             raise DataError(
-                f"the row has {len(cells)} cells, the header {at.n_columns} ({DELIMITERS[delimiter]} between them)",
+                f"the row has {odd[2]} cells, the header {n_columns} ({DELIMITERS[delimiter]} between them)",
                 remedy="Mend the row, or the file if it was cut; put text with such a character inside in quotes.",
                 source=path,
-                row=f"row {first_row + i}",
-            )
-    columns = [
-        _numbers([cells[i] for cells in rows], at.found[i], first_row, blanks, path) for i in at.numbers.values()
-    ]
-    ids = None if at.id is None else [cells[at.id].strip() for cells in rows]
-    return Block(first_row, np.array(columns).T.reshape(len(rows), len(columns)), ids)
-
-
-def _numbers(cells: list[str], name: str, first_row: int, blanks, path: Path) -> np.ndarray:
-    values = np.full(len(cells), np.nan)
-    for i, cell in enumerate(cells):
-        if (text := cell.strip()).casefold() in blanks:
-            continue
-        try:
-            if "_" in text:  # which Python's own numbers may have
-                raise ValueError
-            values[i] = WORDS[text.casefold()] if text.casefold() in WORDS else float(text)
-        except ValueError:
-            raise DataError(
-                f"{text[:40]!r} is not a number",
-                remedy="Correct the cell, or leave it empty where there is no value (numbers take a decimal point).",
-                source=path,
-                row=f"row {first_row + i}, column {name!r}",
+                row=f"row {int(odd[1]) - reading.skip_rows}",
             ) from None
-    return values
 
 
-def _astropy_columns(path: Path) -> dict[str, object]:
-    """Columns of a FITS or ECSV table by name; one of K numbers per row as K columns NAME[0] ... NAME[K-1]."""
-    from astropy.table import Table
-
-    try:
-        # Opened here: of a damaged file astropy leaves its own open.
-        with warnings.catch_warnings(), path.open("rb") as raw:
-            warnings.simplefilter("ignore")
-            # Astropy only warns of a file that is cut short, and reads what there is.
-            warnings.filterwarnings("error", message=r"(?s).*(truncated|corrupted)")
-            if path.suffix == ".ecsv":
-                table = Table.read(raw.read().decode().splitlines(), format="ascii.ecsv")
-            else:
-                table = Table.read(raw, format="fits")
-            table.convert_bytestring_to_unicode()
-            columns = {}
-            for name in table.colnames:
-                column = table[name]
-                if len(getattr(column, "shape", ())) == 2:
-                    columns |= {f"{name}[{k}]": column[:, k] for k in range(column.shape[1])}
-                else:
-                    columns[name.strip()] = column
-    except Exception as problem:  # astropy raises many kinds, by where a file is damaged
-        raise DataError(
-            f"not a whole {'ECSV' if path.suffix == '.ecsv' else 'FITS'} table "
-            f"({' '.join(str(problem).split())[:200] or type(problem).__name__})",
-            remedy="It may be cut, damaged or hold no table: copy it again.",
-            source=path,
-        ) from None
-    if not len(table):
-        raise DataError("the table has no rows", remedy="Give at least one object.", source=path)
-    return columns
+def _texts(column) -> list[str]:
+    if isinstance(column, pyarrow.Array):
+        return [text.decode("utf-8", "replace").strip() for text in column.to_pylist()]
+    return ["" if cell is None else str(cell).strip() for cell in np.ma.asarray(column).tolist()]
 
 
-def _of_columns(columns: dict, at: _Places, blanks, path: Path) -> Iterator[Block]:
-    def numbers(name, column):
+def _numbers(column, name: str, first_row: int, blanks: Collection[str], path: Path) -> np.ndarray:
+    """A column as float64, NaN where it is blank. Raises DataError naming the first cell that is no number."""
+    if not isinstance(column, pyarrow.Array):
         values = np.ma.asarray(column)
-        if values.ndim == 1 and values.dtype.kind == "U":
-            return _numbers(values.filled("").tolist(), name, 1, blanks, path)
-        if values.ndim != 1 or values.dtype.kind not in "fiub":
+        if values.ndim == 1 and values.dtype.kind in "fiub":
+            return values.astype(float).filled(np.nan)
+        if values.ndim != 1 or values.dtype.kind != "U":
             raise DataError(
                 f"column {name!r} holds {values.dtype} of shape {values.shape}",
                 remedy="Columns hold a number in each row; one of vectors is asked for as NAME[0], NAME[1] ...",
                 source=path,
                 row=f"column {name!r}",
             )
-        return values.astype(float).filled(np.nan)
+        column = pyarrow.array(values.filled("").tolist(), pyarrow.binary())
+    try:
+        filled = pyarrow.compute.if_else(pyarrow.compute.equal(column, b""), None, column)
+        return filled.cast("float64").to_numpy(zero_copy_only=False)
+    except pyarrow.ArrowInvalid:
+        return np.array([_number(t, blanks, name, first_row + i, path) for i, t in enumerate(_texts(column))])
 
-    found = list(columns.values())
-    wanted = [numbers(at.found[i], found[i]) for i in at.numbers.values()]
-    values = np.array(wanted).T.reshape(len(found[0]), len(wanted))  # which may be none
-    ids = None
-    if at.id is not None:
-        ids = ["" if cell is None else str(cell).strip() for cell in np.ma.asarray(found[at.id]).tolist()]
-    yield Block(1, values, ids)
+
+def _number(text: str, blanks: Collection[str], name: str, row: int, path: Path) -> float:
+    text = text.strip('"')
+    if (word := text.casefold()) in blanks:
+        return np.nan
+    try:
+        if "_" in text:  # which Python's own numbers may have
+            raise ValueError
+        return WORDS[word] if word in WORDS else float(text)
+    except ValueError:
+        raise DataError(
+            f"{text[:40]!r} is not a number",
+            remedy="Correct the cell, or leave it empty where there is no value (numbers take a decimal point).",
+            source=path,
+            row=f"row {row}, column {name!r}",
+        ) from None
+
+
+def _astropy_columns(path: Path) -> dict[str, object]:
+    """Columns of a FITS or ECSV table by name; one of K numbers per row as K columns NAME[0] ... NAME[K-1]."""
+    from astropy.table import Table
+
+    kind = "ECSV" if path.suffix == ".ecsv" else "FITS"
+    remedy = "It may be cut, damaged or hold no table: copy it again."
+    # Opened here: of a damaged file astropy leaves its own open.
+    with readable(path, f"a whole {kind} table", remedy), fits_files.strict(), path.open("rb") as raw:
+        if kind == "ECSV":
+            table = Table.read(raw.read().decode().splitlines(), format="ascii.ecsv")
+        else:
+            table = Table.read(raw, format="fits")
+        table.convert_bytestring_to_unicode()
+        columns = {}
+        for name in table.colnames:
+            column = table[name]
+            if len(getattr(column, "shape", ())) == 2:
+                columns |= {f"{name}[{k}]": column[:, k] for k in range(column.shape[1])}
+            else:
+                columns[name.strip()] = column
+    if not len(table):
+        raise DataError("the table has no rows", remedy="Give at least one object.", source=path)
+    return columns

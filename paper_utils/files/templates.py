@@ -15,8 +15,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +22,7 @@ import numpy as np
 
 from paper_utils.base import paths
 from paper_utils.base.constants import C_KMS, FWHM
-from paper_utils.base.errors import DataError
+from paper_utils.base.errors import DataError, readable
 from paper_utils.base.wavelengths import air_to_vacuum
 
 ARCHIVE = "ppxf-8.2.6.tar.gz"
@@ -156,13 +154,9 @@ def _masses(table: str, ages: np.ndarray, metals: np.ndarray) -> np.ndarray:
 
 
 def _read(npz: Path, air: bool, remedy: str) -> EMiles:
-    try:
-        with npz.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+    with readable(npz, "a readable .npz file", remedy), npz.open("rb") as raw:
+        with np.load(raw, allow_pickle=False) as file:
             a = {name: file[name] for name in ARRAYS}
-    except KeyError as problem:
-        raise DataError(f"no array of that name: {problem}", remedy=remedy, source=npz) from None
-    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as problem:
-        raise DataError(f"not a readable .npz file ({problem})", remedy=remedy, source=npz) from None
     if a["fwhm"].ndim == 0:
         a["fwhm"] = np.full(a["lam"].shape, float(a["fwhm"]))
     for axis in ("lam", "ages", "metals"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +11,10 @@ import numpy as np
 
 from paper_utils.base.containers import Catalogue, Images, SedLibrary, Spectra
 from paper_utils.base.errors import DataError
+from paper_utils.files import alhambra_table, objects, pasquet, sdss, stamps
+from paper_utils.files.failures import leave_out
+from paper_utils.files.objects import LATENT
+from paper_utils.files.stamps import MAX_BAD
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -57,14 +60,10 @@ def check_file(
     if study == "01":
         container = SedLibrary.load(path)
     elif study == "02":
-        from paper_utils.files import sdss
-
-        container = _with_light(sdss.read(path))
+        container = _with_light(sdss.read(path), path)
     elif study in ("03", "04"):
         container = images_and_spectra(path, study, max_objects=MAX_CHECKED)
     else:
-        from paper_utils.files import alhambra_table
-
         container = alhambra_table.read(path, mapping)
         _check_catalogue(container, path)
     n = len(container.images if isinstance(container, Pair) else container)
@@ -77,13 +76,12 @@ def check_file(
     return container
 
 
-def _with_light(spectra: Spectra) -> Spectra:
+def _with_light(spectra: Spectra, path: Path | str) -> Spectra:
     """Without those that have no positive median flux over usable pixels, and so no unit; they are counted."""
     pairs = zip(spectra.flux, spectra.ivar > 0, strict=True)
     good = np.array([used.any() and np.median(flux[used]) > 0 for flux, used in pairs], bool)
-    if n := np.count_nonzero(~good):
-        first = spectra.ids[~good][0]
-        warnings.warn(f"{n} of {len(good)} spectra have no positive median flux ({first} ...); left out", stacklevel=3)
+    bad = dict.fromkeys(map(str, spectra.ids[~good]), "it has no positive median flux")
+    leave_out(bad, len(good), "spectra", path, "Give others.")
     return spectra if good.all() else spectra.select(good)
 
 
@@ -101,8 +99,6 @@ def images_and_spectra(path: Path | str, study: str = "03", *, max_objects: int 
     `stamps.MAX_BAD` of them are an error). `images.truth` has `bad_pixels` (N,), `latents` (N, n_latent) where they
     were given, and what else is known of the objects. Raises DataError.
     """
-    from paper_utils.files import objects, pasquet, stamps
-
     path = Path(path)
     if not path.exists():
         raise DataError("there is no such file or folder", remedy="Check the path.", source=path)
@@ -135,8 +131,6 @@ def images_and_spectra(path: Path | str, study: str = "03", *, max_objects: int 
 
 def _image_file(path: Path) -> Path | None:
     """The file with all images, or None where there are stamps."""
-    from paper_utils.files import pasquet
-
     if path.is_file():
         if path.suffix not in pasquet.ENDINGS:
             raise DataError(
@@ -152,8 +146,6 @@ def _image_file(path: Path) -> Path | None:
 def _with_truth(images: Images) -> Images:
     """With a truth table, and latents in one column where they stand in several."""
     from astropy.table import Table
-
-    from paper_utils.files.objects import LATENT
 
     truth = Table(images.truth) if images.truth is not None else Table({"bad_pixels": np.zeros(len(images), int)})
     numbered = sorted((int(match[1]), name) for name in truth.colnames if (match := LATENT.fullmatch(name)))
@@ -177,13 +169,15 @@ def _require_latents(table: Table, study: str, folder: Path) -> None:
     """Without spectra, latents in the table of objects will do for study 04."""
     if study == "04" and "latents" in table.colnames:
         return
-    told = "no spectra" if study != "04" else "neither spectra nor, in the table of objects, latents"
-    raise DataError(
-        f"there are {told} beside the images",
-        remedy="Add spectra.h5 or a folder spectra/ of SDSS files"
-        + (", or columns s_1, s_2 ... to the table." if study == "04" else "."),
-        source=folder,
-    )
+    if study == "04":
+        problem, more = (
+            "neither spectra nor, in the table of objects, latents",
+            ", or columns s_1, s_2 ... to the table",
+        )
+    else:
+        problem, more = "no spectra", ""
+    remedy = f"Add spectra.h5 or a folder spectra/ of SDSS files{more}."
+    raise DataError(f"there are {problem} beside the images", remedy=remedy, source=folder)
 
 
 def _matched(
@@ -195,57 +189,38 @@ def _matched(
     n_jobs: int,
 ) -> tuple[Spectra, Table]:
     """The objects that have one of the spectra `there` (`_spectra_in`), and these, a row for each object."""
-    from paper_utils.files.stamps import MAX_BAD
-
     keys = [next((key for key in (row["spectrum"], row["id"]) if key in there), None) for row in table]
     has = np.array([key is not None for key in keys])
-    if not has.any():
-        raise DataError(
-            f"none of the {len(there)} spectra belongs to one of the {len(table)} objects",
-            remedy="Spectra are found by plate, MJD and fibre or by the objects' ids: "
-            f"{str(table['spectrum'][0]) or str(table['id'][0])!r} for one, {next(iter(there))!r} is there.",
-            source=folder,
-        )
-    if not has.all():
-        lost = str(table["id"][int(np.argmin(has))])
-        warnings.warn(f"{(~has).sum()} of {len(table)} objects left out: no spectrum (such as {lost})", stacklevel=3)
+    remedy = (
+        "Spectra are found by plate, MJD and fibre or by the objects' ids: "
+        f"{str(table['spectrum'][0]) or str(table['id'][0])!r} for one, {next(iter(there))!r} is there."
+    )
+    leave_out(dict.fromkeys(map(str, table["id"][~has]), "no spectrum"), len(table), "objects", folder, remedy)
     rows = np.flatnonzero(has)
     rows = rows[_spread(len(rows), max_objects)]
     found = [there[keys[row]] for row in rows]
     if container is not None:
-        spectra, read = container.select(found), np.arange(len(found))
+        spectra, table = container.select(found), table[rows]
     else:
-        spectra, read = _read_spectra(found, folder / "spectra", n_jobs)
-    if len(read) < (1 - MAX_BAD) * len(rows):
-        name, problem = next(iter(spectra.truth.meta["skipped"].items()))
-        raise DataError(
-            f"{len(rows) - len(read)} of {len(rows)} spectra cannot be used; the first, {name}: {problem}",
-            remedy="Get them again.",
-            source=folder,
-        )
-    table = table[rows[read]]
+        spectra = sdss.read_files(found, folder / "spectra", skip_bad=True, most=MAX_BAD, n_jobs=n_jobs)
+        skipped = spectra.truth.meta["skipped"]
+        read = [str(file.relative_to(folder / "spectra")) not in skipped for file in found]
+        table = table[rows[read]]
     return dataclasses.replace(spectra, ids=np.array(table["id"])), table
 
 
 def _agreeing(folder: Path, spectra: Spectra, table: Table) -> tuple[Spectra, Table]:
     """Those whose own redshift, where they have one, is their spectrum's; the spectrum's is then kept."""
-    from paper_utils.files.stamps import MAX_BAD
-
     if "z" not in table.colnames:
         table["z"] = spectra.z
     stated = np.where(np.isfinite(table["z"]), table["z"], spectra.z)
     table["z"] = spectra.z
     same = np.abs(stated - spectra.z) <= SAME_Z * (1 + spectra.z)
-    if not same.all():
-        row = int(np.argmin(same))
-        told = f"{table['id'][row]}: redshift {stated[row]:.4f} beside {spectra.z[row]:.4f} of its spectrum"
-        if (~same).sum() > MAX_BAD * len(same):
-            raise DataError(
-                f"{(~same).sum()} of {len(same)} objects have another redshift than their spectra; {told}",
-                remedy="Check which spectrum belongs to which object.",
-                source=folder,
-            )
-        warnings.warn(f"{(~same).sum()} of {len(same)} objects left out; {told}", stacklevel=3)
+    bad = {
+        str(table["id"][row]): f"redshift {stated[row]:.4f} beside {spectra.z[row]:.4f} of its spectrum"
+        for row in np.flatnonzero(~same)
+    }
+    leave_out(bad, len(same), "objects", folder, "Check which spectrum belongs to which object.", MAX_BAD)
     return spectra.select(same), table[same]
 
 
@@ -256,8 +231,6 @@ def _spread(n: int, most: int | None) -> np.ndarray:
 
 def _spectra_in(folder: Path) -> tuple[dict[str, int | Path], Spectra | None]:
     """The spectra beside images, by name: rows of a `Spectra` file and this, or SDSS files."""
-    from paper_utils.files import sdss
-
     for name in ("spectra.h5", "spectra.hdf5"):
         if (folder / name).is_file():
             spectra = Spectra.load(folder / name)
@@ -268,15 +241,6 @@ def _spectra_in(folder: Path) -> tuple[dict[str, int | Path], Spectra | None]:
             numbers = re.match(r"spec-(\d{3,5})-(\d{5})-(\d{1,4})\.", file.name)
             files[sdss.object_id(*map(int, numbers.groups())) if numbers else file.name.partition(".")[0]] = file
     return files, None
-
-
-def _read_spectra(files: list[Path], folder: Path, n_jobs: int) -> tuple[Spectra, np.ndarray]:
-    """The spectra of those SDSS files that can be read, and which these are."""
-    from paper_utils.files import sdss
-
-    spectra = sdss.read_files(files, folder, skip_bad=True, n_jobs=n_jobs)
-    skipped = spectra.truth.meta["skipped"]
-    return spectra, np.flatnonzero([str(file.relative_to(folder)) not in skipped for file in files])
 
 
 def _check_catalogue(catalogue: Catalogue, path: Path | str) -> None:

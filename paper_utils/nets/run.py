@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import inspect
 import json
@@ -185,11 +184,6 @@ def _fingerprint(*parts: Any) -> str:
 
     update(parts)
     behind = {file for own in code for file in hashes.imported(own.read_text(encoding="utf-8"))}
-    nets = {file for file in behind | {Path(training.__file__)} if file.parent.name not in ("base", "files", "sky")}
-    digest.update(json.dumps(_code(tuple(sorted(code | nets)))).encode())
+    behind |= code | {Path(training.__file__)}
+    digest.update(hashes.code_hash_of(file for file in behind if file.parent.name != "base").encode())
     return digest.hexdigest()
-
-
-@functools.cache
-def _code(files: tuple[Path, ...]) -> list[str]:
-    return [hashes.file_hash(file) for file in files]

@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paper_utils.base import paths
-from paper_utils.base.hashes import code_hash, file_hash
+from paper_utils.base.hashes import file_hash
 from paper_utils.runs import parameters
+from paper_utils.runs.freshness import code_hash
 
 MARK = "companion"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from paper_utils.base import paths
 from paper_utils.base.errors import CompanionError
-from paper_utils.base.hashes import code_hash
 from paper_utils.runs import scoreboard
+from paper_utils.runs.freshness import code_hash
 from paper_utils.runs.notebooks import MARK, Job, products, read, write
 
 MAX_BYTES = 2_500_000

@@ -13,10 +13,11 @@ from paper_utils.alhambra import mdn, mixtures
 from paper_utils.alhambra import model as al
 from paper_utils.alhambra.inputs import BANDS, INPUTS, Photometry, beside, clipped, inputs_of, thesis_inputs
 from paper_utils.base.constants import C_KMS
+from paper_utils.base.dust import attenuation
 from paper_utils.base.errors import DataError
+from paper_utils.base.wavelengths import log_grid
 from paper_utils.nets import training
 from paper_utils.nets.dense import MLP
-from paper_utils.sky import stellar
 
 LINEAR = ("redshift", "mass", "type")
 
@@ -523,12 +524,12 @@ def test_cross_talk_of_independent_outputs_is_their_slope():
 
 def test_mixtures_of_real_populations_cover_the_library_of_the_thesis(emiles):
     """E-MILES reaches the ultraviolet that 3540.5 - 7409 Angstrom (Appendix B) need at z = 1; light is positive."""
-    wave_rest = stellar.log_grid(1700, 7480, 150.0)
+    wave_rest = log_grid(1700, 7480, 150.0)
     ages, metals = np.meshgrid(emiles.ages, emiles.metals, indexing="ij")
     rows = emiles.templates.reshape(ages.size, -1)[::10]
     light = np.stack([np.interp(wave_rest, emiles.wave_rest, row) for row in rows])
     p, template = mixtures.draw(50, ages.ravel()[::10], metals.ravel()[::10])
-    flux = mixtures.spectra(p, template, light, wave_rest, WAVE_OBS, stellar.attenuation(wave_rest))
+    flux = mixtures.spectra(p, template, light, wave_rest, WAVE_OBS, attenuation(wave_rest))
     assert flux.shape == (50, 300)
     assert flux.min() > 0
     assert torch.allclose(flux.mean(dim=1), torch.ones(50), atol=1e-5)

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from paper_utils.alhambra import template_fit
 from paper_utils.base import paths
 from paper_utils.base.errors import DataError
-from paper_utils.sky import alhambra_catalogue, sdss_spectra, sequence
+from paper_utils.base.filters import sdss_curves
+from paper_utils.sky import alhambra_catalogue, sequence, stars
 
 GST = paths.ROOT.parent / "shared" / "real_data" / "gst_photometry" / "gst_tests_small.fits"
+CURVES = alhambra_catalogue.curves()
 F814W = alhambra_catalogue.NAMES.index("F814W")
 
 
@@ -22,12 +24,12 @@ def library(ssps):
 
 @pytest.fixture(scope="module")
 def models(library):
-    return template_fit.models(*library, alhambra_catalogue.curves())
+    return template_fit.models(*library, CURVES)
 
 
 @pytest.fixture(scope="module")
-def labelled(ssps):
-    return template_fit.label(alhambra_catalogue.catalogue(6000, ssps, seed=11), ssps)
+def labelled(ssps, models):
+    return template_fit.label(alhambra_catalogue.catalogue(6000, ssps, seed=11), models, stars.locus(CURVES))
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +51,9 @@ def test_planted_models_come_back(library):
     rng = np.random.default_rng(2)
     z = np.sort(rng.uniform(0.05, 1.9, 60))
     kind, log_mass = rng.integers(0, 11, 60), rng.uniform(8, 11, 60)
-    planted = template_fit.models(*library, alhambra_catalogue.curves(), z=z, between=0)
+    planted = template_fit.models(*library, CURVES, z=z, between=0)
     mag = -2.5 * np.log10(planted.flux[np.arange(60), kind]) - 2.5 * log_mass[:, None]
-    models = template_fit.models(*library, alhambra_catalogue.curves())
+    models = template_fit.models(*library, CURVES)
     found = template_fit.fit(mag, np.full(mag.shape, 0.01), models, min_error=0.01)
     off = (found["zb"] - z) / (1 + z)
     assert abs(off).max() < 0.005  # the grid's step
@@ -66,7 +68,7 @@ def test_planted_models_come_back(library):
 def test_absolute_magnitudes_are_those_of_the_spectra(library, models):
     """Far below z = 0.1 the distance modulus is all there is between them: B lies between F427W and F458W."""
     z = np.array([0.01, 0.0101])
-    near = template_fit.models(*library, alhambra_catalogue.curves(), z=z, between=0)
+    near = template_fit.models(*library, CURVES, z=z, between=0)
     from astropy.cosmology import Planck18
 
     m = -2.5 * np.log10(near.flux[0]) - Planck18.distmod(0.01).value
@@ -109,7 +111,7 @@ def test_an_unobserved_band_is_no_band(library, labelled):
     without = {name: curve for name, curve in alhambra_catalogue.curves().items() if name not in ("J", "H", "KS")}
     keep = [name in without for name in alhambra_catalogue.NAMES]
     mag[:, ~np.array(keep)], error[:, ~np.array(keep)] = -99, 0
-    marked = template_fit.fit(mag, error, template_fit.models(*library, alhambra_catalogue.curves()))
+    marked = template_fit.fit(mag, error, template_fit.models(*library, CURVES))
     dropped = template_fit.fit(mag[:, keep], error[:, keep], template_fit.models(*library, without))
     for name in ("zb", "odds", "log_mstar"):
         np.testing.assert_allclose(marked[name], dropped[name], rtol=2e-3, atol=2e-3)
@@ -175,11 +177,11 @@ def test_stellar_flag(labelled):
     assert (flag > 0.5).mean() == pytest.approx(0.02, abs=0.006)  # Cacho 2020: 98 to 2
 
 
-def test_labels_are_added_to_a_copy(labelled, ssps):
+def test_labels_are_added_to_a_copy(labelled, models):
     assert tuple(labelled.table.colnames) == alhambra_catalogue.COLUMNS + template_fit.LABELS
     plain = labelled.select(slice(0, 40))
     plain.table.remove_columns(list(template_fit.LABELS))
-    again = template_fit.label(plain, ssps)
+    again = template_fit.label(plain, models, stars.locus(CURVES))
     assert tuple(plain.table.colnames) == alhambra_catalogue.COLUMNS
     for name in template_fit.LABELS:
         np.testing.assert_allclose(again.table[name], labelled.table[name][:40], rtol=1e-3, atol=1e-3, err_msg=name)
@@ -201,7 +203,7 @@ def test_real_galaxies_of_sdss(library):
     error = 2.5 * np.log10(1 + 1 / (flux[use] * np.sqrt(ivar[use])))
     z = np.asarray(rows["Z"], float)[use]
     grid = np.expm1(np.arange(np.log1p(0.005), np.log1p(0.7), 0.003))
-    found = template_fit.fit(mag, error, template_fit.models(*library, sdss_spectra.sdss_curves(), z=grid))
+    found = template_fit.fit(mag, error, template_fit.models(*library, sdss_curves(), z=grid))
     off = (found["zb"] - z) / (1 + z)
     assert mad(off) < 0.035
     assert abs(np.median(off)) < 0.01

@@ -127,10 +127,11 @@ def test_normalised_spectra_have_unit_median_and_the_same_signal_to_noise():
     ivar = torch.full((3, L), 7.0)
     ivar[:, :500] = 0
     flux[:, :500] = 1e6
-    y, w = ae.normalised(flux, ivar)
+    y, w, median = ae.normalised(flux, ivar)
     assert torch.allclose(y[:, 500:].median(dim=1).values, torch.ones(3), atol=1e-3)
     assert (y[:, :500] == 1).all()
     assert (w[:, :500] == 0).all()
+    assert torch.allclose((y * median)[:, 500:], flux[:, 500:])
     assert torch.allclose((y * w.sqrt())[:, 500:], (flux * ivar.sqrt())[:, 500:], rtol=1e-4)
 
 

@@ -11,7 +11,8 @@ from sedpy.observate import Filter, getSED
 from paper_utils.base import paths
 from paper_utils.base.containers import WAVE_UM
 from paper_utils.base.errors import DataError
-from paper_utils.base.filters import HELP_BANDS, Band, measurement_matrix, transmission_curve
+from paper_utils.base.filters import HELP_BANDS, Band, transmission_curve
+from paper_utils.base.photometry import measurement_matrix
 
 CIGALE = paths.ROOT.parent / "shared" / "real_data" / "filters" / "cigale"
 METHODS = ("interpolate", "filters")

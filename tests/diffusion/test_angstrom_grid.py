@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from paper_utils.base.constants import C_KMS
 from paper_utils.base.containers import WAVE_OBS, Spectra
 from paper_utils.base.errors import DataError
+from paper_utils.base.wavelengths import lsf_km_s
 from paper_utils.diffusion import angstrom_grid as grid
-from paper_utils.sky.spectrograph import lsf_km_s
 
 
 def spectra(flux, z=0.1, ivar=100.0):
@@ -33,7 +33,7 @@ def test_sizes_are_the_papers():
 
 @pytest.mark.parametrize("centre", [4400.0, 5000.0, 7300.0])
 def test_a_line_keeps_its_flux_and_gets_the_stated_width(centre):
-    flux = grid.to_grid(spectra(line(centre)))[0].flux[0] - 1
+    flux = grid.to_grid(spectra(line(centre))).flux[0] - 1
     near = np.abs(grid.WAVE - centre) < 30
     x, light = grid.WAVE[near], flux[near]
     assert light.sum() == pytest.approx(30.0, rel=5e-3)
@@ -53,7 +53,7 @@ def test_noise_is_what_ivar_says():
     unit = np.abs(WAVE_OBS - 6925 * 1.1) < 100  # without noise, so that all are divided by the same number
     ivar = np.tile(np.select([unit, WAVE_OBS < 6000], [1e8, 100.0], 400.0), (60, 1))
     noisy = spectra(1 + rng.standard_normal(ivar.shape) / np.sqrt(ivar), ivar=ivar)
-    found = grid.to_grid(noisy)[0]
+    found = grid.to_grid(noisy)
     pull = (found.flux - 1) * np.sqrt(found.ivar)
     edge = np.abs(grid.WAVE - 6000) < 5
     for part in (grid.WAVE < 6000, (grid.WAVE > 6000) & (grid.WAVE < 7500)):
@@ -62,12 +62,12 @@ def test_noise_is_what_ivar_says():
 
 def test_the_unit_is_the_mean_in_the_red_at_rest():
     z = np.array([0.06, 0.14])
-    two = replace(spectra(np.tile(WAVE_OBS, (2, 1))), z=z)
-    found, clean = grid.to_grid(two, clean=np.tile(WAVE_OBS, (2, 1)))
+    two = replace(spectra(np.tile(WAVE_OBS, (2, 1))), z=z, clean=np.tile(WAVE_OBS, (2, 1)))
+    found = grid.to_grid(two)
     # F = wavelength has the mean 6925 (1 + z) there.
     expected = grid.WAVE / (6925 * (1 + z[:, None]))
     np.testing.assert_allclose(found.flux, expected, rtol=1e-3)
-    np.testing.assert_allclose(clean, expected, rtol=1e-3)
+    np.testing.assert_allclose(found.clean, expected, rtol=1e-3)
     np.testing.assert_allclose(found.ivar[:, 2000] / found.ivar[0, 2000], [1, (1.14 / 1.06) ** 2], rtol=1e-3)
 
 
@@ -75,7 +75,7 @@ def test_gaps_are_bridged_and_marked():
     flux, ivar = line(5000.0), np.full(WAVE_OBS.size, 100.0)
     gap = (WAVE_OBS > 7000) & (WAVE_OBS < 7040)
     flux[gap], ivar[gap] = -50, 0
-    found = grid.to_grid(spectra(flux, ivar=ivar))[0]
+    found = grid.to_grid(spectra(flux, ivar=ivar))
     inside = (grid.WAVE > 7001) & (grid.WAVE < 7039)
     assert (found.ivar[0, inside] == 0).all()
     np.testing.assert_allclose(found.flux[0, inside], 1, atol=1e-3)
@@ -90,9 +90,10 @@ def test_what_cannot_be_used_is_left_out(bad):
         flux[0, 1000:1030] = -1
     else:
         ivar[0, 500:1000] = 0
-    found, clean = grid.to_grid(replace(spectra(flux, ivar=ivar), z=z), clean=flux)
+    found = grid.to_grid(replace(spectra(flux, ivar=ivar), z=z, clean=flux))
     assert found.ids.tolist() == ["1"]
-    assert clean.shape == (1, 4500)
+    assert found.clean.shape == (1, 4500)
+    np.testing.assert_array_equal(found.lsf_kms, grid.resolution_kms())
     with pytest.raises(DataError, match="none is positive"):
         grid.to_grid(replace(spectra(flux[:1], ivar=ivar[:1]), z=z[:1]))
 

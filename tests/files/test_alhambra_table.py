@@ -119,9 +119,6 @@ def test_published_layout(tmp_path):
     assert read.table.meta["wavelength_um"]["J"] == 1.25
     again = alhambra_table.read(read.save(tmp_path / "saved.h5"))
     assert again.content_hash() == read.content_hash()
-    assert (
-        alhambra_table.read(read.select(slice(5)).save(tmp_path / "saved.ecsv")).ids.tolist() == read.ids[:5].tolist()
-    )
 
 
 @given(
@@ -150,10 +147,11 @@ def test_every_table_comes_back(values, ids, delimiter, end, gz, header, quoted)
     assert read.table.colnames == ["u", "g", "r", "zb_1"]
 
 
-@pytest.mark.parametrize("n", [3, tables.N_ROWS, 2 * tables.N_ROWS + 1])
+@pytest.mark.parametrize("n", [3, 8192, 16385])
 @pytest.mark.parametrize("how", ["plain", "gaps", "quotes", "white space"])
-def test_ways_of_parsing_agree_and_rows_keep_their_order(tmp_path, how, n):
+def test_ways_of_parsing_agree_and_rows_keep_their_order(tmp_path, how, n, monkeypatch):
     """Numbers alone, with gaps, with quotes or parted by white space go different ways through the parser."""
+    monkeypatch.setattr(tables, "N_BYTES", 1 << 16)  # many blocks
     values = np.random.default_rng(0).uniform(15, 25, (3, n)).round(3)
     columns = {band: [str(value) for value in row] for band, row in zip("ugr", values, strict=True)}
     columns["z"] = [str(i % 1000 / 1000) for i in range(n)]
@@ -327,10 +325,10 @@ def test_any_yaml_is_a_mapping_or_refused(content):
     [
         ("bands: [u", "not a readable YAML"),
         ("[u, g]", "mine.yaml"),
-        ("id: objid", "there are no bands"),
+        ("id: objid", "bands: there is no such key"),
         ("bands: [u]\nreshift: z", "reshift: no key is called so"),
         ("bands: {365: mag}", "365 is not a name"),
-        ("bands: {u: {colum: x}}", "no key is called 'colum'"),
+        ("bands: {u: {colum: x}}", "bands: u: colum: no key is called so"),
         ("bands: {u: {wavelength_um: blue}}", "'blue'"),
         ("bands: {u: a, du: b, g: {error: du}}\ncolumns: [u]", "two columns would be called 'u'"),
         ("bands: [u]\nlabels: {redshift: z}", "no label is called 'redshift'"),

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from paper_utils.base import paths
 from paper_utils.base.containers import N_WAVE, WAVE_UM, SedLibrary
 from paper_utils.base.errors import DataError
-from paper_utils.base.filters import HELP_BANDS, measurement_matrix
+from paper_utils.base.filters import HELP_BANDS
+from paper_utils.base.photometry import measurement_matrix
 from paper_utils.files.seds import read_npz_library, read_swire, resample
 
 REAL = paths.ROOT.parent / "shared" / "real_data"
@@ -114,8 +115,8 @@ def test_swire_format_gives_f_nu_in_um(tmp_path):
     ("text", "words"),
     [
         ("", ["empty"]),
-        ("1000 1\n2000 one\n", ["line 2", "one"]),
-        ("1000 1\n2000 1 1\n", ["line 2"]),
+        ("1000 1\n2000 one\n", ["row 1", "one"]),
+        ("1000 1\n2000 1 1\n", ["row 2"]),
         ("1000 1\n2000 -1\n", ["point 1", "flux is -0.04"]),  # F_lambda x (0.2 um)^2
         ("1000 1\n", ["fewer than two"]),
     ],

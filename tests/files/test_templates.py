@@ -15,6 +15,7 @@ from astropy.io import fits
 from paper_utils.base import paths
 from paper_utils.base.constants import C_KMS
 from paper_utils.base.errors import DataError
+from paper_utils.base.wavelengths import air_to_vacuum
 from paper_utils.files import templates
 from paper_utils.sky import populations
 
@@ -194,7 +195,7 @@ def test_agrees_with_ppxfs_own_reader(emiles):
     np.testing.assert_array_equal(theirs.age_grid[:, 0], emiles.ages)
     np.testing.assert_array_equal(theirs.metal_grid[0], emiles.metals)
     # Their wavelengths are those of air; broad pixels make the way of resampling matter little.
-    lam = templates.air_to_vacuum(theirs.lam_temp)
+    lam = air_to_vacuum(theirs.lam_temp)
     half = np.exp(0.5 * 300 / C_KMS)
     upper_edge = emiles.wave_rest + np.gradient(emiles.wave_rest) / 2
     for a, m in ((0, 0), (12, 3), (24, 5)):

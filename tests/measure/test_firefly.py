@@ -9,11 +9,12 @@ import pytest
 from paper_utils.base import paths
 from paper_utils.base.constants import C_KMS
 from paper_utils.base.containers import WAVE_OBS
+from paper_utils.base.dust import R_V_STARS, attenuation
 from paper_utils.base.errors import DataError
+from paper_utils.base.wavelengths import air_to_vacuum
 from paper_utils.files import sdss
-from paper_utils.files.templates import air_to_vacuum
 from paper_utils.measure import firefly, ppxf_fit
-from paper_utils.sky import populations, sdss_spectra, spectrograph, stellar
+from paper_utils.sky import populations, sdss_spectra
 
 REAL = paths.ROOT.parent / "shared" / "real_data"
 ONCE = firefly.Config(n_draws=0)
@@ -28,7 +29,7 @@ def planted(ssps, shares, ebv, z=0.05, snr=50.0, seed=0):
     """A spectrum of populations {index: share of light} behind dust on `WAVE_OBS`, and its inverse variance."""
     near = (ssps.wave_rest > firefly.NORM[0]) & (ssps.wave_rest < firefly.NORM[1])
     rest = sum(share * ssps.flux[k] / ssps.flux[k, near].mean() for k, share in shares.items())
-    rest = rest * 10 ** (-0.4 * ebv * firefly.R_V * stellar.attenuation(ssps.wave_rest))
+    rest = rest * 10 ** (-0.4 * ebv * R_V_STARS * attenuation(ssps.wave_rest))
     flux = np.interp(WAVE_OBS / (1 + z), ssps.wave_rest, rest)
     noise = np.median(flux) / snr
     return flux + noise * np.random.default_rng(seed).standard_normal(flux.size), np.full(flux.size, noise**-2.0)
@@ -69,17 +70,15 @@ def test_calibration_on_large_scales_moves_the_dust_and_little_else(ssps):
 
 
 def test_mock_galaxies_with_gas_and_noise(emiles, ssps):
-    mock, _ = sdss_spectra.spectra(20, populations.from_emiles(emiles), seed=5, z_range=(0.05, 0.15))
+    mock = sdss_spectra.spectra(20, populations.from_emiles(emiles), seed=5, z_range=(0.05, 0.15))
     # A young burst's light is taken for a poor population's as easily: the degeneracy of age and metallicity.
     old = (np.asarray(mock.truth["log_sfr"] - mock.truth["log_mstar"]) < -11) & (mock.truth["burst_fraction"] == 0)
     mock = mock.select(np.flatnonzero(old)[:5])
     sigma = np.asarray(mock.truth["sigma_star"])
-    table, _ = firefly.fit_all(
-        mock, ssps, sigma_star=sigma, lsf_kms=spectrograph.lsf_km_s(), config=ONCE, progress=False
-    )
+    table, _ = firefly.fit_all(mock, ssps, sigma_star=sigma, lsf_kms=mock.lsf_kms, config=ONCE, progress=False)
     assert (table["reason"] == "").all()
     assert np.median(np.abs(table["metal"] - mock.truth["metallicity"])) < 0.12
-    assert np.median(np.abs(table["ebv"] - mock.truth["a_v"] / firefly.R_V)) < 0.03
+    assert np.median(np.abs(table["ebv"] - mock.truth["a_v"] / R_V_STARS)) < 0.03
 
 
 def test_errors_come_from_the_bootstrap(ssps):

@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 from paper_utils.base import paths
 from paper_utils.base.constants import C_KMS
 from paper_utils.base.containers import WAVE_OBS
-from paper_utils.base.resample import SDSS_STEP, broaden, log_grid, rebin
-from paper_utils.files.templates import air_to_vacuum
+from paper_utils.base.rebin import broaden, rebin
+from paper_utils.base.wavelengths import SDSS_STEP, air_to_vacuum, pixel_edges, sdss_grid
 from paper_utils.measure import indices
-from paper_utils.sky.stellar import pixel_edges
 
 REAL = paths.ROOT.parent / "shared" / "real_data"
 FINE = np.arange(4600.0, 5600.0, 0.05)  # vacuum A
@@ -137,7 +136,7 @@ def test_rebinning_conserves_flux_and_information(z, n_bad, seed):
     wave = wave[np.r_[True, np.diff(wave) > 0.3]]
     flux, ivar = rng.normal(3, 1, (1, wave.size)), np.full((1, wave.size), 4.0)
     flux[:, :n_bad], ivar[:, :n_bad] = np.nan, 0
-    new = log_grid(4100 / (1 + z), 5900 / (1 + z))
+    new = sdss_grid(4100 / (1 + z), 5900 / (1 + z))
     mean, weight = rebin(wave, flux, ivar, new, np.array([z]))
     assert np.isfinite(mean).all()
     assert (weight >= 0).all()

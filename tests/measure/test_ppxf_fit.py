@@ -7,10 +7,12 @@ import pytest
 
 from paper_utils.base import paths
 from paper_utils.base.containers import WAVE_OBS, Spectra
+from paper_utils.base.distances import arrives
+from paper_utils.base.dust import R_V_STARS
 from paper_utils.base.errors import DataError
 from paper_utils.files import sdss
 from paper_utils.measure import emission, ppxf_fit
-from paper_utils.sky import sdss_spectra, spectrograph, stellar
+from paper_utils.sky import sdss_spectra, stellar
 
 SPECTRA = paths.ROOT.parent / "shared" / "real_data" / "sdss_galaxy_spectra"
 ONCE = ppxf_fit.Config(n_draws=0)
@@ -19,7 +21,7 @@ ONCE = ppxf_fit.Config(n_draws=0)
 @pytest.fixture(scope="module")
 def mocks(emiles, ssps):
     """Three quiescent and three star-forming galaxies of S/N 20-30, and their V-light-weighted truth."""
-    spectra, _ = sdss_spectra.spectra(30, ssps, seed=5, z_range=(0.05, 0.1), masks=False)
+    spectra = sdss_spectra.spectra(30, ssps, seed=5, z_range=(0.05, 0.1), masks=False)
     forming = np.asarray(spectra.truth["log_sfr"] - spectra.truth["log_mstar"]) > -11
     spectra = spectra.select(np.concatenate([np.flatnonzero(~forming)[:3], np.flatnonzero(forming)[:3]]))
     v = (ssps.wave_rest > ppxf_fit.V_BAND[0]) & (ssps.wave_rest < ppxf_fit.V_BAND[1])
@@ -29,7 +31,7 @@ def mocks(emiles, ssps):
     truth = {
         "log_age": light @ ages.ravel() / light.sum(axis=1),
         "metal": light @ metals.ravel() / light.sum(axis=1),
-        "ebv": np.asarray(spectra.truth["a_v"]) / ppxf_fit.R_V,
+        "ebv": np.asarray(spectra.truth["a_v"]) / R_V_STARS,
         "sigma_star": np.asarray(spectra.truth["sigma_star"]),
     }
     return spectra, truth
@@ -65,11 +67,11 @@ def test_the_light_of_the_stars_is_separated_from_the_gas(mocks, emiles, ssps):
     found = ppxf_fit.fit(WAVE_OBS, one.flux[0], one.ivar[0], one.z[0], emiles, config=ONCE)
     lsf = sdss_spectra.stars_lsf(sdss_spectra.WAVE_REST)
     stars = stellar.redshifted_spectra(one.truth, sdss_spectra.WAVE_REST, WAVE_OBS, ssps, sigma_lsf=lsf)[0].numpy()
-    stars *= stellar.arrives(one.z) * sdss_spectra.fibre_fraction(one.truth)
+    stars *= arrives(one.z) * sdss_spectra.fibre_fraction(one.truth)
     good = np.isfinite(found["stars"])
     assert good.mean() > 0.9
     assert np.median(np.abs(found["stars"][good] / stars[good] - 1)) < 0.02
-    at = emission.measure(WAVE_OBS, one.flux, one.ivar, one.z, found["stars"][None], lsf_kms=spectrograph.lsf_km_s())
+    at = emission.measure(WAVE_OBS, one.flux, one.ivar, one.z, found["stars"][None], lsf_kms=one.lsf_kms)
     width = np.gradient(WAVE_OBS)
     near = np.abs(WAVE_OBS / (1 + one.z[0]) - 5008.24) < 15
     assert (found["gas"] * width)[near].sum() == pytest.approx(at["flux_OIII_5007"][0], rel=0.2)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from paper_utils.base import fan_out, paths
 from paper_utils.base.containers import WAVE_OBS, Spectra
 from paper_utils.base.errors import DataError
+from paper_utils.files import spectra as spectra_files
 from paper_utils.measure import toolbox
 from paper_utils.runs import cli
 
@@ -111,11 +112,11 @@ def test_a_users_own_spectra_are_measured(tmp_path, emiles, capsys):
 def test_indices_do_not_depend_on_the_dispersion_or_the_gas(tmp_path, emiles):
     """An old population at rest, at 250 km/s, and with emission besides: these rows agree, plain indices do not."""
     from paper_utils.base.constants import C_KMS
-    from paper_utils.base.resample import SDSS_STEP, broaden, log_grid, rebin
+    from paper_utils.base.rebin import broaden, rebin
+    from paper_utils.base.wavelengths import SDSS_STEP, lsf_km_s, sdss_grid
     from paper_utils.measure import indices
-    from paper_utils.sky.spectrograph import lsf_km_s
 
-    z, rest = 0.1, log_grid(3300.0, 8700.0)
+    z, rest = 0.1, sdss_grid(3300.0, 8700.0)
     old = emiles.templates[np.argmin(abs(emiles.ages - 8)), np.argmin(abs(emiles.metals))][None].astype(float)
     stars, _ = rebin(emiles.wave_rest, old, np.ones(old.shape), rest)
     own = np.interp(rest, emiles.wave_rest, emiles.fwhm) / np.sqrt(8 * np.log(2)) / rest * C_KMS
@@ -134,9 +135,9 @@ def test_indices_do_not_depend_on_the_dispersion_or_the_gas(tmp_path, emiles):
     inside = (WAVE_OBS > 3300 * (1 + z)) & (WAVE_OBS < 8600 * (1 + z))
     ivar = np.tile(np.where(inside, 300.0**2 / 20**2, 0), (3, 1))
     flux += np.random.default_rng(0).standard_normal(flux.shape) * 20 / 300 * inside
-    spectra = Spectra(WAVE_OBS, flux, ivar, np.full(3, z), ["rest", "moving", "emitting"])
     lsf = np.tile(lsf_km_s(WAVE_OBS), (3, 1))
-    table = toolbox.measure(spectra, lsf, "indices", n_draws=5, progress=False)
+    spectra = Spectra(WAVE_OBS, flux, ivar, np.full(3, z), ["rest", "moving", "emitting"], lsf_kms=lsf)
+    table = toolbox.measure(spectra, emiles, "indices", n_draws=5, progress=False)
     bare = indices.measure(WAVE_OBS, flux, ivar, spectra.z, lsf_kms=lsf)
     assert np.abs(table["sigma_star"][1:] - 250).max() < 15
     for name in ("Mgb", "Fe5270", "Fe5335"):
@@ -172,11 +173,11 @@ def test_a_spectrum_has_its_own_resolution_in_a_folder_too(tmp_path):
     files = sorted(SPECTRA.rglob("spec-*.fits"))[:3]
     for file in files:
         (tmp_path / file.name).symlink_to(file)
-    together, lsf = toolbox.read([tmp_path])
+    together = spectra_files.read([tmp_path])
     for file in files:
-        alone, own = toolbox.read([file])
-        np.testing.assert_array_equal(lsf[list(together.ids).index(alone.ids[0])], own[0])
-    assert len(np.unique(lsf, axis=0)) == len(files)
+        alone = spectra_files.read([file])
+        np.testing.assert_array_equal(together.lsf_kms[list(together.ids).index(alone.ids[0])], alone.lsf_kms[0])
+    assert len(np.unique(together.lsf_kms, axis=0)) == len(files)
 
 
 def test_an_output_that_cannot_be_is_told_before_anything_runs(tmp_path, capsys):

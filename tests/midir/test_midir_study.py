@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from paper_utils.base import paths
-from paper_utils.base.filters import measurement_matrix
+from paper_utils.base.photometry import measurement_matrix
 from paper_utils.files import seds
 from paper_utils.midir.glo import Generator, Latents, glo_step, whitened_components
 from paper_utils.midir.reconstruct import nearest_starts, reconstruct

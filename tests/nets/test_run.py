@@ -72,11 +72,14 @@ def test_another_setting_trains_again(shop, change):
 @pytest.mark.parametrize(("changed", "again"), [("dense.py", True), ("standard.py", True), ("unet.py", False)])
 def test_other_code_of_network_or_training_trains_again(shop, monkeypatch, changed, again):
     shop()
-    run._code.cache_clear()
-    real = hashes.file_hash
-    monkeypatch.setattr(hashes, "file_hash", lambda file: "other" if file.name == changed else real(file))
+    real = hashes.code_hash_of
+
+    def edited(files):
+        files = list(files)
+        return real(files) + ("other" if changed in {file.name for file in files} else "")
+
+    monkeypatch.setattr(hashes, "code_hash_of", edited)
     assert shop()[2] == again
-    run._code.cache_clear()
 
 
 def test_an_unfinished_training_is_not_taken_for_a_finished_one(shop, monkeypatch):

@@ -12,7 +12,7 @@ from conftest import write_notebook
 
 from paper_utils.base import hashes
 from paper_utils.base.errors import CompanionError, ProfileError
-from paper_utils.runs import notebooks, publish
+from paper_utils.runs import freshness, notebooks, publish
 
 RECORD = """
 from pathlib import Path
@@ -49,7 +49,7 @@ def test_a_run_leaves_an_executed_notebook_and_results(job):
     assert (results["profile"], results["seed"], results["claims"][0]["parts"]["value"]) == ("paper", 7, 30)
     book = notebooks.read(outcome.job.executed)
     assert [cell["execution_count"] for cell in book["cells"]] == [1, 2, 3]
-    assert book["metadata"]["companion"]["code"] == hashes.code_hash(outcome.job.notebook)
+    assert book["metadata"]["companion"]["code"] == freshness.code_hash(outcome.job.notebook)
     assert book["metadata"]["companion"]["files"] == ["results.json"]
 
 
@@ -178,25 +178,54 @@ def test_imports_are_followed_through_functions_and_relative_names(package):
 
 def test_code_hash_follows_what_is_imported_and_nothing_else(package, tmp_path):
     notebook = write_notebook(tmp_path / "01_a.ipynb", "%matplotlib inline\nfrom pack.a import f")
-    before = hashes.code_hash(notebook, package)
+    before = freshness.code_hash(notebook, package)
     (package / "unused.py").write_text("x = 1")
     book = notebooks.read(notebook)
     book["cells"][1]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "hello"}]
     book["cells"][1]["execution_count"] = 5
     book["cells"].append({"cell_type": "markdown", "id": "found", "metadata": {}, "source": "What we find"})
     notebooks.write(book, notebook)
-    assert hashes.code_hash(notebook, package) == before
+    assert freshness.code_hash(notebook, package) == before
+    # Comments, docstrings and formatting change no result; a table that only prose names does not count either.
+    book["cells"][1]["source"] = "from pack.a import (\n    f,  # the function\n)"
+    notebooks.write(book, notebook)
+    (package / "c.py").write_text('"""Of lines.csv."""\n\n# a comment\n')
+    (package / "a.py").write_text('def f():\n    """Import b."""\n    from pack.sub import (b)\n')
+    assert freshness.code_hash(notebook, package) == before
     (package / "c.py").write_text("x = 1")
-    assert hashes.code_hash(notebook, package) != before
+    assert freshness.code_hash(notebook, package) != before
     # A table in data/ counts from where a module names it.
     table = package.parent / "data" / "lines.csv"
     table.parent.mkdir()
     table.write_text("a\n1\n")
-    before = hashes.code_hash(notebook, package)
+    before = freshness.code_hash(notebook, package)
     (package / "c.py").write_text("x = 'lines.csv'")
-    named = hashes.code_hash(notebook, package)
+    named = freshness.code_hash(notebook, package)
     table.write_text("a\n2\n")
-    assert len({before, named, hashes.code_hash(notebook, package)}) == 3
+    assert len({before, named, freshness.code_hash(notebook, package)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("x = 'a'", 'x = ("a")  # why', True),
+        ('def f():\n    """Does nothing."""', "def f():\n    pass", True),
+        ('class A:\n    """One."""\n    x: int', "class A:\n    x: int", True),
+        ('def f():\n    return """text"""', 'def f():\n    return """other"""', False),
+        ("x = 1", "x = 1.0", False),
+        ("def f(a, b): ...", "def f(b, a): ...", False),
+    ],
+)
+def test_the_meaning_of_code_is_what_it_does(tmp_path, one, other, same):
+    hashed = []
+    for name, text in (("one", one), ("other", other)):
+        file = tmp_path / name / "a.py"
+        file.parent.mkdir()
+        file.write_text(text)
+        hashed.append(hashes.code_hash_of([file], file.parent))
+    assert (hashed[0] == hashed[1]) is same
+    (tmp_path / "one" / "a.py").rename(tmp_path / "one" / "b.py")
+    assert hashes.code_hash_of([tmp_path / "one" / "b.py"], tmp_path / "one") != hashed[0]
 
 
 def test_file_hash_is_that_of_sha256sum(tmp_path):

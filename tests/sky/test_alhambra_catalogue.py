@@ -8,8 +8,13 @@ import pytest
 from scipy.stats import rankdata
 
 from paper_utils.base import paths
+from paper_utils.base.constants import L_SUN
+from paper_utils.base.distances import luminosity_distance
 from paper_utils.base.errors import DataError
-from paper_utils.sky import alhambra_catalogue, deep, light, sdss_spectra, sequence, stars, stellar
+from paper_utils.base.filters import sdss_curves
+from paper_utils.base.photometry import ab_magnitudes
+from paper_utils.base.wavelengths import log_grid
+from paper_utils.sky import alhambra_catalogue, deep, light, sdss_spectra, sequence, stars
 
 SHARED = paths.ROOT.parent / "shared"
 C_AA_S = 2.99792458e18
@@ -45,7 +50,7 @@ def test_bands_are_those_of_the_survey(name):
     assert half[[0, -1]].mean() == pytest.approx(centre, abs=0.003 * centre)
     assert np.ptp(half) == pytest.approx(width, rel=0.05)
     both = {"ours": alhambra_catalogue.curves()[name], "theirs": (wave, response)}
-    ours, theirs = stars.ab_magnitudes(stars.WAVE, stars.spectra(), both).T
+    ours, theirs = ab_magnitudes(stars.WAVE, stars.spectra(), both).T
     np.testing.assert_allclose(ours, theirs, atol=0.05)  # cool stars, whose light rises steeply, are the worst
     assert np.std(ours - theirs) < 0.02
 
@@ -70,11 +75,11 @@ def test_table_of_light_gives_the_magnitudes_of_spectra(ssps):
     rng = np.random.default_rng(3)
     table = alhambra_catalogue.light_table(ssps)
     truth, mags, _ = deep.draw(24, rng, table, "F814W", 25.0, lambda m: np.ones_like(m))
-    wave = stellar.log_grid(1170, 24500, kms=80.0)
+    wave = log_grid(1170, 24500, kms=80.0)
     spectra = sdss_spectra.rest_spectra(truth, wave, light.extended(ssps), lsf=False).double().numpy()
     for z, spectrum, seen in zip(truth["z"], spectra, mags, strict=True):
-        distance = stellar.luminosity_distance(np.array([z]))[0]
-        flux = spectrum * stellar.L_SUN / (4 * np.pi * distance**2 * (1 + z))
+        distance = luminosity_distance(np.array([z]))[0]
+        flux = spectrum * L_SUN / (4 * np.pi * distance**2 * (1 + z))
         response = np.stack([np.interp(wave * (1 + z), *curve, left=0, right=0) for curve in table.curves.values()])
         f_nu = (response * flux * (wave * (1 + z)) ** 2 / C_AA_S).sum(axis=1) / response.sum(axis=1)
         # A line on the flank of a band is where pixels and the exact integral differ.
@@ -295,8 +300,8 @@ def test_a_star_like_the_sun_has_the_suns_magnitudes():
     """The Sun's spectrum (Kurucz) was not used: beyond 4500 A within 0.05 mag of the locus at its colour."""
     from sedpy.observate import solar
 
-    curves = alhambra_catalogue.curves() | sdss_spectra.sdss_curves()
-    sun = stars.ab_magnitudes(stars.WAVE, np.interp(stars.WAVE, *solar.T)[None], curves)[0]
+    curves = alhambra_catalogue.curves() | sdss_curves()
+    sun = ab_magnitudes(stars.WAVE, np.interp(stars.WAVE, *solar.T)[None], curves)[0]
     g_i = sun[-4] - stars.TO_AB[1] - (sun[-2] - stars.TO_AB[3])
     off = sun[:20] - stars.magnitudes(np.array([g_i]), alhambra_catalogue.curves())[0, :20]
     off -= off[3:].mean()

@@ -6,6 +6,7 @@ from astropy.table import Table
 
 from paper_utils.base import paths
 from paper_utils.base.errors import DataError
+from paper_utils.base.filters import sdss_curves, two_mass_curves
 from paper_utils.sky import colours, galaxies, sdss_spectra
 
 GST = paths.ROOT.parent / "shared" / "real_data" / "gst_photometry" / "gst_tests_small.fits"
@@ -78,7 +79,7 @@ def test_the_kept_table_is_that_of_the_file():
 def test_mock_galaxies_have_the_colours_of_real_ones(ssps):
     """In the sample where the real ones are complete: medians to 0.05 mag, the spread of two thirds to 0.12."""
     truth = galaxies.draw(6000, 11, colours.Z_RANGE)
-    bands = sdss_spectra.magnitudes(truth, sdss_spectra.sdss_curves() | sdss_spectra.two_mass_curves(), ssps)
+    bands = sdss_spectra.magnitudes(truth, sdss_curves() | two_mass_curves(), ssps)
     mock = colours.complete(colours.of(bands, truth["z"]))
     assert len(mock) > 400
     real = colours.published()

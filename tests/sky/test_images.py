@@ -8,6 +8,7 @@ import torch
 from astropy.modeling import fitting, models
 
 from paper_utils.base import paths
+from paper_utils.base.distances import kpc_per_arcsec
 from paper_utils.base.errors import DataError
 from paper_utils.sky import cameras, field, galaxies, sdss_spectra, structure
 from paper_utils.sky import images as morphology
@@ -76,7 +77,7 @@ def test_active_nuclei_are_points_of_line_light(truth, ssps):
 def test_pixels_add_up_to_the_photometry_of_the_spectrum(truth, ssps, camera):
     # All light falls on the stamp if it is many radii wide: pixels of 1 arcsec, and profiles without long wings.
     camera = dataclasses.replace(camera, size=160, pixel_scale=1.0)
-    some = truth[(truth["n_sersic"] < 2.5) & (truth["r_e"] / sdss_spectra.kpc_per_arcsec(truth["z"]) < 4)][:60]
+    some = truth[(truth["n_sersic"] < 2.5) & (truth["r_e"] / kpc_per_arcsec(truth["z"]) < 4)][:60]
     images = clean(some, ssps, camera)
     for i, band in enumerate(camera.bands):
         flux = 10 ** (-0.4 * (np.asarray(images.truth[f"mag_{band}"]) - 22.5))
@@ -88,7 +89,7 @@ def test_pixels_add_up_to_the_photometry_of_the_spectrum(truth, ssps, camera):
 
 def test_half_light_radii_are_those_of_the_truth(truth, ssps):
     # In circles, at all inclinations, bands, and with dust lanes and arms; no atmosphere; big enough to be resolved.
-    scale = np.asarray(truth["r_e"]) / sdss_spectra.kpc_per_arcsec(truth["z"])
+    scale = np.asarray(truth["r_e"]) / kpc_per_arcsec(truth["z"])
     some = truth[(scale > 2) & (scale < 5) & (truth["n_sersic"] < 3)][:80]
     size = 181
     images = clean(some, ssps, dataclasses.replace(SHARP, size=size))
@@ -97,7 +98,7 @@ def test_half_light_radii_are_those_of_the_truth(truth, ssps):
     total = 10 ** (-0.4 * (np.asarray(images.truth["mag_r"]) - 22.5))
     growth = np.cumsum(r_band, axis=1) / total[:, None]
     half = radii(size).ravel()[order][(growth < 0.5).sum(axis=1)] * SDSS.pixel_scale
-    expected = np.asarray(some["r_e"]) / sdss_spectra.kpc_per_arcsec(some["z"])
+    expected = np.asarray(some["r_e"]) / kpc_per_arcsec(some["z"])
     ratio = half / expected
     assert np.median(ratio) == pytest.approx(1, abs=0.03)
     assert np.percentile(abs(ratio - 1), 90) < 0.10  # arms scatter it
@@ -106,7 +107,7 @@ def test_half_light_radii_are_those_of_the_truth(truth, ssps):
 def test_independent_fitter_finds_index_and_radius_of_smooth_galaxies(truth, ssps):
     some = truth[np.asarray(truth["quiescent"])][:4].copy()
     some["inclination"] = 0.0  # bulge and disc have one axis ratio, so the sum is one profile
-    some["r_e"] = 5.0 * sdss_spectra.kpc_per_arcsec(some["z"])
+    some["r_e"] = 5.0 * kpc_per_arcsec(some["z"])
     some["n_sersic"] = [1.0, 2.0, 3.0, 4.0]
     size = 141
     cube = clean(some, ssps, dataclasses.replace(SHARP, size=size)).cube[:, 2].astype(float)
@@ -125,7 +126,7 @@ def test_independent_fitter_finds_index_and_radius_of_smooth_galaxies(truth, ssp
 def test_axis_ratio_and_position_angle_follow_the_inclination(truth, ssps):
     some = truth[np.asarray(truth["quiescent"])][:30].copy()
     some["inclination"], some["b_t"], some["n_sersic"] = 75.0, 0.05, 1.0
-    some["r_e"] = 2.0 * sdss_spectra.kpc_per_arcsec(some["z"])
+    some["r_e"] = 2.0 * kpc_per_arcsec(some["z"])
     size = 161
     images = clean(some, ssps, dataclasses.replace(SHARP, size=size))
     at = np.arange(size) - (size - 1) / 2
@@ -142,7 +143,7 @@ def test_axis_ratio_and_position_angle_follow_the_inclination(truth, ssps):
 
 def test_dust_lane_of_a_disc_on_edge(truth, ssps):
     some = truth[~np.asarray(truth["quiescent"])][:1].copy()
-    some["r_e"], some["b_t"], some["n_sersic"] = 4.0 * sdss_spectra.kpc_per_arcsec(some["z"]), 0.1, 1.0
+    some["r_e"], some["b_t"], some["n_sersic"] = 4.0 * kpc_per_arcsec(some["z"]), 0.1, 1.0
     some["inclination"], some["quiescent"] = 90.0, False
     size = 121
     camera = dataclasses.replace(SDSS, fwhm=(0.4,) * 5, wing_share=0.0, size=size)

@@ -8,10 +8,11 @@ from astropy.table import Table
 from paper_utils.base import paths
 from paper_utils.base.constants import C_KMS
 from paper_utils.base.errors import DataError
+from paper_utils.base.wavelengths import LINES
 from paper_utils.sky import galaxies, nebular
 
 RESOLVE = paths.ROOT.parent / "shared" / "real_data" / "resolve_line_fluxes" / "RESOLVE_bpt1_filter.fits"
-NAMES = list(nebular.LINES)
+NAMES = list(LINES)
 
 
 def one(**columns) -> Table:
@@ -39,8 +40,8 @@ def test_wavelengths_are_vacuum():
     # Air wavelengths (NIST) to vacuum by the refractive index of air, n - 1 = 2.76e-4 in the optical.
     air = {"OIII_5007": 5006.843, "Halpha": 6562.80, "Hbeta": 4861.33, "NII_6584": 6583.45, "SII_6731": 6730.82}
     for name, wavelength in air.items():
-        assert nebular.LINES[name] == pytest.approx(wavelength * (1 + 2.76e-4), abs=0.08)
-    assert list(nebular.LINES.values()) == sorted(nebular.LINES.values())
+        assert LINES[name] == pytest.approx(wavelength * (1 + 2.76e-4), abs=0.08)
+    assert list(LINES.values()) == sorted(LINES.values())
 
 
 def test_halpha_is_the_star_formation_rate():
@@ -171,7 +172,7 @@ def test_profiles_are_gaussians_at_the_right_place():
     lines = torch.zeros(2, len(NAMES), dtype=torch.float64)
     lines[:, NAMES.index("Halpha")] = 1.0
     drawn = nebular.profiles(lines, wave, torch.tensor([100.0, 200.0])).numpy()
-    velocity = np.log(wave / nebular.LINES["Halpha"]) * C_KMS
+    velocity = np.log(wave / LINES["Halpha"]) * C_KMS
     weight = drawn * wave
     mean = (weight * velocity).sum(axis=1) / weight.sum(axis=1)
     spread = np.sqrt((weight * velocity**2).sum(axis=1) / weight.sum(axis=1) - mean**2)
@@ -188,7 +189,7 @@ def test_lines_off_the_grid_and_one_width_per_line():
     width = wave * 2 * np.sinh(0.5 * np.log(wave[1] / wave[0]))
     assert float((drawn[0].numpy() * width).sum()) == pytest.approx(3, rel=1e-3)  # H alpha and the [N II] pair
     sigma[0, NAMES.index("Halpha")] = 300.0
-    peak = np.argmin(abs(wave - nebular.LINES["Halpha"]))
+    peak = np.argmin(abs(wave - LINES["Halpha"]))
     lower = nebular.profiles(lines, wave, sigma)[0, peak] / drawn[0, peak]
     assert float(lower) == pytest.approx(1 / 3, abs=0.02)  # a little more: pixels, wings of [N II]
 

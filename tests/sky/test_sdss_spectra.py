@@ -6,8 +6,12 @@ import torch
 from sedpy.observate import load_filters
 
 from paper_utils.base.containers import WAVE_OBS
+from paper_utils.base.distances import arrives
 from paper_utils.base.errors import DataError
-from paper_utils.sky import galaxies, nebular, sdss_spectra, spectrograph, stellar
+from paper_utils.base.filters import sdss_curves
+from paper_utils.base.rebin import rebin
+from paper_utils.base.wavelengths import LINES, log_grid, lsf_km_s
+from paper_utils.sky import galaxies, nebular, sdss_spectra, spectrograph
 
 C_KMS = 299792.458
 PIXEL_KMS = np.log(10) * 1e-4 * C_KMS  # of the spectrograph
@@ -39,7 +43,7 @@ def line(truth, flux, name, half_kms=350.0):
     """Flux [1e-17 erg/s/cm2] and dispersion [km/s] of a line, (N,) each, from moments above a flat continuum."""
     fluxes, widths = [], []
     for z, spectrum in zip(truth["z"], np.asarray(flux, float), strict=True):
-        v = np.log(WAVE_OBS / nebular.LINES[name] / (1 + z)) * C_KMS
+        v = np.log(WAVE_OBS / LINES[name] / (1 + z)) * C_KMS
         inside, beside = abs(v) < half_kms, (abs(v) > half_kms) & (abs(v) < half_kms + 200)
         light = (spectrum[inside] - np.median(spectrum[beside])) * WAVE_OBS[inside] * PIXEL_KMS / C_KMS
         mean = (light * v[inside]).sum() / light.sum()
@@ -67,14 +71,14 @@ def test_a_stream_is_one_batch(ssps):
 
 
 def test_spectra_fill_the_container_that_real_ones_fill(ssps):
-    spectra, clean = sdss_spectra.spectra(60, ssps, seed=7, batch_size=25)
+    spectra = sdss_spectra.spectra(60, ssps, seed=7, batch_size=25)
     spectra.check()
-    assert spectra.flux.shape == spectra.ivar.shape == clean.shape == (60, WAVE_OBS.size)
+    assert spectra.flux.shape == spectra.ivar.shape == spectra.clean.shape == (60, WAVE_OBS.size)
     np.testing.assert_array_equal(spectra.z, spectra.truth["z"])
     # Of each spectrum more is usable than not, and what is not has ivar = 0.
     assert ((spectra.ivar > 0).mean(axis=1) > 0.8).all()
     assert (spectra.ivar == 0).any()
-    np.testing.assert_allclose(clean, sdss_spectra.fibre_spectra(spectra.truth, ssps), rtol=1e-5)
+    np.testing.assert_allclose(spectra.clean, sdss_spectra.fibre_spectra(spectra.truth, ssps), rtol=1e-5)
 
 
 def test_redshifts_beyond_the_grid_are_named(ssps, sample):
@@ -162,7 +166,7 @@ def test_line_width_is_dispersion_and_instrument_in_quadrature(ssps, glowing, si
     truth = glowing(sigma_star=sigma)
     for name in ("Hbeta", "OIII_5007"):
         seen = line(truth, sdss_spectra.fibre_spectra(truth, ssps), name, half_kms=500)[1]
-        lsf = spectrograph.lsf_km_s(nebular.LINES[name] * (1 + np.asarray(truth["z"])))
+        lsf = lsf_km_s(LINES[name] * (1 + np.asarray(truth["z"])))
         # Gathering light in pixels adds width^2 / 12.
         np.testing.assert_allclose(seen, np.sqrt(sigma**2 + lsf**2 + PIXEL_KMS**2 / 12), rtol=2e-3)
 
@@ -173,10 +177,11 @@ def test_line_width_is_dispersion_and_instrument_in_quadrature(ssps, glowing, si
 def test_magnitudes_agree_with_sedpy(ssps, sample):
     """Independent code on the same light, on linear pixels of 1 A: 0.01 mag in every band."""
     truth = sample.truth[:40]
-    ours = sdss_spectra.magnitudes(truth, sdss_spectra.sdss_curves(), ssps)
-    wave_rest, wave_obs = stellar.log_grid(1900, 11600), np.arange(2900.0, 11300.0)
+    ours = sdss_spectra.magnitudes(truth, sdss_curves(), ssps)
+    wave_rest, wave_obs = log_grid(1900, 11600), np.arange(2900.0, 11300.0)
     light = sdss_spectra.rest_spectra(truth, wave_rest, ssps, lsf=False)
-    flux = stellar.observe(light, wave_rest, truth["z"], wave_obs).double().numpy() * 1e-17
+    z, light = np.asarray(truth["z"]), light.double().numpy()
+    flux = rebin(wave_rest, light, np.ones(light.shape), wave_obs, 1 / (1 + z) - 1)[0] * 1e-17 * arrives(z)[:, None]
     for band, curve in zip("ugriz", load_filters([f"sdss_{band}0" for band in "ugriz"]), strict=True):
         theirs = [curve.ab_mag(wave_obs, spectrum) for spectrum in flux]
         np.testing.assert_allclose(ours[band], theirs, atol=0.01, err_msg=band)
@@ -184,8 +189,8 @@ def test_magnitudes_agree_with_sedpy(ssps, sample):
 
 def test_magnitudes_are_those_of_the_spectrum(sample, ssps):
     """The r band lies inside the spectrograph's range at every redshift: integrate the noiseless spectrum."""
-    r = sdss_spectra.magnitudes(sample.truth, sdss_spectra.sdss_curves(), ssps)["r"]
-    wave, response = sdss_spectra.sdss_curves()["r"]
+    r = sdss_spectra.magnitudes(sample.truth, sdss_curves(), ssps)["r"]
+    wave, response = sdss_curves()["r"]
     weight = np.interp(WAVE_OBS, wave, response, left=0, right=0)
     photons = sample.clean.double().numpy() @ (weight * WAVE_OBS**2) * 1e-17 / sdss_spectra.fibre_fraction(sample.truth)
     ab = 10 ** (-0.4 * 48.6) * C_KMS * 1e13 * weight.sum()  # F_lambda of 0 mag is 48.6's F_nu times c / lambda^2
@@ -201,7 +206,7 @@ def test_magnitudes_of_a_band_outside_the_templates_are_refused(ssps, sample):
 
 def test_the_survey_limit_is_the_magnitude_of_the_templates(sample, ssps):
     """Galaxies were selected by the quick `galaxies.r_magnitude`; the templates give them the same magnitudes."""
-    r = sdss_spectra.magnitudes(sample.truth, sdss_spectra.sdss_curves(), ssps)["r"]
+    r = sdss_spectra.magnitudes(sample.truth, sdss_curves(), ssps)["r"]
     off = r - galaxies.r_magnitude(sample.truth)
     assert abs(np.median(off)) < 0.05
     assert np.std(off) < 0.15

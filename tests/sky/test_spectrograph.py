@@ -10,6 +10,7 @@ from astropy.io import fits
 from paper_utils.base import paths
 from paper_utils.base.containers import WAVE_OBS
 from paper_utils.base.errors import DataError
+from paper_utils.base.wavelengths import lsf_km_s
 from paper_utils.sky import spectrograph
 
 REAL = paths.ROOT.parent / "shared" / "real_data"
@@ -201,7 +202,7 @@ def test_noise_has_the_shape_of_real_sky_fibres():
 def test_resolution_and_masks_agree_with_real_sky_fibres():
     wdisp = real_fibres("wdisp")
     real = np.nanmedian(np.where(wdisp > 0.3, wdisp, np.nan)[:, 60:3850], axis=0) * 69.03  # km/s per bin of 1e-4 dex
-    np.testing.assert_allclose(spectrograph.lsf_km_s()[60:3850], real, rtol=0.04)
+    np.testing.assert_allclose(lsf_km_s(WAVE_OBS)[60:3850], real, rtol=0.04)
     flagged = []
     for file in sorted(SKY_FIBRES.glob("*.fits")):
         flagged.append(np.mean((fits.getdata(file, "COADD")["and_mask"] >> 23) & 1))
