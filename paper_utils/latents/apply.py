@@ -16,9 +16,9 @@ from paper_utils.base.errors import DataError
 from paper_utils.latents.model import ImageRegressor
 from paper_utils.latents.vae import InfoVAE
 from paper_utils.nets.model_file import Model
+from paper_utils.stats import calibration
 
 BATCH_SIZE = 256
-LEVEL = 0.68
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)  # of the fluxes of training images
 
 
@@ -74,6 +74,14 @@ def saliency(model: ImageRegressor, images: Tensor) -> Tensor:
     return torch.stack(maps)
 
 
+def central(draws: Tensor) -> Tensor:
+    """Ends (2, ...) of the central 68 % of draws (K, ...), which are two of them."""
+    last = len(draws) - 1
+    return draws.sort(dim=0).values[
+        [round((1 - calibration.LEVEL) / 2 * last), round((1 + calibration.LEVEL) / 2 * last)]
+    ]
+
+
 class Prediction(NamedTuple):
     """What images say of their galaxies' spectra.
 
@@ -114,15 +122,15 @@ class ImageToSpectrum(Model):
         self.register_buffer("flux", torch.zeros(len(QUANTILES), n_bands))
 
     @torch.no_grad()
-    def take(self, network: ImageRegressor, vae: InfoVAE | None, images: Tensor) -> None:
-        """Take over a trained network without its head, its autoencoder, and what its training images were."""
+    def take(self, network: ImageRegressor, vae: InfoVAE | None, images: Tensor, rows: Tensor) -> None:
+        """Take over a trained network without its head, its autoencoder, and the light of its training images."""
         body = {name: value for name, value in network.state_dict().items() if not name.startswith("head.")}
         self.network.load_state_dict(body, strict=False)
         if vae is not None:
             self.vae.load_state_dict(vae.state_dict())
-        light = torch.cat([part.float().sum(dim=(2, 3)) for part in images.split(BATCH_SIZE)])
+        light = torch.cat([images[part].float().sum(dim=(2, 3)) for part in rows.split(BATCH_SIZE)])
         self.flux.copy_(torch.quantile(light, light.new_tensor(QUANTILES), dim=0))
-        self.n_training.fill_(len(images))
+        self.n_training.fill_(len(rows))
 
     def uncalibrated(self, images: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation (N, n_latent) of the latents of images (N, B, H, W) [nmgy], as the head says."""
@@ -136,9 +144,9 @@ class ImageToSpectrum(Model):
         One factor for each latent, so that 68 % of its values lie within the stated 68 % (split conformal).
         """
         mean, std = self.uncalibrated(images)
-        pull = (latents - mean) / std
-        self.inflation.copy_(torch.quantile(pull.abs(), LEVEL, dim=0))
-        self.together.copy_(torch.linalg.cholesky(torch.corrcoef(pull.T)))
+        there = [part.cpu().numpy() for part in (latents, mean, std)]
+        self.inflation.copy_(torch.as_tensor(calibration.inflation(*there)))
+        self.together.copy_(torch.linalg.cholesky(torch.corrcoef(((latents - mean) / std).T)))
 
     @torch.no_grad()
     def spectra(self, latents: Tensor, std: Tensor, seed: int = 0) -> Tensor:
@@ -159,8 +167,7 @@ class ImageToSpectrum(Model):
             std = self.inflation * std
             spectra = []
             if self.vae is not None:
-                ends = latents.new_tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-                spectra = [self.vae.decode(latents), *torch.quantile(self.spectra(latents, std, seed), ends, dim=0)]
+                spectra = [self.vae.decode(latents), *central(self.spectra(latents, std, seed))]
             found.append([part.cpu().numpy() for part in (latents, std, *spectra)])
         joined = [np.concatenate(parts) for parts in zip(*found, strict=True)]
         return Prediction(*joined, *[None] * (5 - len(joined)))
@@ -170,13 +177,13 @@ class ImageToSpectrum(Model):
         trained = self.network.config
         if list(images.bands) != list(trained["bands"]):
             raise DataError(
-                f"the images have bands {' '.join(images.bands)}, the model was trained on {' '.join(trained['bands'])}",
+                f"the images have bands {' '.join(images.bands)}, the model's are {' '.join(trained['bands'])}",
                 remedy="Give images of the model's bands, in their order, or train a model on yours.",
                 row="bands",
             )
         if trained["pixel_scale"] is not None and not np.isclose(images.pixel_scale, trained["pixel_scale"], rtol=0.01):
             raise DataError(
-                f"the pixels are {images.pixel_scale:g} arcsec wide, those of the training {trained['pixel_scale']:g}",
+                f"the pixels are {images.pixel_scale:g} arcsec wide, the model's {trained['pixel_scale']:g}",
                 remedy="Resample the images, or train a model on yours.",
                 row="pixel_scale",
             )

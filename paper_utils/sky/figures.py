@@ -12,22 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from paper_utils.base.plots import (
-    BLUE,
-    FLUX_LABEL,
-    GREY,
-    ORANGE,
-    PAPER,
-    REST_LABEL,
-    SKY,
-    TRUTH,
-    TYPES,
-    VERMILION,
-    WIDTH,
-)
+from paper_utils.base.plots import BLUE, FLUX_LABEL, GREY, ORANGE, PAPER, REST_LABEL, SKY, TRUTH, TYPES, WIDTH
 from paper_utils.sky import colours
 
-MOCK, REAL, REAL_TOO = BLUE, VERMILION, ORANGE
+MOCK, REAL, REAL_TOO = BLUE, TRUTH, ORANGE
 MARKED = {
     "[O II]": 3728.5, "H, K": 3952.0, r"H$\beta$": 4862.7, "[O III]": 5008.2, "Mg": 5176.0, "Na": 5895.6,
     r"H$\alpha$": 6564.6, "[S II]": 6725.0,
@@ -140,7 +128,7 @@ def plot_histograms(
     fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 2.5), squeeze=False)
     for ax, (xlabel, samples) in zip(axes[0], panels.items(), strict=True):
         low, high = np.nanpercentile(np.concatenate(list(samples.values())), [0.2, 99.8])
-        for (label, values), colour in zip(samples.items(), (MOCK, SKY, VERMILION), strict=False):
+        for (label, values), colour in zip(samples.items(), (MOCK, SKY, REAL), strict=False):
             if len(values) > 50:
                 ax.hist(values, np.linspace(low, high, 45), density=True, histtype="step", color=colour, label=label)
             else:

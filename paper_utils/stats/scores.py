@@ -52,6 +52,17 @@ def bootstrap(
     return tuple(np.quantile(statistic(values[index], axis=-1), [(1 - level) / 2, (1 + level) / 2]).tolist())
 
 
+def interval(
+    statistic: Callable[..., float], *samples: ArrayLike, level: float = 0.68, n_resamples: int = 200, seed: int = 0
+) -> tuple[float, float, float]:
+    """statistic(*samples) of samples (N,) of the same objects, and its percentile interval over resampled objects."""
+    samples, rng = [np.asarray(sample) for sample in samples], np.random.default_rng(seed)
+    again = (rng.integers(0, len(samples[0]), len(samples[0])) for _ in range(n_resamples))
+    values = [statistic(*(sample[rows] for sample in samples)) for rows in again]
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(statistic(*samples)), float(low), float(high)
+
+
 def share(successes: ArrayLike, level: float = 0.68) -> tuple[float, tuple[float, float]]:
     """Share of true values (N,) in % and its Wilson interval, which keeps its width at 0 and 100 %; NaN for none."""
     from scipy.stats import binomtest
