@@ -122,7 +122,7 @@ FIGURES = {
     ),
     "confusion": lambda: catalogue_plots.plot_confusion(np.array([[21700, 23], [189, 406]]), ["galaxy", "star"]),
     "classifiers": lambda: catalogue_plots.plot_classifiers({"trees": CLASSES}),
-    "calibration": lambda: catalogue_plots.plot_calibration({"raw": UNIFORM}, LEVELS, {"raw": LEVELS}),
+    "calibration": lambda: plots.plot_calibration({"raw": UNIFORM}, LEVELS, {"raw": LEVELS}),
     "importance": lambda: catalogue_plots.plot_importance({"trees": {"J": (0.1, 0.01), "H": (0.0, 0.01)}}, "loss"),
     "regression to the mean": lambda: catalogue_plots.plot_regression_to_the_mean(
         Z, {"network": Z_FOUND}, np.linspace(0, 2, 9), 0.9
@@ -246,7 +246,7 @@ def test_networks_say_how_many_neurons_and_what_they_do():
     fig = catalogue_plots.plot_networks({"redshift": Spec("zb_1", (120,), 1, "linear", 80)}, 75)
     texts = [text.get_text() for text in fig.axes[0].texts]
     assert texts == ["75\ninputs", "120\nlinear", "1\nlinear", "redshift"]
-    assert catalogue_plots.plot_missing("no masses").axes[0].texts[0].get_text() == "no masses"
+    assert plots.plot_missing("no masses").axes[0].texts[0].get_text() == "no masses"
 
 
 def test_pipeline_says_how_many_go_on():
