@@ -7,7 +7,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test notebooks bench lint clean
+.PHONY: help reproduce test notebooks bench count lint clean
 
 help:
 	@echo "make reproduce   regenerate every table and figure; 3 to 10 minutes per study on 2 cores"
@@ -15,6 +15,7 @@ help:
 	@echo "make test        lint, then all tests and notebooks; about 10 minutes on 2 cores (WORKERS=2)"
 	@echo "make notebooks   renew the committed notebook outputs, figures and scoreboard from clean runs"
 	@echo "make bench       measure the speed claims"
+	@echo "make count       code lines by room, and what each notebook pulls in (ARGS=--modules lists the modules)"
 	@echo "make lint        mend style and formatting where it can be done without thought"
 	@echo "make clean       remove .venv and output/; data/cache with downloads and trained models stays"
 	@echo "The first of them sets up .venv: one pip install, 2 to 5 minutes, 2 GB of disk."
@@ -33,7 +34,10 @@ notebooks: $(READY)
 	$(BIN)/companion publish $(ARGS)
 
 bench: $(READY)
-	@for file in benchmarks/*.py; do echo "$$file"; $(BIN)/python "$$file" || exit 1; done
+	@for file in benchmarks/bench_*.py; do echo "$$file"; $(BIN)/python "$$file" || exit 1; done
+
+count: $(READY)
+	@$(BIN)/python benchmarks/count.py $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check --fix .

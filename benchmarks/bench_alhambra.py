@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from paper_utils.alhambra import template_fit
 from paper_utils.files import templates
-from paper_utils.sky import alhambra_catalogue, light, populations, sdss_spectra, sequence
+from paper_utils.sky import alhambra_catalogue, light, populations, sdss_spectra, sequence, stars
 
 N, N_SPECTRA, N_LOOP = alhambra_catalogue.N_OBJECTS, 1000, 60
 
@@ -54,7 +54,9 @@ def main():
     survey = alhambra_catalogue.catalogue(N, ssps)
     catalogue_s = time.perf_counter() - begin  # tables that all galaxies share are made within
     begin = time.perf_counter()
-    labelled = template_fit.label(survey, ssps)
+    curves = alhambra_catalogue.curves()
+    models = template_fit.models(*sequence.templates(ssps), curves)
+    labelled = template_fit.label(survey, models, stars.locus(curves))
     label_s = time.perf_counter() - begin
     f814w = np.asarray(labelled.table["F814W"])
     off = np.asarray((labelled.table["zb_1"] - survey.truth["z"]) / (1 + survey.truth["z"]))
@@ -62,7 +64,6 @@ def main():
 
     near = (np.asarray(survey.truth["z"]) > 0) & (np.asarray(survey.truth["z"]) < 1)
     truth = survey.truth[np.flatnonzero(near)[:N_SPECTRA]]
-    models = template_fit.models(*sequence.templates(ssps), alhambra_catalogue.curves())
     mag, error = (side[:N_LOOP] for side in photometry(labelled.table))
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)

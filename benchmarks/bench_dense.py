@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from paper_utils.alhambra import model as alhambra
+from paper_utils.alhambra.fast import LinearStep
 from paper_utils.nets import training
 
 N, N_EPOCHS, SHARE = 424_025, 80, 0.05
@@ -38,14 +39,11 @@ def catalogue(n, seed=0):
 
 def ours(x, y, batch_size, anneal):
     with training.seeded(0):
-        network = alhambra.Network(alhambra.SPECS["redshift"])
-    optimizer = alhambra.adam(network)
-    step = alhambra.dense_step(network, optimizer, x, y, torch.Tensor.backward)
-    n_steps = N_EPOCHS * (len(x) // batch_size)
-    state = {"network": network, "adam": optimizer}
-    if anneal:
-        state["decay"] = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
-    history = training.fit(step, state, n_items=len(x), batch_size=batch_size, n_steps=n_steps, progress=False)
+        network = alhambra.Network("redshift")
+    n_steps, schedule = N_EPOCHS * (len(x) // batch_size), "cosine" if anneal else "constant"
+    plan = training.Plan(n_steps, batch_size, optimizer=alhambra.adam, schedule=schedule)
+    step = LinearStep(network, x, y, plan)
+    history = training.repeat(step, step.state, len(x), plan, progress=False)
     return network, history["wall_s"]
 
 

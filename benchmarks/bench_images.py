@@ -19,8 +19,9 @@ from astropy.modeling.models import Sersic2D
 from scipy.ndimage import gaussian_filter
 from scipy.special import gamma, gammaincinv
 
+from paper_utils.base.distances import kpc_per_arcsec
 from paper_utils.files import templates
-from paper_utils.sky import cameras, galaxies, populations, sdss_spectra
+from paper_utils.sky import cameras, galaxies, populations
 from paper_utils.sky import images as morphology
 
 N, N_LOOP, FINE = 2000, 20, 5
@@ -96,7 +97,7 @@ def main():
         )
         images = morphology.images(truth, ssps, camera, seed=0, noise=False, neighbours=False)
         flux = np.stack([10 ** (-0.4 * (images.truth[f"mag_{band}"] - 22.5)) for band in camera.bands], axis=1)
-        r_e = truth["r_e"] / sdss_spectra.kpc_per_arcsec(truth["z"]) / camera.pixel_scale
+        r_e = truth["r_e"] / kpc_per_arcsec(truth["z"]) / camera.pixel_scale
         for draw in (with_astropy, with_galsim, with_galsim):
             try:
                 alone, alone_s = one_by_one(draw, truth, r_e, flux, camera)

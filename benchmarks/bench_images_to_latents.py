@@ -14,10 +14,9 @@ from contextlib import nullcontext
 
 import torch
 
-from paper_utils.latents import images_to_latents, optimizers
 from paper_utils.latents import model as xresnet
-from paper_utils.nets import training
-from paper_utils.nets.descent import descend
+from paper_utils.latents.optimizers import ranger
+from paper_utils.nets import d4, training
 
 N_EPOCH = 51_200
 SETTINGS = {
@@ -42,7 +41,7 @@ def measure(name, setting, options, size, batch, n_steps, device):
     build, lr = xresnet.TABLE_1[name]
     with training.seeded(0):
         model = build(**options).to(device, memory_format=layout)
-    optimizer = optimizers.ranger(model, lr)
+    optimizer = ranger(model, training.Plan(n_steps, batch, lr, weight_decay=0.01))
     generator = torch.Generator(device).manual_seed(0)
     images = torch.randn(4 * batch, 5, size, size, device=device).contiguous(memory_format=layout)
     target = torch.randn(4 * batch, 6, device=device)
@@ -51,17 +50,21 @@ def measure(name, setting, options, size, batch, n_steps, device):
         index = training.epoch_order(len(images), 0, step)[:batch].to(device)
 
         def data(index=index):
-            element = torch.randint(8, (batch,), generator=generator, device=device)
-            return images_to_latents.dihedral(images[index], element), target[index]
+            return d4.randomly_oriented(images[index], generator), target[index]
 
         def forward(x, y):
             with torch.autocast(device.type, precision) if precision else nullcontext():
                 output = model(x)
             return (output.float() - y).square().mean()
 
+        def backward(loss):
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+
         (x, y), data_s = timed(data, device)
         loss, forward_s = timed(lambda x=x, y=y: forward(x, y), device)
-        _, backward_s = timed(lambda loss=loss: descend(optimizer, loss), device)
+        _, backward_s = timed(lambda loss=loss: backward(loss), device)
         times.append((data_s, forward_s, backward_s))
     return torch.tensor(times[2:]).median(dim=0).values.tolist()
 

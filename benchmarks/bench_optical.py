@@ -19,25 +19,27 @@ import torch
 from ppxf import ppxf_util
 from threadpoolctl import threadpool_limits
 
-from paper_utils.base.constants import C_KMS
+from paper_utils.base import dust, wavelengths
+from paper_utils.base.constants import C_KMS, L_SUN
 from paper_utils.base.containers import WAVE_OBS
+from paper_utils.base.distances import arrives
 from paper_utils.files import templates
 from paper_utils.sky import galaxies, nebular, populations, sdss_spectra, spectrograph, stellar
 
 N, N_LOOP, ROUNDS = 5_000, 150, 7
-LINES = np.array(list(nebular.LINES.values()))
+LINES = np.array(list(wavelengths.LINES.values()))
 
 
 def prepared(truth, ssps, lam):
     """What the loop needs to know of galaxies and instrument."""
-    rest = np.exp(np.arange(np.log(lam[0]), np.log(lam[-1]), spectrograph.KM_S_PER_BIN / C_KMS))
-    wanted = spectrograph.lsf_km_s(rest * (1 + sdss_spectra.Z_TYPICAL))
+    rest = np.exp(np.arange(np.log(lam[0]), np.log(lam[-1]), wavelengths.KM_S_PER_BIN / C_KMS))
+    wanted = wavelengths.lsf_km_s(rest * (1 + sdss_spectra.Z_TYPICAL))
     missing = (wanted**2 - np.interp(rest, ssps.wave_rest, ssps.sigma) ** 2).clip(0)
     return {
         "mass": stellar.weights(truth, ssps).numpy(),
-        "lines": nebular.luminosities(truth) / stellar.L_SUN,
+        "lines": nebular.luminosities(truth) / L_SUN,
         "share": sdss_spectra.fibre_fraction(truth),
-        "law": stellar.attenuation(lam),
+        "law": dust.attenuation(lam),
         "missing": lambda at: np.interp(at, rest, missing),
     }
 
@@ -46,15 +48,14 @@ def one(row, i, known, lam, spectra, cut, rng):
     """Noiseless and noisy spectrum of the `i`-th of the galaxies that are `known`."""
     z, mass = row["z"], known["mass"][i]
     light = mass[cut:] @ spectra[cut:] * 10 ** (-0.4 * row["a_v"] * known["law"])
-    light += mass[:cut] @ spectra[:cut] * 10 ** (-0.4 * row["a_v"] / stellar.STARS_PER_GAS * known["law"])
-    light, log_lam, _ = ppxf_util.log_rebin(lam, light, velscale=spectrograph.KM_S_PER_BIN)
+    light += mass[:cut] @ spectra[:cut] * 10 ** (-0.4 * row["a_v"] / dust.STARS_PER_GAS * known["law"])
+    light, log_lam, _ = ppxf_util.log_rebin(lam, light, velscale=wavelengths.KM_S_PER_BIN)
     rest = np.exp(log_lam)
     light = ppxf_util.varsmooth(log_lam, light, np.sqrt(row["sigma_star"] ** 2 + known["missing"](rest)) / C_KMS)
-    width = np.hypot(row["sigma_star"], spectrograph.lsf_km_s(LINES * (1 + z))) / C_KMS
+    width = np.hypot(row["sigma_star"], wavelengths.lsf_km_s(LINES * (1 + z))) / C_KMS
     profiles = np.exp(-0.5 * ((log_lam - np.log(LINES)[:, None]) / width[:, None]) ** 2)
     light += (known["lines"][i] / (width * np.sqrt(2 * np.pi))) @ profiles / rest
-    distance = stellar.luminosity_distance(z)
-    light *= known["share"][i] * stellar.L_SUN * 1e17 / (4 * np.pi * distance**2 * (1 + z))
+    light *= known["share"][i] * arrives(z)
     clean = np.interp(WAVE_OBS, rest * (1 + z), light)
     sigma = spectrograph.sigma(torch.from_numpy(clean[None]))[0].numpy()
     return clean, clean + sigma * rng.standard_normal(sigma.size)

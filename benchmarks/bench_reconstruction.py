@@ -9,8 +9,8 @@ import time
 import torch
 
 from paper_utils.base.containers import WAVE_UM
-from paper_utils.base.filters import measurement_matrix
-from paper_utils.midir.glo import Generator, to_sphere
+from paper_utils.base.photometry import measurement_matrix
+from paper_utils.midir.model import Generator, to_sphere
 from paper_utils.midir.reconstruct import reconstruct
 from paper_utils.nets.training import seeded
 

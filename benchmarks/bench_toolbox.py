@@ -11,15 +11,15 @@ import numpy as np
 
 from paper_utils.files import templates
 from paper_utils.measure import emission, firefly, indices, ppxf_fit, redshift
-from paper_utils.sky import populations, sdss_spectra, spectrograph
+from paper_utils.sky import populations, sdss_spectra
 
 N, N_DRAWS = 12, 3
 
 
 def main():
     emiles = templates.emiles()
-    spectra, _ = sdss_spectra.spectra(N, populations.from_emiles(emiles), seed=1, z_range=(0.05, 0.15))
-    lsf, times, tables = spectrograph.lsf_km_s(), {}, {}
+    spectra = sdss_spectra.spectra(N, populations.from_emiles(emiles), seed=1, z_range=(0.05, 0.15))
+    lsf, times, tables = spectra.lsf_kms, {}, {}
     for n_jobs in (1, 2):
         begin = time.perf_counter()
         tables[n_jobs], details = ppxf_fit.fit_all(

@@ -40,13 +40,14 @@ def plot_filters(curves: Curves, ranges: Sequence[tuple[float, float]], dashed: 
     return fig
 
 
-def plot_networks(networks: Mapping[str, tuple[Sequence[int], Sequence[str]]]) -> Figure:
-    """Dense networks as boxes {name: (neurons of each layer, what each does)}, a row for each."""
-    fig, axes = plt.subplots(len(networks), 1, figsize=(WIDTH, 1.05 * len(networks)), squeeze=False)
-    deepest = max(len(sizes) for sizes, _ in networks.values())
-    for ax, (name, (sizes, texts)) in zip(axes[:, 0], networks.items(), strict=True):
-        colours = [BASELINE, *[SKY] * (len(sizes) - 2), ORANGE]
-        draw_chain(ax, [f"{size}\n{text}" for size, text in zip(sizes, texts, strict=True)], colours, height=0.6)
+def plot_networks(specs: Mapping, n_in: int) -> Figure:
+    """Networks {name: `model.Spec`} as boxes of neurons, a row for each, from `n_in` inputs."""
+    fig, axes = plt.subplots(len(specs), 1, figsize=(WIDTH, 1.05 * len(specs)), squeeze=False)
+    deepest = max(len(spec.hidden) for spec in specs.values()) + 2
+    for ax, (name, spec) in zip(axes[:, 0], specs.items(), strict=True):
+        hidden = [f"{size}\n{'linear' if spec.linear else 'ReLU'}" for size in spec.hidden]
+        last = f"{spec.n_out}\n{'linear' if spec.linear else 'softmax'}"
+        draw_chain(ax, [f"{n_in}\ninputs", *hidden, last], [BASELINE, *[SKY] * len(hidden), ORANGE], height=0.6)
         ax.text(-0.46, 0.3, name, ha="right", va="center", fontsize=8.5, style="italic")
         ax.set(xlim=(-1.1, deepest - 0.55), ylim=(-0.1, 0.75))
         ax.axis("off")
@@ -206,14 +207,20 @@ def plot_densities(
     return fig
 
 
-def plot_epochs(losses: Mapping[str, ArrayLike], chosen: Mapping[str, int]) -> Figure:
-    """Losses (epochs, 2) of training and validation after each epoch, a panel per network, `chosen` epochs marked."""
-    fig, axes = plt.subplots(1, len(losses), figsize=(WIDTH, 2.3), squeeze=False)
-    for ax, (name, values) in zip(axes[0], losses.items(), strict=True):
-        training, validation = np.asarray(values).T
-        epoch = np.arange(1, len(training) + 1)
-        ax.plot(epoch, training, color=ORANGE, ls="--", label="training")
-        ax.plot(epoch, validation, color=BLUE, label="validation")
+def plot_epochs(histories: Mapping[str, Mapping], chosen: Mapping[str, int]) -> Figure:
+    """Losses of training and validation by epoch (`train.losses_by_epoch`), a panel per network, `chosen` marked."""
+    fig, axes = plt.subplots(1, len(histories), figsize=(WIDTH, 2.3), squeeze=False)
+    for ax, (name, history) in zip(axes[0], histories.items(), strict=True):
+        per_step = history["n_epochs"] / history["n_steps"]
+        ax.plot(np.array(history["step"]) * per_step, history["loss"], color=ORANGE, ls="--", label="training")
+        ax.plot(
+            np.array(history["validation_step"]) * per_step,
+            history["validation"],
+            ".-",
+            color=BLUE,
+            ms=3,
+            label="validation",
+        )
         ax.axvline(chosen[name], color="k", ls=":", lw=0.9)
         ax.set(yscale="log", xlabel="epoch", title=name)
         ax.tick_params(labelsize=7)

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from paper_utils.base.columns import alhambra_columns, alhambra_names
 from paper_utils.base.errors import DataError
@@ -70,17 +72,25 @@ def inputs_of(table) -> tuple[str, ...]:
     return tuple(name for name in table.colnames if name not in labels)
 
 
-def beside(table, bands: Sequence[str]) -> NDArray:
-    """What a table measures of an object beside its magnitudes in `bands`: (N, K) float32, K may be 0.
-
-    Sizes, shapes, apertures and whatever a user's table adds, each as its inverse hyperbolic sine, a logarithm for what
-    spans decades; NaN where it was not measured. Not the orientation, flags, identifiers and positions.
-    """
+def shape_columns(table, bands: Sequence[str]) -> tuple[str, ...]:
+    """Names of the inputs that describe an object beyond its magnitudes in `bands`: sizes, shapes, apertures, what a
+    user's table adds; not the orientation, flags, identifiers and positions."""
     kinds = {column.name: column.kind for column in alhambra_columns()}
     left_out = {"theta", *bands, *(f"d{band}" for band in bands)}
-    names = [n for n in inputs_of(table) if n not in left_out and kinds.get(n, "shape") in ("shape", "aperture")]
+    names = (name for name in inputs_of(table) if name not in left_out)
+    return tuple(name for name in names if kinds.get(name, "shape") in ("shape", "aperture"))
+
+
+def compressed(table, names: Sequence[str]) -> NDArray:
+    """The inverse hyperbolic sine of columns (N, len(names)), a logarithm for what spans decades; NaN for 99, -99."""
     x = columns(table, names)
     return np.where(np.abs(x) == 99, np.nan, np.arcsinh(x)).astype(np.float32)
+
+
+def spans(x: Tensor) -> Tensor:
+    """1 and 99 % of each column of training inputs x (N, n), gaps left out: (2, n). Of many rows every few will do."""
+    few = x[:: len(x) // 20_000 + 1]
+    return few.nanquantile(torch.tensor([0.01, 0.99]).to(few), dim=0)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 The network gives K Gaussians in t = ln(1 + z), whose width is the usual Delta z / (1 + z); several, because colours
 leave more than one redshift possible. What a network is sure of is not what is so: `calibrate` maps its cumulative
 probabilities so that those of validation objects are uniform (as Bordoloi+ 2010, 2010MNRAS.406..881B), and quantiles,
-densities and PIT values follow. Training is `training.supervised_step(model, optimizer, x, t, nll, backward)`.
+densities and PIT values follow.
 """
 
 from __future__ import annotations
@@ -13,17 +13,20 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
+from paper_utils.alhambra.inputs import spans
 from paper_utils.base.errors import DataError
 from paper_utils.nets.dense import MLP
+from paper_utils.nets.model_file import Model
+from paper_utils.nets.training import Batch
 
 LOG_SIGMA = (-9.0, 1.0)  # e^-9 = 1.2e-4 in Delta z / (1 + z): no photometric redshift is narrower
 N_KNOTS = 20
 CHUNK = 16384  # objects at once: (CHUNK, levels, K) stays a few tens of MB
 
 
-class MixtureDensity(nn.Module):
+class MixtureDensity(Model):
     """Features (N, n_in) -> (N, 3, K): log weights, means and log sigmas of K Gaussians in t = ln(1 + z).
 
     Features may hold NaN where nothing was observed: they become the training mean.
@@ -34,11 +37,13 @@ class MixtureDensity(nn.Module):
         self.n_components = n_components
         self.trunk = MLP(n_in, 3 * n_components, widths)
         self.register_buffer("levels", torch.linspace(0, 1, N_KNOTS + 1, dtype=torch.float64))
+        self.register_buffer("seen", torch.zeros(2, n_in))  # 1 and 99 % of each feature in training
 
     @torch.no_grad()
     def learn_scale(self, x: Tensor, t: Tensor) -> MixtureDensity:
         """Standardise features as in training x (N, n_in); start the Gaussians at quantiles of training t (N,)."""
         self.trunk.inputs.learn(x)
+        self.seen.copy_(spans(x))
         k, last = self.n_components, self.trunk.network[-1]
         at = torch.as_tensor(np.quantile(t.cpu().numpy(), (np.arange(k) + 0.5) / k))
         start = torch.cat([torch.zeros(k), at, (t.std().cpu() / k).log().expand(k)])
@@ -56,22 +61,22 @@ class MixtureDensity(nn.Module):
 
         `levels` become the quantiles of their raw PIT values. Raises DataError for fewer than 10 objects per knot.
         """
-        self.levels.copy_(torch.linspace(0, 1, N_KNOTS + 1))
         if len(x) < 10 * N_KNOTS:
             raise DataError(
                 f"{len(x)} objects are too few to calibrate with", remedy=f"Set {10 * N_KNOTS} or more apart."
             )
-        inner = np.quantile(self.pit(x, z), np.linspace(0, 1, N_KNOTS + 1)[1:-1])
+        inner = np.quantile(self.pit(x, z, calibrated=False), np.linspace(0, 1, N_KNOTS + 1)[1:-1])
         knots = np.concatenate([[0.0], inner, [1.0]])
         # Strictly increasing, or the map has no inverse where many PIT values are equal.
         knots = np.maximum.accumulate(knots) + 1e-9 * np.arange(len(knots))
         self.levels.copy_(torch.as_tensor(knots / knots[-1]))
         return self
 
-    def pit(self, x: Tensor, z: ArrayLike) -> NDArray:
+    def pit(self, x: Tensor, z: ArrayLike, *, calibrated: bool = True) -> NDArray:
         """Probability integral transform (N,): the cumulative probability at the true z, uniform if calibrated."""
         t = torch.as_tensor(np.log1p(np.asarray(z, float)))[:, None]
-        return self._knotted(self._chunks(x, lambda mixture, rows: _cdf(mixture, t[rows].to(mixture)))[:, 0])
+        raw = self._chunks(x, lambda mixture, rows: _cdf(mixture, t[rows].to(mixture)))[:, 0]
+        return self._knotted(raw) if calibrated else raw
 
     def cdf(self, x: Tensor, z_grid: ArrayLike) -> NDArray:
         """Cumulative probability (N, G) at the redshifts z_grid (G,)."""
@@ -142,6 +147,11 @@ class MixtureDensity(nn.Module):
             rows = slice(i, i + CHUNK)
             parts.append(function(self(x[rows].to(self.trunk.inputs.mean)).double(), rows).cpu().numpy())
         return np.concatenate(parts)
+
+
+def loss(model: MixtureDensity, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    """Of features "x" (B, n_in) with "t" = ln(1 + z) (B,)."""
+    return {"loss": nll(model(batch["x"]), batch["t"])}
 
 
 def nll(mixture: Tensor, t: Tensor) -> Tensor:

@@ -23,15 +23,18 @@ from torch import Tensor
 from paper_utils.base.constants import C_KMS
 from paper_utils.base.errors import DataError
 from paper_utils.base.rebin import integrals_on_device
-from paper_utils.base.wavelengths import log_step, pixel_edges
+from paper_utils.base.wavelengths import LINES, log_step, pixel_edges
+from paper_utils.nets.dense import MLP
+from paper_utils.nets.training import Batch
 
 PARAMETERS = ("redshift", "velocity", "dispersion", "extinction", "gas", "weight", "age", "metals")
 RANGES = {"redshift": (0, 1), "velocity": (-500, 500), "dispersion": (50, 300), "extinction": (0, 1.5), "gas": (0, 1)}
 N_MAX = 4
-# Vacuum wavelengths [Angstrom] and strengths relative to H beta in a star-forming region of about solar abundance:
-# [O II], H delta, H gamma, H beta, [O III], H alpha, [N II].
-LINES = np.array([3728.5, 4102.9, 4341.7, 4862.7, 4960.3, 5008.2, 6564.6, 6585.3])
-STRENGTHS = np.array([3.0, 0.26, 0.47, 1.0, 0.2, 0.6, 2.86, 0.9])
+# Strengths relative to H beta in a star-forming region of about solar abundance.
+STRENGTHS = {
+    "OII_3726": 1.3, "OII_3729": 1.7, "Hdelta": 0.26, "Hgamma": 0.47, "Hbeta": 1.0, "OIII_4959": 0.2, "OIII_5007": 0.6,
+    "Halpha": 2.86, "NII_6584": 0.9,
+}  # fmt: skip
 LINE_EW = 20.0  # [Angstrom] of H beta where gas = 1
 
 
@@ -115,11 +118,17 @@ def spectra(
     return out
 
 
+def loss(model: MLP, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    """Squared error of spectra "x" (B, L) and parameters "y" (B, 32), each in the unit of the network's outputs."""
+    return {"loss": ((model(batch["x"]) - batch["y"]) / model.outputs.scale).square().mean()}
+
+
 def _lines(log_rest: NDArray, step: float) -> NDArray:
     """Emission lines (L,) beside a continuum of 1, each shared by the two pixels nearest to it, where gas = 1."""
-    position = (np.log(LINES) - log_rest[0]) / step
+    wave, strength = np.array([(LINES[name], strength) for name, strength in STRENGTHS.items()]).T
+    position = (np.log(wave) - log_rest[0]) / step
     low = np.floor(position).astype(int)
-    height = LINE_EW * STRENGTHS / (LINES * step)
+    height = LINE_EW * strength / (wave * step)
     out = np.zeros_like(log_rest)
     inside = (low >= 0) & (low < len(out) - 1)
     np.add.at(out, low[inside], (height * (1 - position + low))[inside])

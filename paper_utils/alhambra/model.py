@@ -3,7 +3,7 @@ Networks"), read as its Sec. 3.3 describes them and as its appendix A lists them
 
 Three of the four have linear activations only: W_L (... (W_1 x + b_1) ...) + b_L is one matrix and one vector,
 `collapse`, so they are linear regressions, and `least_squares` is where their training leads. That also makes training
-fast: the exact gradients of all layers follow from the gradient of the one matrix, `linear_step`.
+fast, see fast.py.
 
 Where text and listing differ, or nothing is said:
 
@@ -21,7 +21,7 @@ Where text and listing differ, or nothing is said:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,10 +29,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from paper_utils.alhambra.inputs import INPUTS, spans, thesis_inputs
 from paper_utils.base.errors import DataError
-from paper_utils.nets.descent import descend
+from paper_utils.nets.model_file import Model
+from paper_utils.nets.training import Batch, Plan
 
-N_OBJECTS, N_INPUTS = 446_343, 75
 POWER = 0.1  # of the min-max-scaled targets (A.5)
 STAR_ABOVE = 0.5
 TYPE_EDGES = np.linspace(1, 11, 6)
@@ -108,34 +109,41 @@ def listing_split(n: int, train: float = 0.95, validation: float = 0.05, seed: i
     return order[: int(n * train) + 1], order[: int(n * validation) + 1]
 
 
-class Network(nn.Module):
+class Network(Model):
     """Inputs (N, n_in) -> outputs (N, n_out), with what turns outputs into redshifts, masses, types, probabilities.
 
+    name : in `SPECS`.   columns : the inputs (`inputs`), in order.
+    order : of the polynomial that corrects values once `learn_correction` has fitted it; "high" in the thesis.
     Weights begin as Keras draws them (Glorot uniform, biases 0). `forward` gives raw outputs: powers of the scaled
-    target (redshift, mass), memberships (type) or logits (stellarity); `predict` gives physical values (N,), corrected
-    by a polynomial of `order` once `learn_correction` has fitted it. The thesis says "high order" and no number.
+    target (redshift, mass), memberships (type) or logits (stellarity); `predict` gives physical values (N,).
     """
 
-    def __init__(self, spec: Spec, n_in: int = N_INPUTS, order: int = 5):
+    def __init__(self, name: str, columns: Sequence[str] = INPUTS, order: int = 5):
         super().__init__()
-        self.spec = spec
-        sizes = [n_in, *spec.hidden, spec.n_out]
+        self.spec, self.columns = SPECS[name], tuple(columns)
+        sizes = [len(columns), *self.spec.hidden, self.spec.n_out]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
         for layer in self.layers:
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
         self.register_buffer("range", torch.tensor([0.0, 1.0], dtype=torch.float64))  # extremes of the target
+        self.register_buffer("seen", torch.zeros(2, len(columns)))  # 1 and 99 % of each input in training
         self.register_buffer("polynomial", torch.zeros(order + 1, dtype=torch.float64))
         self.register_buffer("domain", torch.full((2,), torch.nan, dtype=torch.float64))  # of the polynomial
+
+    def inputs(self, table) -> Tensor:
+        """A table's columns as the network sees them (N, n_in), clipped. Raises DataError for one that is missing."""
+        return torch.tensor(thesis_inputs(table, self.columns), device=self.seen.device)
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
             x = layer(x) if self.spec.linear else layer(x).relu()
         return self.layers[-1](x)
 
-    def learn_range(self, values: ArrayLike) -> Network:
-        """Take the extremes of the target; the thesis takes them from all objects, validation included."""
+    def learn_scale(self, x: Tensor, values: ArrayLike) -> Network:
+        """Take the extremes of the target (N,), and the spans of the inputs x (N, n_in)."""
         self.range.copy_(torch.tensor([np.min(values), np.max(values)]))
+        self.seen.copy_(spans(x))
         return self
 
     def targets(self, values: ArrayLike) -> Tensor:
@@ -161,23 +169,33 @@ class Network(nn.Module):
 
     def learn_correction(self, x: Tensor, values: ArrayLike) -> Network:
         """Fit the polynomial (Sec. 3.3.6) that turns predictions for x into expected values (N,), by least squares."""
-        self.domain.fill_(torch.nan)
-        predicted = self.predict(x)
+        predicted = self.predict(x, corrected=False)
         fit = np.polynomial.Polynomial.fit(predicted, np.asarray(values, float), len(self.polynomial) - 1)
         self.domain.copy_(torch.as_tensor(fit.domain))
         self.polynomial.copy_(torch.as_tensor(fit.coef))
         return self
 
     @torch.no_grad()
-    def predict(self, x: Tensor) -> NDArray:
+    def predict(self, x: Tensor, *, corrected: bool = True) -> NDArray:
         """Physical values (N,). Beyond the predictions that the polynomial was fitted on, it keeps its end values."""
         parts = [self.values(self(part)) for part in x.to(self.layers[0].weight).split(65536)]
         values = np.concatenate(parts) if parts else np.empty(0)
         low, high = self.domain.tolist()
-        if np.isnan(low):
+        if np.isnan(low) or not corrected:
             return values
         fit = np.polynomial.Polynomial(self.polynomial.cpu().numpy(), domain=(low, high))
         return fit(np.clip(values, low, high))
+
+
+def loss(network: Network, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    """Of inputs "x" (B, n_in) with `Network.targets` "y": mean squared error, or cross-entropy."""
+    compare = nn.functional.mse_loss if network.spec.linear else nn.functional.cross_entropy
+    return {"loss": compare(network(batch["x"]), batch["y"])}
+
+
+def adam(network: nn.Module, plan: Plan) -> torch.optim.Adam:
+    """Adam with the epsilon of Keras (A.6: optimizer="adam")."""
+    return torch.optim.Adam(network.parameters(), lr=plan.lr, eps=1e-7, fused=True)
 
 
 def ensemble(networks: Mapping[str, Network], x: ArrayLike) -> NDArray:
@@ -220,63 +238,3 @@ def least_squares(x: ArrayLike, y: ArrayLike) -> tuple[Tensor, Tensor]:
     u, level = (x - centre) / scale, y.mean(dim=0)
     W = (torch.linalg.pinv(u.T @ u, rtol=1e-10, hermitian=True) @ (u.T @ (y - level))).T / scale
     return W, level - W @ centre
-
-
-def adam(network: nn.Module, lr: float = 1e-3) -> torch.optim.Adam:
-    """Adam with the defaults of Keras, whose epsilon is 1e-7 (A.6: optimizer="adam")."""
-    return torch.optim.Adam(network.parameters(), lr=lr, eps=1e-7, fused=True)
-
-
-def dense_step(
-    network: Network, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, backward: Callable[[Tensor], None]
-) -> Callable[[Tensor], dict[str, Tensor]]:
-    """One step over indices (B,) into inputs x (N, n_in) and `targets` y: mean squared error, or cross-entropy."""
-    if network.spec.linear:
-        return linear_step(network, optimizer, x, y)
-
-    def step(index: Tensor) -> dict[str, Tensor]:
-        loss = nn.functional.cross_entropy(network(x[index]), y[index])
-        descend(optimizer, loss, backward)
-        return {"loss": loss.detach()}
-
-    return step
-
-
-def linear_step(
-    network: Network, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor
-) -> Callable[[Tensor], dict[str, Tensor]]:
-    """A step of a linear network with the gradients of backpropagation, at the cost of a linear regression's.
-
-    With U_l = W_L ... W_{l+1} the residuals are e = U_0 x + sum_l U_l b_l - y, and with V_l the mean of 2 e h_{l-1}^T,
-
-        dLoss/dW_l = U_l^T V_l,   dLoss/db_l = U_l^T <2 e>,   V_{l+1} = V_l W_l^T + <2 e> b_l^T,
-
-    so that only the first product, V_1 = <2 e x^T>, sees the batch: no (B, 500) hidden layer is ever made. Data of N
-    rows are copied once, to a table that one look-up per step reads.
-    """
-    layers = [(layer.weight, layer.bias) for layer in network.layers]
-    n, k = x.shape[1], y.shape[1]
-    table = torch.cat([x, x.new_ones(len(x), 1), y], dim=1)  # (N, n + 1 + k)
-    minus = -torch.eye(k, device=x.device)
-
-    @torch.no_grad()
-    def step(index: Tensor) -> dict[str, Tensor]:
-        rows = table.index_select(0, index)
-        u, (above, constant) = [None], layers[-1]
-        for weight, bias in reversed(layers[:-1]):
-            u.append(above)
-            constant = torch.addmv(constant, above, bias)
-            above = above @ weight
-        e = rows @ torch.cat([above, constant[:, None], minus], dim=1).T  # (B, k)
-        v = e.T @ rows[:, : n + 1]  # (k, n + 1)
-        v *= 2 / e.numel()
-        v, s = v[:, :n], v[:, n]
-        for (weight, bias), above in zip(layers, reversed(u), strict=True):
-            weight.grad = v if above is None else above.T @ v
-            bias.grad = s if above is None else s @ above
-            if above is not None:
-                v = torch.addmm(torch.outer(s, bias), v, weight.T)
-        optimizer.step()
-        return {"loss": e.square_().mean()}
-
-    return step

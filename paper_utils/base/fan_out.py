@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import joblib
 import numpy as np
+from joblib.externals.loky import get_reusable_executor
 
 from paper_utils.base import paths
 from paper_utils.base.errors import CompanionError, DataError
@@ -85,7 +86,8 @@ def _results(function, items, shared, n_jobs, label, progress) -> Iterator[dict]
     with TemporaryDirectory() as folder:
         if n_jobs > 1:  # each process reads it once, and all of them hold its large arrays in the same memory
             shared = joblib.dump(shared, f"{folder}/shared")[0]
-        work = joblib.Parallel(max(n_jobs, 1), return_as="generator")
+        with joblib.parallel_config("loky", inner_max_num_threads=1):
+            work = joblib.Parallel(max(n_jobs, 1), return_as="generator")
         try:
             results = work(joblib.delayed(_attempt)(function, item, shared) for item in items)
             yield from tqdm(results, total=len(items), desc=label, disable=not progress)
@@ -94,6 +96,9 @@ def _results(function, items, shared, n_jobs, label, progress) -> Iterator[dict]
                 "a process ended before its work was done, as when memory runs out",
                 remedy="Run again with fewer at a time; what is finished is kept where a folder was given.",
             ) from None
+        finally:
+            if n_jobs > 1:  # else they keep their memory for minutes
+                get_reusable_executor(reuse=True).shutdown()
 
 
 @lru_cache(maxsize=1)

@@ -19,7 +19,7 @@ from urllib3.util import Retry
 from paper_utils.base import paths
 from paper_utils.base.errors import DataError
 
-MAX_PARALLEL = 8  # requests at a time that an archive may be asked to bear
+MAX_PARALLEL = 8  # requests to an archive at a time
 MAX_WAIT_S = 120.0
 BUSY = (408, 429, *range(500, 600))  # answers after which it is worth asking again
 
@@ -117,12 +117,12 @@ def _tried(session, address, path, is_whole, n_tries, wait_s, timeout_s, resume,
         except requests.HTTPError as error:  # of a busy server, after the session's own tries
             if error.response.status_code == 404:
                 return False
-            told = f"the server says {error.response.status_code} {error.response.reason}"
-            raise DataError(told, remedy="Look at the address, or try again later.", source=address) from None
+            problem = f"the server says {error.response.status_code} {error.response.reason}"
+            raise DataError(problem, remedy="Look at the address, or try again later.", source=address) from None
         except (OSError, HTTPError) as error:  # no connection, or a broken one
             if attempt + 1 == n_tries:
-                told = str(error)[:200]
-                raise DataError(told, remedy="Check the connection; try again later.", source=address) from None
+                problem = str(error)[:200]
+                raise DataError(problem, remedy="Check the connection; try again later.", source=address) from None
             time.sleep(min(wait_s * 2**attempt, MAX_WAIT_S))
     return False
 

@@ -136,13 +136,13 @@ def load(path: Path | str) -> Mapping:
         content = {key: value for key, value in content.items() if value is not None}
     try:
         return _mapping(_File.model_validate(content))
-    except ValidationError as problem:
-        first = problem.errors(include_url=False)[0]
-        told = (
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        problem = (
             MESSAGES.get(first["type"]) or f"{first['msg'].removeprefix('Value error, ')}: {str(first['input'])[:60]!r}"
         )
         key = ": ".join(str(part) for part in first["loc"] if part != "[key]")
-        raise DataError(told, remedy=remedy, source=path, row=key or None) from None
+        raise DataError(problem, remedy=remedy, source=path, row=key or None) from None
     except ValueError as problem:
         raise DataError(str(problem), remedy=remedy, source=path) from None
 

@@ -110,20 +110,13 @@ def _columns(labels: dict[str, np.ndarray], n: int, path: Path) -> dict[str, np.
         for part, column in parts.items():
             column = column[:, 0] if column.ndim == 2 and column.shape[1] == 1 else column
             if column.shape != (n,):
-                raise DataError(
-                    f"has shape {column.shape}, for {n} images", remedy=REMEDY, source=path, row=f"label {part!r}"
-                )
+                raise _unfit(f"has shape {column.shape}, for {n} images", path, f"label {part!r}")
             part = "specObjID" if part.casefold() == "specobjid" else OURS.get(part.casefold(), part)
             if column.dtype.kind in "iufbSU" and part and "/" not in part:
                 column = np.char.decode(column, "utf-8", "replace") if column.dtype.kind == "S" else column
                 columns[part] = column.astype(column.dtype.newbyteorder("="))
     if "z" not in columns or columns["z"].dtype.kind not in "iuf":
-        raise DataError(
-            f"no redshifts among the labels ({', '.join(columns) or 'none'})",
-            remedy=REMEDY,
-            source=path,
-            row="label 'z'",
-        )
+        raise _unfit(f"no redshifts among the labels ({', '.join(columns) or 'none'})", path, "label 'z'")
     return columns
 
 
@@ -131,14 +124,12 @@ def _spectra(columns: dict[str, np.ndarray], n: int, path: Path) -> np.ndarray:
     """PLATE-MJD-FIBER (n,) of each object, or "" where the labels do not say."""
     ids = columns.get("specObjID", np.zeros(n, int))
     if ids.dtype.kind == "f" and ids.dtype.itemsize < 8:
-        raise DataError(
-            f"kept as {ids.dtype}, which has too few digits", remedy=REMEDY, source=path, row="label 'specObjID'"
-        )
+        raise _unfit(f"kept as {ids.dtype}, which has too few digits", path, "label 'specObjID'")
     # In float64 the lowest bits are lost, which say nothing of plate, MJD and fibre.
-    names = sdss.spectrum_names(ids, *(columns.get(name) for name in ("plate", "mjd", "fiber")))
+    numbers = [columns.get(name) for name in ("plate", "mjd", "fiber")]
+    names = sdss.spectrum_names(ids, *(n if n is not None and n.dtype.kind in "iuf" else None for n in numbers))
     if "specObjID" in columns and (bad := np.flatnonzero(names == "")).size:
-        problem = f"{ids[bad[0]]} is not a specObjID"
-        raise DataError(problem, remedy="Give those of DR8 or later.", source=path, row=f"row {bad[0]}")
+        raise _unfit(f"{ids[bad[0]]} is not a specObjID of DR8 or later", path, f"row {bad[0]}")
     return names
 
 
@@ -172,16 +163,17 @@ def _check_magnitudes(images: Images, path: Path) -> None:
 def _opened(path: Path) -> Iterator[tuple[tuple[int, ...], Rows, dict[str, np.ndarray]]]:
     """The cube's shape, a reader of its rows, and the other arrays of the file."""
     if path.is_file() and path.stat().st_size == 0:
-        raise DataError("the file is empty", remedy="Get it again.", source=path)
+        raise _unfit("the file is empty", path)
     with readable(path, WHOLE, REMEDY), contextlib.ExitStack() as stack:
         found = {".npz": _npz, ".npy": _npy}.get(path.suffix, _hdf5)(path, stack)
-        _check_shape(found[0], path)
+        shape = found[0]
+        if len(shape) != 4 or shape[-1] != len(BANDS) or min(shape) < 1 or max(shape[1:3]) > 4096:
+            raise _unfit(f"the cube has shape {shape}, not (N, 64, 64, 5)", path)
         yield found
 
 
-def _check_shape(shape: tuple[int, ...], path: Path) -> None:
-    if len(shape) != 4 or shape[-1] != len(BANDS) or min(shape) < 1 or max(shape[1:3]) > 4096:
-        raise DataError(f"the cube has shape {shape}, not (N, 64, 64, 5)", remedy=REMEDY, source=path)
+def _unfit(problem: str, path: Path, row: str | None = None) -> DataError:
+    return DataError(problem, remedy=REMEDY, source=path, row=row)
 
 
 def _npz(path: Path, stack: contextlib.ExitStack):
@@ -193,7 +185,7 @@ def _npz(path: Path, stack: contextlib.ExitStack):
     shape, by_column, dtype = read_header[np.lib.format.read_magic(file)[0]](file)
     if by_column or dtype.kind not in "fiu":
         problem = "is stored column by column" if by_column else f"holds {dtype}"
-        raise DataError(problem, remedy=REMEDY, source=path, row=f"array {name!r}")
+        raise _unfit(problem, path, f"array {name!r}")
     begin, length = file.tell(), int(np.prod(shape[1:]))
 
     def rows(start: int, stop: int) -> np.ndarray:
@@ -213,7 +205,7 @@ def _npy(path: Path, stack: contextlib.ExitStack):
 
 def _cube_name(names, path: Path) -> str:
     if (name := next((name for name in CUBES if name in names), None)) is None:
-        raise DataError(f"no array is called cube, only {', '.join(names)}", remedy=REMEDY, source=path)
+        raise _unfit(f"no array is called cube, only {', '.join(names)}", path)
     return name
 
 

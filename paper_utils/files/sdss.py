@@ -202,8 +202,8 @@ def get(
 def _spectra(rows: list[dict], source, meta: dict | None = None) -> Spectra:
     from astropy.table import Table
 
-    truth = Table([row["truth"] for row in rows], meta=meta) if rows[0]["truth"] else None
-    for name in truth.colnames if truth else ():
+    truth = Table([row["truth"] for row in rows], meta=meta)
+    for name in truth.colnames:
         if (column := re.match(r"(flux|ew)(_err)?(?=_)", name)) is not None:
             truth[name].unit = LINE_UNITS[column[0]]
     stack = {name: np.stack([row[name] for row in rows]) for name in ("flux", "ivar")}
@@ -230,14 +230,9 @@ def _read(path: Path, bits: int) -> dict:
         measured = _line_columns(lines)
     if odd_redshift(z):
         raise DataError(f"the redshift is {z:g}", remedy="Leave out objects whose redshift failed.", source=path)
-    if np.any(bad := ~(ivar >= 0) | ~np.isfinite(ivar)):
-        i = np.flatnonzero(bad)[0]
-        raise DataError(
-            f"the inverse variance is {ivar[i]:g}",
-            remedy="Inverse variances are zero (unusable) or positive: get the file again.",
-            source=path,
-            row=f"pixel {i}",
-        )
+    for i in np.flatnonzero(~(ivar >= 0) | ~np.isfinite(ivar))[:1]:
+        remedy = "Inverse variances are zero (unusable) or positive: get the file again."
+        raise DataError(f"the inverse variance is {ivar[i]:g}", remedy=remedy, source=path, row=f"pixel {i}")
     truth |= {"plate": plate, "mjd": mjd, "fiber": fiber} | measured
     flux, ivar = _on_grid(loglam, flux, np.where(mask & bits, 0, ivar), path)
     return {"id": object_id(plate, mjd, fiber), "z": z, "flux": flux, "ivar": ivar, "truth": truth}
@@ -247,35 +242,27 @@ def _tables(path: Path):
     """The tables COADD, SPECOBJ (or SPALL; its only row) and SPZLINE (or None) of a spec file."""
     with fits_files.opened(path) as hdus:
         if hdus[0].header.get("VACUUM") is False:
-            raise DataError(
-                "the header says VACUUM = F: wavelengths in air",
-                remedy="Convert them to vacuum first; all spec files of DR8 and later are in vacuum.",
-                source=path,
-            )
+            remedy = "Convert them to vacuum first; all spec files of DR8 and later are in vacuum."
+            raise DataError("the header says VACUUM = F: wavelengths in air", remedy=remedy, source=path)
         # One by one: a slice would read on to the many single exposures of a full file.
         hdu_of = {}
         with contextlib.suppress(IndexError):
             hdu_of.update((hdus[i].name, hdus[i]) for i in (1, 2, 3))
         record = hdu_of.get("SPECOBJ", hdu_of.get("SPALL"))
         if "COADD" not in hdu_of or record is None:
-            raise DataError(
-                f"no COADD and SPECOBJ (or SPALL) among its tables: {', '.join(hdu_of) or 'none'}",
-                remedy="Give spec-PLATE-MJD-FIBER.fits files, or leave others out with skip_bad.",
-                source=path,
-            )
+            problem = f"no COADD and SPECOBJ (or SPALL) among its tables: {', '.join(hdu_of) or 'none'}"
+            remedy = "Give spec-PLATE-MJD-FIBER.fits files, or leave others out with skip_bad."
+            raise DataError(problem, remedy=remedy, source=path)
         lines = hdu_of["SPZLINE"].data if "SPZLINE" in hdu_of else None
         return hdu_of["COADD"].data, record.data[0], lines
 
 
 def _line_columns(lines) -> dict[str, float]:
     """Fluxes and equivalent widths of `LINES`; NaN where the pipeline could not measure (it gives an error of -1)."""
-    index = {} if lines is None else {str(name).strip(): i for i, name in enumerate(lines["LINENAME"])}
-    columns = {}
-    for theirs, ours in LINES.items():
-        values = {name: float(lines[column][index[theirs]]) for name, column in LINE_COLUMNS.items() if theirs in index}
-        for name in LINE_COLUMNS:
-            measured = values and values["flux_err"] > 0 and values["ew_err"] > 0
-            columns[f"{name}_{ours}"] = values[name] if measured else np.nan
+    columns = {f"{name}_{ours}": np.nan for ours in LINES.values() for name in LINE_COLUMNS}
+    for row in [] if lines is None else lines:
+        if (ours := LINES.get(str(row["LINENAME"]).strip())) and row["LINEAREA_ERR"] > 0 and row["LINEEW_ERR"] > 0:
+            columns |= {f"{name}_{ours}": float(row[column]) for name, column in LINE_COLUMNS.items()}
     return columns
 
 
@@ -286,27 +273,17 @@ def _on_grid(loglam, flux, ivar, path) -> tuple[np.ndarray, np.ndarray]:
         raise DataError("the wavelengths do not increase", remedy="Get the file again.", source=path, row="loglam")
     bins = np.rint(position).astype(int)
     if np.abs(position - bins).max(initial=0) > 0.1 or not np.all(np.diff(bins) > 0):
-        raise DataError(
-            "the wavelengths are not on the SDSS grid (log10 wavelength at multiples of 1e-4)",
-            remedy="Give the archive's own files, not resampled ones.",
-            source=path,
-            row="loglam",
-        )
+        problem = "the wavelengths are not on the SDSS grid (log10 wavelength at multiples of 1e-4)"
+        remedy = "Give the archive's own files, not resampled ones."
+        raise DataError(problem, remedy=remedy, source=path, row="loglam")
     inside = (bins >= 0) & (bins < WAVE_OBS.size)
     on_flux, on_ivar = np.zeros((2, WAVE_OBS.size), np.float32)
     on_flux[bins[inside]], on_ivar[bins[inside]] = flux[inside], ivar[inside]
     on_flux[(on_ivar == 0) & ~np.isfinite(on_flux)] = 0
     if not on_ivar.any():
-        raise DataError(
-            f"every pixel in {WAVE_OBS[0]:.0f}-{WAVE_OBS[-1]:.0f} A is masked",
-            remedy="Leave the spectrum out, or choose fewer mask bits.",
-            source=path,
-        )
-    if (bad := np.flatnonzero(~np.isfinite(on_flux))).size:
-        raise DataError(
-            f"the flux is {on_flux[bad[0]]}",
-            remedy="Get the file again, or set ivar to 0 there.",
-            source=path,
-            row=f"{WAVE_OBS[bad[0]]:.1f} A",
-        )
+        problem = f"every pixel in {WAVE_OBS[0]:.0f}-{WAVE_OBS[-1]:.0f} A is masked"
+        raise DataError(problem, remedy="Leave the spectrum out, or choose fewer mask bits.", source=path)
+    for i in np.flatnonzero(~np.isfinite(on_flux))[:1]:
+        remedy = "Get the file again, or set ivar to 0 there."
+        raise DataError(f"the flux is {on_flux[i]}", remedy=remedy, source=path, row=f"{WAVE_OBS[i]:.1f} A")
     return on_flux, on_ivar

@@ -65,11 +65,8 @@ def read(
         raise DataError("no column of redshifts", remedy="Give the column `z`.", source=folder, row="table of objects")
     files_of = _files(folder, table["id"])
     if not any(files_of.values()):
-        raise DataError(
-            f"no stamps of the {len(table)} objects here",
-            remedy=f"Call them ID_g.fits, ID_r.fits ... or ID.fits; the first object is {str(table['id'][0])!r}.",
-            source=folder,
-        )
+        remedy = f"Call them ID_g.fits, ID_r.fits ... or ID.fits; the first object is {str(table['id'][0])!r}."
+        raise DataError(f"no stamps of the {len(table)} objects here", remedy=remedy, source=folder)
     if bands is None:
         bands = _common_bands(files_of)
     jobs = ((files_of[str(row["id"])], dict(zip(row.colnames, row, strict=True)), bands, folder) for row in table)
@@ -106,9 +103,8 @@ def fill(cube: np.ndarray) -> tuple[np.ndarray, int]:
             if share:
                 near = gaussian_filter(seen.astype(np.float32), KERNEL, mode="constant")
                 mean = gaussian_filter(np.where(seen, image, 0), KERNEL, mode="constant")
-                holes = ~seen
                 mean = np.where(near > 1e-3, mean / np.maximum(near, 1e-3), np.median(image[seen]))
-                image[holes] = mean[holes]
+                image[~seen] = mean[~seen]
             continue
         raise DataError(problem, remedy="Get it again, or leave the object out.", row=band)
     return cube, int((~good).sum())
@@ -171,20 +167,15 @@ def _read(files: dict[str, Path], row: dict, bands: str | None, folder: Path) ->
         name_of = {band: files[band] for band in bands or "" if band in files}
         planes = {band: next(iter(fits_images.planes(file).values())) for band, file in name_of.items()}
     if missing := [band for band in bands or "?" if band not in planes]:
-        raise DataError(
-            f"there is no image in band {missing[0]!r}",
-            remedy="Get it; bands are named by the file (ID_g.fits) or the header (FILTER, EXTNAME, BANDS).",
-            source=source,
-        )
+        remedy = "Get it; bands are named by the file (ID_g.fits) or the header (FILTER, EXTNAME, BANDS)."
+        raise DataError(f"there is no image in band {missing[0]!r}", remedy=remedy, source=source)
     planes = [planes[band] for band in bands]
     files = [name_of[band] for band in bands]
     (shape, _), *others = Counter(data.shape for data, _ in planes).most_common()
     if others:
-        raise DataError(
-            f"it has {others[0][0]} pixels, other bands have {shape}",
-            remedy="Cut them to the same pixels.",
-            source=next(file for file, (data, _) in zip(files, planes, strict=True) if data.shape != shape),
-        )
+        odd = next(file for file, (data, _) in zip(files, planes, strict=True) if data.shape != shape)
+        problem = f"it has {others[0][0]} pixels, other bands have {shape}"
+        raise DataError(problem, remedy="Cut them to the same pixels.", source=odd)
     scale = _check_sky(planes, files, row)
     cube = np.empty((len(planes), *shape), np.float32)
     at = 0
@@ -218,36 +209,24 @@ def _check_sky(planes: list[tuple[np.ndarray, Header]], names: list[Path], row: 
         return given
     height, width = planes[0][0].shape
     corners = np.array([[(width - 1) / 2, (height - 1) / 2], [0, 0]])
-    scales, places, pointing = [], [], None
-    for (_, header), name in zip(planes, names, strict=True):
-        scale, place, to_pixel = fits_images.sky(header, corners, name)
-        scales.append(scale)
-        places.append(place)
-        pointing = pointing or to_pixel
+    skies = [fits_images.sky(header, corners, name) for (_, header), name in zip(planes, names, strict=True)]
+    scales, places, pointings = zip(*skies, strict=True)
     scale = scales[0]
-    if np.ptp(scales) > fits_images.SAME_SCALE * scale:
-        raise DataError(
-            f"its bands have pixels of {min(scales):.4g} and {max(scales):.4g} arcsec",
-            remedy="Resample them to the same pixels.",
-            source=names[int(np.argmax(np.abs(np.array(scales) - scale)))],
-        )
     apart = np.linalg.norm(np.array(places) - places[0], axis=-1).max(axis=1) * 206_265 / scale
-    if apart.max() > 0.5:
-        raise DataError(
-            f"its bands are {apart.max():.3g} pixels apart on the sky",
-            remedy="Cut them to the same pixels.",
-            source=names[int(apart.argmax())],
-        )
     position = [float(row.get(name, np.nan)) for name in ("ra", "dec")]
-    if np.isfinite(position).all():
-        x, y = pointing(*position)
-        if not (0 <= x < width and 0 <= y < height):
-            raise DataError(
-                f"the object, at {position[0]:.5f} {position[1]:+.5f}, is not in it",
-                remedy="Check its ra and dec [deg] and the file's name.",
-                source=names[0],
-            )
-    return scale
+    x, y = pointings[0](*position) if np.isfinite(position).all() else (0, 0)
+    remedy, at = "Cut or resample them to the same pixels.", 0
+    if np.ptp(scales) > fits_images.SAME_SCALE * scale:
+        problem = f"its bands have pixels of {min(scales):.4g} and {max(scales):.4g} arcsec"
+        at = int(np.argmax(np.abs(np.array(scales) - scale)))
+    elif apart.max() > 0.5:
+        problem, at = f"its bands are {apart.max():.3g} pixels apart on the sky", int(apart.argmax())
+    elif not (0 <= x < width and 0 <= y < height):
+        problem = f"the object, at {position[0]:.5f} {position[1]:+.5f}, is not in it"
+        remedy = "Check its ra and dec [deg] and the file's name."
+    else:
+        return scale
+    raise DataError(problem, remedy=remedy, source=names[at])
 
 
 def _refuse_the_odd(stamps: list[Stamp | None], ids, bad: dict[str, str]) -> None:
@@ -260,12 +239,12 @@ def _refuse_the_odd(stamps: list[Stamp | None], ids, bad: dict[str, str]) -> Non
     for i, (name, stamp) in enumerate(zip(ids, stamps, strict=True)):
         if stamp is None:
             continue
-        problem = ""
         if stamp.bands != bands:
             problem = f"it has bands {stamp.bands}, most have {bands}. Get the missing ones."
         elif stamp.cube.shape[1:] != shape:
             problem = f"it has {stamp.cube.shape[1:]} pixels, most have {shape}. Cut it to the same size."
         elif abs(stamp.pixel_scale - scale) > fits_images.SAME_SCALE * scale:
             problem = f"it has pixels of {stamp.pixel_scale:.4g} arcsec, most have {scale:.4g}. Resample it."
-        if problem:
-            bad[str(name)], stamps[i] = problem, None
+        else:
+            continue
+        bad[str(name)], stamps[i] = problem, None

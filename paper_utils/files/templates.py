@@ -16,6 +16,7 @@ import sys
 import tarfile
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -159,22 +160,21 @@ def _read(npz: Path, air: bool, remedy: str) -> EMiles:
             a = {name: file[name] for name in ARRAYS}
     if a["fwhm"].ndim == 0:
         a["fwhm"] = np.full(a["lam"].shape, float(a["fwhm"]))
+    error = partial(DataError, source=npz)
     for axis in ("lam", "ages", "metals"):
         if a[axis].ndim != 1 or a[axis].size < 2 or not (np.diff(a[axis]) > 0).all():
-            raise DataError("does not increase along one axis", remedy="Sort the grid.", source=npz, row=axis)
+            raise error("does not increase along one axis", remedy="Sort the grid.", row=axis)
     length, ages, metals = (a[axis].size for axis in ("lam", "ages", "metals"))
-    for name, shape in {"templates": (length, ages, metals), "masses": (ages, metals), "fwhm": (length,)}.items():
-        if a[name].shape != shape:
-            raise DataError(f"has shape {a[name].shape}, not {shape}", remedy=remedy, source=npz, row=name)
+    shapes = {"templates": (length, ages, metals), "masses": (ages, metals), "fwhm": (length,)}
     for name in ARRAYS:
+        if name in shapes and a[name].shape != shapes[name]:
+            raise error(f"has shape {a[name].shape}, not {shapes[name]}", remedy=remedy, row=name)
         if not np.isfinite(a[name]).all() or (name != "metals" and a[name].min() < 0):
-            raise DataError("holds values that are negative or not finite", remedy=remedy, source=npz, row=name)
-    if not (a["lam"][0] > 90 and a["lam"][-1] < 1e8 and 0 < a["ages"][0] and a["ages"][-1] < 100):
-        raise DataError(
-            f"wavelengths {a['lam'][0]:g}-{a['lam'][-1]:g} and ages {a['ages'][0]:g}-{a['ages'][-1]:g} make no sense",
-            remedy="Give lam in Angstrom and ages in Gyr.",
-            source=npz,
-        )
+            raise error("holds values that are negative or not finite", remedy=remedy, row=name)
+    (first, *_, last), (youngest, *_, oldest) = a["lam"], a["ages"]
+    if not (first > 90 and last < 1e8 and 0 < youngest and oldest < 100):
+        problem = f"wavelengths {first:g}-{last:g} and ages {youngest:g}-{oldest:g} make no sense"
+        raise error(problem, remedy="Give lam in Angstrom and ages in Gyr.")
     return EMiles(
         ages=a["ages"].astype(float),
         metals=a["metals"].astype(float),

@@ -50,11 +50,8 @@ def check_file(
     Raises DataError for a file that cannot be used and for a study that takes none.
     """
     if study not in STUDIES:
-        raise DataError(
-            f"study {study!r} takes no data file",
-            remedy=f"Studies that do: {', '.join(STUDIES)}.",
-            source=path,
-        )
+        remedy = f"Studies that do: {', '.join(STUDIES)}."
+        raise DataError(f"study {study!r} takes no data file", remedy=remedy, source=path)
     if mapping is not None and study != "05":
         raise DataError(f"study {study} takes no mapping", remedy="Leave it out.", source=mapping)
     if study == "01":
@@ -68,11 +65,8 @@ def check_file(
         _check_catalogue(container, path)
     n = len(container.images if isinstance(container, Pair) else container)
     if n < MIN_OBJECTS:
-        raise DataError(
-            f"{n} objects are too few to train a network on",
-            remedy=f"Give {MIN_OBJECTS} at least; the papers have many thousands.",
-            source=path,
-        )
+        remedy = f"Give {MIN_OBJECTS} at least; the papers have many thousands."
+        raise DataError(f"{n} objects are too few to train a network on", remedy=remedy, source=path)
     return container
 
 
@@ -133,11 +127,8 @@ def _image_file(path: Path) -> Path | None:
     """The file with all images, or None where there are stamps."""
     if path.is_file():
         if path.suffix not in pasquet.ENDINGS:
-            raise DataError(
-                "neither a folder nor a file of images",
-                remedy="Give a folder as in data/README.md, or its images.h5 or sdss.npz.",
-                source=path,
-            )
+            remedy = "Give a folder as in data/README.md, or its images.h5 or sdss.npz."
+            raise DataError("neither a folder nor a file of images", remedy=remedy, source=path)
         return path
     files = sorted(file for file in path.iterdir() if file.stem == "images" or pasquet.is_cube(file))
     return next((file for file in files if file.suffix in pasquet.ENDINGS), None)
@@ -248,18 +239,18 @@ def _check_catalogue(catalogue: Catalogue, path: Path | str) -> None:
     for band in catalogue.bands:
         values = np.asarray(catalogue.table[band])
         measured = values[np.abs(values) != 99]
-        low, high = MAGNITUDES
         if not measured.size:
             problem, remedy = "no object has a magnitude", "Leave the band out of the mapping."
-        elif not low < (median := np.median(measured)) < high:
+        elif not MAGNITUDES[0] < (median := np.median(measured)) < MAGNITUDES[1]:
             problem = f"the median is {median:g}, which is no magnitude"
             remedy = "If these are fluxes, give their `flux_zero_point:` in the mapping."
         else:
             continue
         raise DataError(problem, remedy=remedy, source=path, row=f"band {str(band)!r}")
     if "zb_1" not in catalogue.table.colnames:
-        raise DataError(
-            "there is no redshift to learn", remedy="Give `redshift: COLUMN` in the mapping.", source=path, row="zb_1"
-        )
-    if (np.abs(catalogue.table["zb_1"]) == 99).all():
-        raise DataError("no object has a redshift", remedy="Give another column.", source=path, row="zb_1")
+        problem, remedy = "there is no redshift to learn", "Give `redshift: COLUMN` in the mapping."
+    elif (np.abs(catalogue.table["zb_1"]) == 99).all():
+        problem, remedy = "no object has a redshift", "Give another column."
+    else:
+        return
+    raise DataError(problem, remedy=remedy, source=path, row="zb_1")

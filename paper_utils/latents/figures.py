@@ -13,27 +13,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from numpy.typing import ArrayLike, NDArray
 
-from paper_utils.base.plots import (
-    BASELINE,
-    BLUE,
-    GREEN,
-    GREY,
-    MODEL,
-    ORANGE,
-    PAPER,
-    PURPLE,
-    REST_LABEL,
-    SKY,
-    VERMILION,
-    WIDTH,
-)
+from paper_utils.base import plots
+from paper_utils.base.plots import MODEL, ORANGE, SKY, STYLES, VERMILION, WIDTH
 
 FLUX_LABEL = "Flux / rms"
 CLASSES = {
     "star-forming": (SKY, "o"), "quiescent": (VERMILION, "s"), "post-starburst": ("k", "*"), "AGN": (ORANGE, "^"),
 }  # fmt: skip
-STYLES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"), ("-", "v"), ("--", "P"))
-COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, GREY)
+COLOURS = (plots.BLUE, ORANGE, plots.GREEN, VERMILION, plots.PURPLE, plots.GREY)
 
 
 def composite(cube: ArrayLike, bands: Sequence[str], noise: ArrayLike) -> NDArray:
@@ -51,9 +38,8 @@ def composite(cube: ArrayLike, bands: Sequence[str], noise: ArrayLike) -> NDArra
 def plot_stamps(pictures: Mapping[str, NDArray], pixel_scale: float) -> Figure:
     """Pictures {class: (n, H, W, 3)} in rows."""
     n = max(len(row) for row in pictures.values())
-    fig, axes = plt.subplots(
-        len(pictures), n, figsize=(WIDTH, 0.2 + WIDTH / n * len(pictures)), squeeze=False, sharex=True, sharey=True
-    )
+    size = (WIDTH, 0.2 + WIDTH / n * len(pictures))
+    fig, axes = plt.subplots(len(pictures), n, figsize=size, squeeze=False, sharex=True, sharey=True)
     for row, (name, images) in zip(axes, pictures.items(), strict=True):
         for ax in row[len(images) :]:
             ax.set_axis_off()
@@ -64,11 +50,12 @@ def plot_stamps(pictures: Mapping[str, NDArray], pixel_scale: float) -> Figure:
     return fig
 
 
-def _picture(ax: Axes, image: NDArray, pixel_scale: float) -> None:
+def _picture(ax: Axes, image: NDArray, pixel_scale: float, **options):
     half = image.shape[0] * pixel_scale / 2
-    ax.imshow(image, origin="lower", extent=(-half, half, -half, half), interpolation="nearest")
+    shown = ax.imshow(image, origin="lower", extent=(-half, half, -half, half), interpolation="nearest", **options)
     ax.grid(False)
     ax.tick_params(labelsize=6, color="w")
+    return shown
 
 
 def plot_spectra_from_images(
@@ -87,30 +74,27 @@ def plot_spectra_from_images(
     """
     n_rows = -(-len(pictures) // 2)
     fig, axes = plt.subplots(n_rows, 4, figsize=(WIDTH, 1.12 * n_rows + 0.35), width_ratios=[1, 2.6] * 2, squeeze=False)
-    cells = axes.reshape(-1, 2)
-    for i, (left, right) in enumerate(cells):
-        if i >= len(pictures):
-            left.set_axis_off()
-            right.set_axis_off()
-            continue
+    panels = axes.reshape(-1, 2)
+    for left, right in panels[len(pictures) :]:
+        left.set_axis_off()
+        right.set_axis_off()
+    for i, (left, right) in enumerate(panels[: len(pictures)]):
         _picture(left, pictures[i], pixel_scale)
         left.set(xticks=[], yticks=[])
         if observed is not None:
             right.plot(wave_rest, observed[i], color="0.7", lw=0.4, label="observed")
         if interval is not None:
-            low, high = (edge[i] for edge in interval)
-            right.fill_between(wave_rest, low, high, color=VERMILION, alpha=0.3, lw=0, label="68 %")
+            right.fill_between(wave_rest, *(end[i] for end in interval), color=VERMILION, alpha=0.3, lw=0, label="68 %")
         right.plot(wave_rest, target[i], color="k", lw=0.9, label="target, decoded")
         right.plot(wave_rest, predicted[i], color=VERMILION, lw=0.9, label="from the image")
         both = np.concatenate([target[i], predicted[i]])
         top = 1.5 * np.percentile(both, 98.5)  # the strongest lines may leave the panel, the continuum stays readable
         right.set(xlim=wave_rest[[0, -1]], ylim=(min(0, both.min()), top), yticks=[])
-        right.tick_params(labelsize=6.5)
-        right.text(0.98, 0.95, titles[i], transform=right.transAxes, fontsize=6.5, ha="right", va="top", bbox=PAPER)
-    for _, right in cells[: max(len(pictures) - 2, 0)]:
-        right.set_xticklabels([])
-    fig.legend(*cells[0, 1].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=7)
-    fig.supxlabel(REST_LABEL, fontsize=9)
+        right.tick_params(labelsize=6.5, labelbottom=i >= len(pictures) - 2)
+        where = {"transform": right.transAxes, "ha": "right", "va": "top", "bbox": plots.PAPER}
+        right.text(0.98, 0.95, titles[i], fontsize=6.5, **where)
+    fig.legend(*panels[0, 1].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=7)
+    fig.supxlabel(plots.REST_LABEL, fontsize=9)
     fig.supylabel(FLUX_LABEL, fontsize=9)
     return fig
 
@@ -127,50 +111,43 @@ def plot_method(
     ax = fig.add_axes((0, 0, 1, 1))
     ax.set(xlim=(0, 12), ylim=(0, 5))
     ax.axis("off")
-    boxes = [
-        (3.05, 3.3, 1.15, ("VAE encoder", "1000–549–110–6", SKY)),
-        (2.5, 0.75, 0.9, ("stem", "deconvolution", ORANGE)),
-        (3.75, 0.75, 1.1, ("body", "resnet, batch norm", SKY)),
-        (5.2, 0.75, 0.7, ("head", "linear, 6", SKY)),
-        (8.25, 2.1, 1.15, ("VAE decoder", "6–110–549–1000", SKY)),
-    ]
-    for x, y, width, (name, text, colour) in boxes:
-        ax.add_patch(
-            FancyBboxPatch((x, y), width, 0.9, boxstyle="round,pad=0.05", fc=colour, ec="k", lw=0.7, alpha=0.45)
-        )
+    for x, y, width, name, text, colour in (
+        (3.05, 3.3, 1.15, "VAE encoder", "1000–549–110–6", SKY),
+        (2.5, 0.75, 0.9, "stem", "deconvolution", ORANGE),
+        (3.75, 0.75, 1.1, "body", "resnet, batch norm", SKY),
+        (5.2, 0.75, 0.7, "head", "linear, 6", SKY),
+        (8.25, 2.1, 1.15, "VAE decoder", "6–110–549–1000", SKY),
+    ):
+        box = {"boxstyle": "round,pad=0.05", "fc": colour, "ec": "k", "lw": 0.7, "alpha": 0.45}
+        ax.add_patch(FancyBboxPatch((x, y), width, 0.9, **box))
         ax.text(x + width / 2, y + 0.58, name, ha="center", va="center", fontsize=7)
         ax.text(x + width / 2, y + 0.25, text, ha="center", va="center", fontsize=5)
-    arrows = [((2.35, 3.75), (2.98, 3.75)), ((4.28, 3.75), (6.15, 3.75)), ((2.0, 1.2), (2.42, 1.2))]
-    arrows += [((3.47, 1.2), (3.68, 1.2)), ((4.92, 1.2), (5.13, 1.2)), ((5.97, 1.2), (6.2, 1.2))]
-    arrows += [((7.75, 3.6), (8.15, 2.9)), ((7.75, 1.35), (8.15, 2.1)), ((9.47, 2.55), (9.75, 2.55))]
-    for a, b in arrows:
+    along = [(2.35, 2.98, 3.75), (4.28, 6.15, 3.75), (2.0, 2.42, 1.2), (3.47, 3.68, 1.2), (4.92, 5.13, 1.2)]
+    arrows = [((a, y), (b, y)) for a, b, y in [*along, (5.97, 6.2, 1.2), (9.47, 9.75, 2.55)]]
+    for a, b in [*arrows, ((7.75, 3.6), (8.15, 2.9)), ((7.75, 1.35), (8.15, 2.1))]:
         ax.add_patch(FancyArrowPatch(a, b, arrowstyle="->", mutation_scale=8))
     ax.annotate("", (6.98, 2.8), (6.98, 1.95), arrowprops={"arrowstyle": "<->", "ls": "--"})
     ax.text(7.05, 2.4, "loss", fontsize=7, ha="left", va="center", style="italic")
 
-    def inset(left, bottom, width, height, xlabel, ylabel):
+    def inset(left, bottom, width, height, xlabel, ylabel, **limits):
         panel = fig.add_axes((left / 12, bottom / 5, width / 12, height / 5))
         panel.set_xlabel(xlabel, fontsize=6, labelpad=1)
         panel.set_ylabel(ylabel, fontsize=6, labelpad=1)
         panel.tick_params(labelsize=5, pad=1)
         panel.grid(False)
+        panel.set(yticks=[], **limits)
         return panel
 
-    top = inset(0.45, 3.15, 1.85, 1.35, "Å, rest frame", FLUX_LABEL)
-    top.plot(wave_rest, spectrum, color="0.4", lw=0.4)
-    top.set(yticks=[], xlim=wave_rest[[0, -1]])
-    low = inset(0.45, 0.45, 1.5, 1.5, "grizy image", "")
-    low.imshow(picture, origin="lower")
-    low.set(xticks=[], yticks=[])
-    for bottom, values, colour, text in ((3.15, target, "k", "target"), (0.7, predicted, VERMILION, "predicted")):
-        bars = inset(6.3, bottom, 1.35, 1.2, "latent", text)
-        bars.bar(np.arange(1, len(values) + 1), values, color=colour, width=0.7)
-        edge = 1.1 * max(np.abs(target).max(), np.abs(predicted).max(), 1e-6)
-        bars.set(ylim=(-edge, edge), yticks=[], xticks=range(1, len(values) + 1))
-    right = inset(9.85, 1.7, 2.0, 1.7, "Å, rest frame", "")
-    for flux, colour in zip(decoded, ("k", VERMILION), strict=True):
+    inset(0.45, 0.45, 1.5, 1.5, "grizy image", "", xticks=[]).imshow(picture, origin="lower")
+    ends = {"xlim": wave_rest[[0, -1]]}
+    inset(0.45, 3.15, 1.85, 1.35, "Å, rest frame", FLUX_LABEL, **ends).plot(wave_rest, spectrum, color="0.4", lw=0.4)
+    right = inset(9.85, 1.7, 2.0, 1.7, "Å, rest frame", "", **ends)
+    top = 1.1 * max(np.abs(target).max(), np.abs(predicted).max(), 1e-6)
+    at = np.arange(1, len(target) + 1)
+    sides = ((3.15, target, "k", "target"), (0.7, predicted, VERMILION, "predicted"))
+    for (bottom, values, colour, text), flux in zip(sides, decoded, strict=True):
+        inset(6.3, bottom, 1.35, 1.2, "latent", text, xticks=at, ylim=(-top, top)).bar(at, values, 0.7, color=colour)
         right.plot(wave_rest, flux, color=colour, lw=0.8)
-    right.set(yticks=[], xlim=wave_rest[[0, -1]])
     return fig
 
 
@@ -187,11 +164,10 @@ def plot_latent_space(
                 few = marker == "*"
                 ax.scatter(*s[shown][:, [a, b]].T, s=22 if few else 5, c=colour, marker=marker, lw=0.4 if few else 0,
                            ec="w", alpha=1 if few else 0.5, zorder=3 if few else 2)  # fmt: skip
-            ends = np.percentile(s[:, [a, b]], [0.3, 99.7], axis=0)
-            margin = 0.08 * np.maximum(ends[1] - ends[0], 1e-6)
-            ax.set(xlim=(ends[0] - margin)[[0]].tolist() + (ends[1] + margin)[[0]].tolist())
-            ax.set(ylim=(ends[0] - margin)[[1]].tolist() + (ends[1] + margin)[[1]].tolist())
-            ax.set(xlabel=f"{name} {a + 1}", ylabel=f"{name} {b + 1}")
+            low, high = np.percentile(s[:, [a, b]], [0.3, 99.7], axis=0)
+            margin = 0.08 * np.maximum(high - low, 1e-6)
+            x, y = zip(low - margin, high + margin, strict=True)
+            ax.set(xlim=x, ylim=y, xlabel=f"{name} {a + 1}", ylabel=f"{name} {b + 1}")
             ax.tick_params(labelsize=6)
     marks = [Line2D([], [], ls="", marker=m, color=c, label=k, ms=5) for k, (c, m) in CLASSES.items()]
     fig.legend(handles=marks, loc="outside upper center", ncols=4)
@@ -200,14 +176,13 @@ def plot_latent_space(
 
 def plot_class_spectra(wave_rest: NDArray, x: NDArray, models: Mapping[str, NDArray], titles: Sequence[str]) -> Figure:
     """Spectra x (n, R) in grey with their reconstructions {method: (n, R)}, and below what is left, smoothed."""
-    fig, axes = plt.subplots(
-        2, len(x), figsize=(WIDTH, 3.0), height_ratios=[2, 1], sharex=True, sharey="row", squeeze=False
-    )
+    size = {"figsize": (WIDTH, 3.0), "height_ratios": [2, 1]}
+    fig, axes = plt.subplots(2, len(x), **size, sharex=True, sharey="row", squeeze=False)
     kernel = np.ones(5) / 5
     for i, title in enumerate(titles):
         ax, below = axes[:, i]
         ax.plot(wave_rest, x[i], color="0.65", lw=0.4)
-        for (name, flux), colour, (line, _) in zip(models.items(), (MODEL, ORANGE, GREEN), STYLES, strict=False):
+        for (name, flux), colour, (line, _) in zip(models.items(), (MODEL, ORANGE, plots.GREEN), STYLES, strict=False):
             ax.plot(wave_rest, flux[i], color=colour, lw=0.8, ls=line, label=name)
             below.plot(wave_rest, np.convolve(x[i] - flux[i], kernel, "same"), color=colour, lw=0.6, ls=line)
         below.axhline(0, color="k", lw=0.5)
@@ -218,32 +193,33 @@ def plot_class_spectra(wave_rest: NDArray, x: NDArray, models: Mapping[str, NDAr
     axes[0, 0].set(ylim=(0, 1.25 * top), ylabel=FLUX_LABEL, xlim=wave_rest[[0, -1]])
     axes[1, 0].set(ylim=(-0.25, 0.25), ylabel="obs − model")
     axes[0, -1].legend(fontsize=6.5, loc="upper right")
-    fig.supxlabel(REST_LABEL, fontsize=9)
+    fig.supxlabel(plots.REST_LABEL, fontsize=9)
     return fig
 
 
 def plot_losses_by_model(
-    ours: Mapping[str, Sequence[float]], published: Mapping[str, float | None], floor: float | None = None
+    ours: Mapping[str, tuple[float, float, float]],
+    published: Mapping[str, float | None],
+    floor: float | None = None,
 ) -> Figure:
-    """Validation losses of models {name: one for each seed} beside the published; `floor` is the targets' noise."""
+    """Validation losses of models {name: (value, low, high)} beside the published; `floor` is the targets' noise."""
     fig, ax = plt.subplots(figsize=(WIDTH, 0.34 * len(ours) + 1.0))
     at = np.arange(len(ours))[::-1]
-    for y, (name, losses) in zip(at, ours.items(), strict=True):
-        ax.plot(losses, [y] * len(losses), "o", ms=6, color=MODEL, zorder=3)
-        ax.plot([min(losses), max(losses)], [y, y], color=MODEL, lw=2, alpha=0.5)
-        if published.get(name) is not None:
-            ax.plot(published[name], y, "D", ms=6, mfc="none", color=VERMILION, zorder=2)
-    ax.axvline(1, color=BASELINE, ls="--", lw=1)
-    ax.text(1, len(ours) - 0.35, "the mean", fontsize=7, color=BASELINE, ha="center", va="bottom")
-    if floor is not None:
-        ax.axvline(floor, color=BASELINE, ls=":", lw=1)
-        ax.text(floor, len(ours) - 0.35, " noise of the targets", fontsize=7, color=BASELINE, ha="left", va="bottom")
+    value, low, high = np.transpose(list(ours.values()))
+    ax.errorbar(value, at, xerr=[value - low, high - value], fmt="o", ms=6, color=MODEL, zorder=3, label="ours, 68 %")
+    ax.plot(
+        [published.get(name) or np.nan for name in ours], at, "D", ms=6, mfc="none", color=VERMILION, label="Table 1"
+    )
+    marks = {1: ("--", "the mean", "center")} | (
+        {} if floor is None else {floor: (":", " noise of the targets", "left")}
+    )
+    for x, (line, text, side) in marks.items():
+        ax.axvline(x, color=plots.BASELINE, ls=line, lw=1)
+        ax.text(x, len(ours) - 0.35, text, fontsize=7, color=plots.BASELINE, ha=side, va="bottom")
     ax.set_yticks(at, labels=list(ours))
-    ax.set(xlabel="validation loss: mean squared error of standardised latents", ylabel="model and length")
+    ax.set(xlabel="validation loss: RMSE of standardised latents", ylabel="model and length")
     ax.set_ylim(-0.6, len(ours) + 0.1)
-    marks = [Line2D([], [], ls="", marker="o", color=MODEL, label="ours, each seed")]
-    marks += [Line2D([], [], ls="", marker="D", mfc="none", color=VERMILION, label="Table 1")]
-    ax.legend(handles=marks, loc="upper left", bbox_to_anchor=(1, 1))
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return fig
 
 
@@ -274,7 +250,7 @@ def plot_residuals(residuals: Mapping[str, NDArray], ylabel: str) -> Figure:
     drawn = ax.boxplot(list(residuals.values()), whis=(5, 95), widths=0.5, patch_artist=True,
                        flierprops={"ms": 2.5, "mew": 0.4, "alpha": 0.6}, medianprops={"color": "k"})  # fmt: skip
     for box, name in zip(drawn["boxes"], residuals, strict=True):
-        box.set(facecolor=CLASSES.get(name, (GREY, "o"))[0], alpha=0.55)
+        box.set(facecolor=CLASSES.get(name, (plots.GREY, "o"))[0], alpha=0.55)
     labels = [f"{name}\n{len(values)}" for name, values in residuals.items()]
     ax.set_xticks(range(1, len(residuals) + 1), labels=labels)
     ax.set(xlabel="class, and number of galaxies", ylabel=ylabel, yscale="log")
@@ -284,22 +260,15 @@ def plot_residuals(residuals: Mapping[str, NDArray], ylabel: str) -> Figure:
 def plot_saliency(pictures: NDArray, maps: NDArray, pixel_scale: float, titles: Sequence[str]) -> Figure:
     """Pictures (n, H, W, 3) beside what each pixel adds to the latents, maps (n, K, H, W), K of `titles` [std]."""
     n, k = maps.shape[:2]
-    fig, axes = plt.subplots(n, k + 1, figsize=(WIDTH, WIDTH / (k + 1.2) * n + 0.3), squeeze=False, sharey=True)
-    half = pictures.shape[1] * pixel_scale / 2
+    size = (WIDTH, WIDTH / (k + 1.2) * n + 0.3)
+    fig, axes = plt.subplots(n, k + 1, figsize=size, squeeze=False, sharex=True, sharey=True)
     top = np.percentile(np.abs(maps), 99.7)
-    for i in range(n):
-        _picture(axes[i, 0], pictures[i], pixel_scale)
-        for j in range(k):
-            shown = axes[i, j + 1].imshow(
-                maps[i, j], origin="lower", extent=(-half, half, -half, half), cmap="RdBu_r", vmin=-top, vmax=top
-            )
-            axes[i, j + 1].grid(False)
-            if i == 0:
-                axes[i, j + 1].set_title(titles[j], fontsize=8)
-        for ax in axes[i]:
-            ax.tick_params(labelsize=6)
-            if i < n - 1:
-                ax.set_xticklabels([])
+    for row, picture, its_maps in zip(axes, pictures, maps, strict=True):
+        _picture(row[0], picture, pixel_scale)
+        for ax, one in zip(row[1:], its_maps, strict=True):
+            shown = _picture(ax, one, pixel_scale, cmap="RdBu_r", vmin=-top, vmax=top)
+    for ax, title in zip(axes[0, 1:], titles, strict=True):
+        ax.set_title(title, fontsize=8)
     fig.colorbar(shown, ax=axes.ravel().tolist(), label="gradient × input [std of the latent]", fraction=0.03, pad=0.01)
     fig.supxlabel("offset [arcsec]", fontsize=9)
     fig.supylabel("offset [arcsec]", fontsize=9)
@@ -317,10 +286,10 @@ def plot_robustness(panels: Mapping[str, tuple[Sequence, Mapping[str, ArrayLike]
             ax.plot(x, losses, ls=line, marker=marker, ms=4, color=colour, label=name)
             for at, loss in zip(x, losses, strict=True):
                 if loss > top:
-                    where = {"ha": "center", "va": "top", "bbox": PAPER, "zorder": 4}
+                    where = {"ha": "center", "va": "top", "bbox": plots.PAPER, "zorder": 4}
                     ax.text(at, (0.98 - 0.06 * i) * top, f"{loss:.2g}", color=colour, fontsize=7, **where)
         ax.set_xlim(min(x) - margin, max(x) + margin)
-        ax.axhline(1, color=BASELINE, ls="--", lw=0.8)
+        ax.axhline(1, color=plots.BASELINE, ls="--", lw=0.8)
         ax.set(xlabel=xlabel)
     axes[0, 0].set_ylabel(ylabel)
     axes[0, 0].set_ylim(0, top)

@@ -8,6 +8,7 @@ self-attention are those of the authors' public code; with them the numbers of p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 
 from paper_utils.latents.deconvolution import Deconv2d
 from paper_utils.nets.bands import Bands
+from paper_utils.nets.model_file import Model
+from paper_utils.nets.standard import Standard
 
 BLOCKS = 2  # residual blocks in each of the four stages: 18 layers with stem (1) and head (1)
 GROUPS = 64  # of the first convolution in each block
@@ -93,25 +96,62 @@ class ResidualBlock(nn.Module):
         return self.act(self.path(x) + self.shortcut(x))
 
 
-class ImageRegressor(nn.Module):
-    """Images (N, n_bands, H, W) -> n_out numbers each, through `body` (features) and a head of dropout and one layer.
+def xresnet18_body(n_bands: int, norm: str, stem_norm: str, width: float, **deconv: int) -> tuple[nn.Sequential, int]:
+    """Table 1's deep networks without their head: (N, n_bands, H, W) -> (N, n, H / 32, W / 32); and n."""
+    n_stem, n_stages = [[round(c * width) for c in channels] for channels in ((32, 32, 64), (64, 64, 128, 256, 512))]
+    groups = round(GROUPS * width)
+    widths = [n_bands, *n_stem]
+    stem = [
+        convolution(a, b, stride=2 if i == 0 else 1, norm=stem_norm, **deconv)
+        for i, (a, b) in enumerate(zip(widths, n_stem, strict=False))
+    ]
+    blocks = []
+    for stage, (a, b) in enumerate(zip(n_stages, n_stages[1:], strict=False)):
+        for i in range(BLOCKS):
+            stride, attention = 2 if stage and not i else 1, stage == 0 and i == BLOCKS - 1
+            blocks.append(ResidualBlock(b if i else a, b, stride, groups, norm, attention, **deconv))
+    return nn.Sequential(*stem, nn.MaxPool2d(3, stride=2, padding=1), *blocks), n_stages[-1]
 
-    stretch : of the bands (bands.py), whose scale is that of training images (`learn_scale`).   gaussian : whether the
-        head gives a mean and a log variance of each number (`predict`).
+
+def simple_body(n_bands: int, norm: str, stem_norm: str, width: float, **deconv: int) -> tuple[nn.Sequential, int]:
+    """Table 1's baselines: convolutions of 32, 32 and 64 filters (strides 2, 2, 1) with ReLU; and their number n."""
+    n = [n_bands, *(round(c * width) for c in (32, 32, 64))]
+    norms, strides = (stem_norm, norm, norm), (2, 2, 1)
+    layers = [
+        convolution(a, b, stride=stride, norm=kind, act=nn.ReLU, **deconv)
+        for a, b, stride, kind in zip(n, n[1:], strides, norms, strict=False)
+    ]
+    return nn.Sequential(*layers), n[-1]
+
+
+BODIES = {"xresnet18": xresnet18_body, "simple": simple_body}
+
+
+class ImageRegressor(Model):
+    """Images (N, B, H, W) -> n_out latents each, through a body (features) and a head of dropout and one layer.
+
+    It owns what its numbers mean: the names of its `bands`, the `pixel_scale` [arcsec] of the images it was trained
+    on, the unit of their flux (buffer `noise`), each band's scale, and the latents' mean and standard deviation
+    (`latents`). It works on standardised latents.
+
+    Parameters
+    ----------
+    body : "xresnet18" or "simple".   norm, stem_norm : "batch" or "deconv"; of the stem's "" is as the body's.
+    width : multiplies all channels; 1/4 trains on two cores, with 1/15 of the parameters.
+    dropout, gaussian : of the head, which gives one number per latent, or with `gaussian` a mean and a log variance.
+    stretch : of the bands (nets/bands.py).
+    block, sampling : of deconvolution: channels decorrelated together, of which a quarter takes a fraction of the time;
+        and 1 to take the statistics of every patch, where images are so small that every third are few.
     """
 
-    def __init__(
-        self,
-        body: nn.Module,
-        n_features: int,
-        n_bands: int,
-        n_out: int,
-        dropout: float,
-        gaussian: bool,
-        stretch: str = "linear",
-    ):
+    def __init__(self, body: str = "xresnet18", norm: str = "batch", stem_norm: str = "", *,
+                 bands: Sequence[str] = "grizy", pixel_scale: float | None = None, n_out: int = 6, width: float = 1.0,
+                 dropout: float = 0.0, gaussian: bool = False, stretch: str = "linear", block: int = 64,
+                 sampling: int = 3):  # fmt: skip
         super().__init__()
-        self.bands, self.body, self.gaussian = Bands(n_bands, stretch), body, gaussian
+        self.body, n_features = BODIES[body](len(bands), norm, stem_norm or norm, width, block=block, sampling=sampling)
+        self.bands, self.latents, self.gaussian = Bands(len(bands), stretch), Standard(n_out), gaussian
+        self.register_buffer("noise", torch.ones(len(bands), 1, 1))
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(n_features, n_out * (1 + gaussian))
         for layer in self.modules():
@@ -120,17 +160,19 @@ class ImageRegressor(nn.Module):
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
 
-    def learn_scale(self, images: Tensor) -> ImageRegressor:
-        """Take the scale of each band from training images (N, n_bands, H, W)."""
-        self.bands.learn(images)
+    def learn_scale(self, images: Tensor, noise: Tensor | None = None) -> ImageRegressor:
+        """Take the unit of flux, the sky's `noise` (B,), and the scale of each band from training images."""
+        if noise is not None:
+            self.noise.copy_(noise[:, None, None])
+        self.bands.learn(images / self.noise)
         return self
 
     def features(self, images: Tensor) -> Tensor:
         """(N, n_features), averaged over the image."""
-        return self.body(self.bands(images)).mean(dim=(2, 3))
+        return self.body(self.bands(images / self.noise)).mean(dim=(2, 3))
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, n_out), or with `gaussian` means and log variances side by side, (N, 2 n_out)."""
+        """(N, n_out), or with `gaussian` means and log variances side by side, (N, 2 n_out); standardised latents."""
         return self.head(self.dropout(self.features(images)))
 
     def split(self, output: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,46 +182,14 @@ class ImageRegressor(nn.Module):
         mean, log_var = output.float().chunk(2, dim=-1)
         return mean, log_var.clamp(-MAX_LOG_VAR, MAX_LOG_VAR)
 
-
-def xresnet18(norm: str = "batch", stem_norm: str | None = None, *, n_bands: int = 5, n_out: int = 6,
-              width: float = 1.0, dropout: float = 0.0, gaussian: bool = False, stretch: str = "linear",
-              block: int = 64, sampling: int = 3) -> ImageRegressor:  # fmt: skip
-    """Table 1's deep networks: norm "batch" or "deconv" in the body, and in the stem `stem_norm` (default: the same).
-
-    width : multiplies all channels; 1/4 trains on two cores, with 1/15 of the parameters.
-    dropout, gaussian : of the head.   stretch : of the bands.
-    block, sampling : of deconvolution: channels decorrelated together, of which a quarter takes a fraction of the time;
-        and 1 to take the statistics of every patch, where images are so small that every third are few.
-    """
-    deconv = {"block": block, "sampling": sampling}
-    n_stem, n_stages = [[round(c * width) for c in channels] for channels in ((32, 32, 64), (64, 64, 128, 256, 512))]
-    groups = round(GROUPS * width)
-    widths = [n_bands, *n_stem]
-    stem = [
-        convolution(a, b, stride=2 if i == 0 else 1, norm=stem_norm or norm, **deconv)
-        for i, (a, b) in enumerate(zip(widths, n_stem, strict=False))
-    ]
-    blocks = []
-    for stage, (a, b) in enumerate(zip(n_stages, n_stages[1:], strict=False)):
-        for i in range(BLOCKS):
-            stride, attention = 2 if stage and not i else 1, stage == 0 and i == BLOCKS - 1
-            blocks.append(ResidualBlock(b if i else a, b, stride, groups, norm, attention, **deconv))
-    body = nn.Sequential(*stem, nn.MaxPool2d(3, stride=2, padding=1), *blocks)
-    return ImageRegressor(body, n_stages[-1], n_bands, n_out, dropout, gaussian, stretch)
+    def dropped(self, features: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Features (..., n_features) with a share `dropout` of them at 0, the others larger by as much."""
+        kept = torch.rand(features.shape, generator=generator, device=features.device) >= self.dropout.p
+        return kept * features / (1 - self.dropout.p)
 
 
-def simple_cnn(norm: str = "batch", *, n_bands: int = 5, n_out: int = 6, width: float = 1.0, dropout: float = 0.0,
-               gaussian: bool = False, stretch: str = "linear", block: int = 64,
-               sampling: int = 3) -> ImageRegressor:  # fmt: skip
-    """Table 1's baselines: convolutions of 32, 32 and 64 filters (strides 2, 2, 1) with ReLU, and a linear layer."""
-    n = [n_bands, *(round(c * width) for c in (32, 32, 64))]
-    strides = (2, 2, 1)
-    layers = [
-        convolution(a, b, stride=s, norm=norm, act=nn.ReLU, block=block, sampling=sampling)
-        for a, b, s in zip(n, n[1:], strides, strict=False)
-    ]
-    return ImageRegressor(nn.Sequential(*layers), n[-1], n_bands, n_out, dropout, gaussian, stretch)
-
+xresnet18 = partial(ImageRegressor, "xresnet18")
+simple_cnn = partial(ImageRegressor, "simple")
 
 # Table 1: name -> how to build it, and the published maximum of the learning rate (that of the simple networks is not
 # said to differ).

@@ -1,9 +1,8 @@
-"""The optimizer of study 4: RAdam that looks ahead, over one cycle of the learning rate (Wu & Peek 2020, Sec. 3.1).
+"""The optimizer of study 4: RAdam that looks ahead (Wu & Peek 2020, Sec. 3.1).
 
-"Fast.ai one-cycle defaults" and a "combined RAdam and LookAhead optimizer" mean these numbers in fastai 2: one cycle
-of cosines that rises from 1/25 of the maximum over the first quarter and falls to 1e-5 of it, momentum 0.95 - 0.85 -
-0.95, beta2 0.99, decoupled weight decay that spares biases and norms, six steps to look ahead with half of the way
-kept.
+A "combined RAdam and LookAhead optimizer" means these numbers in fastai 2: beta2 0.99, decoupled weight decay that
+spares biases and norms, six steps to look ahead with half of the way kept. "Fast.ai one-cycle defaults" are the
+schedule "fastai" of nets/training.py, which also moves the momentum.
 """
 
 from __future__ import annotations
@@ -11,7 +10,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import OneCycleLR
+
+from paper_utils.nets.training import Plan
 
 
 def lookahead(optimizer: Optimizer, k: int = 6, alpha: float = 0.5) -> Optimizer:
@@ -38,17 +38,10 @@ def lookahead(optimizer: Optimizer, k: int = 6, alpha: float = 0.5) -> Optimizer
     return optimizer
 
 
-def ranger(model: nn.Module, lr: float, weight_decay: float = 0.01) -> Optimizer:
-    """RAdam + Lookahead for all weights of `model`; only those of convolutions and linear layers decay."""
+def ranger(model: nn.Module, plan: Plan) -> Optimizer:
+    """RAdam + Lookahead for all weights of `model`, for a Plan; only those of convolutions and linear layers decay."""
     groups = [
-        {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": plan.weight_decay},
         {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return lookahead(torch.optim.RAdam(groups, lr, betas=(0.95, 0.99), eps=1e-6, decoupled_weight_decay=True))
-
-
-def one_cycle(optimizer: Optimizer, max_lr: float, n_steps: int) -> OneCycleLR:
-    """The learning rate and momentum of each of `n_steps` steps, as fastai's `fit_one_cycle` sets them."""
-    cycle = {"pct_start": 0.25, "div_factor": 25, "final_div_factor": 1e5 / 25}
-    n_steps = max(n_steps, 5)  # a quarter of fewer has no rise
-    return OneCycleLR(optimizer, max_lr, n_steps, **cycle, base_momentum=0.85, max_momentum=0.95)
+    return lookahead(torch.optim.RAdam(groups, plan.lr, betas=(0.95, 0.99), eps=1e-6, decoupled_weight_decay=True))

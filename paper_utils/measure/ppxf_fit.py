@@ -19,6 +19,8 @@ from paper_utils.base import fan_out
 from paper_utils.base.constants import C_KMS, FWHM, L_SUN, PC
 from paper_utils.base.dust import R_V_STARS
 from paper_utils.base.errors import DataError
+from paper_utils.base.filters import curves_of
+from paper_utils.base.photometry import ab_magnitudes
 from paper_utils.base.rebin import rebin, rest_frame
 from paper_utils.base.wavelengths import SDSS_STEP, lsf_km_s, sdss_grid
 
@@ -220,11 +222,10 @@ def _r_light(emiles) -> np.ndarray:
     from ppxf import ppxf_util
 
     near = (emiles.wave_rest > 5000) & (emiles.wave_rest < 7500)
-    wave, spectra = emiles.wave_rest[near], emiles.templates[..., near].reshape(-1, near.sum())
-    at_ten_pc = spectra.T.astype(float) * L_SUN / (4 * np.pi * (10 * PC) ** 2)
-    mag = ppxf_util.mag_spectrum(wave, at_ten_pc, bands="SDSS/r")
-    sun = ppxf_util.mag_sun("SDSS/r")
-    return 10 ** (-0.4 * (np.ravel(mag) - np.ravel(sun)[0])).reshape(emiles.masses.shape)
+    wave, flux = sdss_grid(5200.0, 7300.0), emiles.templates[..., near].reshape(-1, near.sum())
+    stars, _ = rebin(emiles.wave_rest[near], flux, np.ones(flux.shape), wave)
+    mag = ab_magnitudes(wave, stars * L_SUN / (4 * np.pi * (10 * PC) ** 2), curves_of({"r": "sdss_r0"}))
+    return 10 ** (-0.4 * (mag - ppxf_util.mag_sun("SDSS/r"))).reshape(emiles.masses.shape)
 
 
 def _run(galaxy: _Galaxy, library: _Library, flux: np.ndarray, regul: float = 0.0, start=None):

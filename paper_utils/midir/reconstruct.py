@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
-from paper_utils.midir.glo import Generator, to_sphere
-from paper_utils.nets.descent import descend
+from paper_utils.midir.model import Generator, to_sphere
 
 
 def frozen(generator: Generator) -> Generator:
@@ -80,9 +81,45 @@ def reconstruct(
 
     for _ in range(n_steps):
         loss = misfit().sum() if lam is None else (misfit() + lam * (s**2).sum(1)).sum()
-        descend(optimizer, loss)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
         if lam is None:
             with torch.no_grad():
                 s.copy_(to_sphere(s))
     with torch.no_grad():
         return generator(s), misfit()
+
+
+def recover(
+    generator: Generator, A: ArrayLike, photometry: NDArray, start: Tensor, *, weight: Tensor | None = None, **search
+) -> NDArray:
+    """`reconstruct` with physical values: photometry (N, m) and the spectra (N, n_wave) are F_nu, float64, in NumPy."""
+    A, y = _inputs(generator, A, photometry)
+    x, _ = reconstruct(generator, A, y, start, weight=weight, **search)
+    return generator.flux(x).cpu().double().numpy()
+
+
+def recover_nearest(
+    generator: Generator,
+    A: ArrayLike,
+    photometry: NDArray,
+    pool: Tensor,
+    k: int = 1,
+    *,
+    weight: Tensor | None = None,
+    **search,
+) -> NDArray:
+    """The same from each galaxy's k nearest starts in a pool (P, n_latent), in one batch: (k, N, n_wave)."""
+    matrix, y = _inputs(generator, A, photometry)
+    weight = torch.ones_like(y) if weight is None else weight.expand_as(y)
+    starts = nearest_starts(generator, matrix, y, pool, weight, k).flatten(0, 1)
+    every = np.tile(photometry, (k, 1))
+    return recover(generator, A, every, starts, weight=weight.repeat(k, 1), **search).reshape(k, len(y), -1)
+
+
+def _inputs(generator: Generator, A: ArrayLike, photometry: NDArray) -> tuple[Tensor, Tensor]:
+    """Matrix and photometry in the generator's space, float32, on its device."""
+    given = np.asarray(A), np.log10(photometry) if generator.log else photometry
+    device = next(generator.parameters()).device
+    return tuple(torch.as_tensor(values, dtype=torch.float32, device=device) for values in given)

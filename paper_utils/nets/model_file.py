@@ -52,7 +52,7 @@ class Model(nn.Module):
 
     @classmethod
     def kind(cls) -> str:
-        """The name under which a file says what it holds, such as "midir.glo.GLO"."""
+        """The name under which a file says what it holds, such as "midir.model.GLO"."""
         return f"{cls.__module__.removeprefix(PACKAGE)}.{cls.__qualname__}"
 
     def save(self, path: Path | str, **card: Any) -> Card:

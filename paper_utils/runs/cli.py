@@ -106,6 +106,45 @@ def reproduce(
 
 
 @commands.command()
+def train(
+    study: Annotated[str, typer.Argument(metavar="NN", help="The study whose models to train.")],
+    profile: Annotated[
+        Profile, typer.Option(help="How much: seconds, minutes, or the published sizes.")
+    ] = Profile.quick,
+    data: Annotated[Path | None, typer.Option(metavar="PATH", help="Train on your file, not on the mock sky.")] = None,
+    mapping: Annotated[Path | None, typer.Option(metavar="YAML", help="Which column of your file is which.")] = None,
+    values: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NN.NAME=VALUE", help="Another value for a setting.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder for the model files.")] = paths.OUTPUT / "weights",
+    device: Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU when there is one.")] = Device.auto,
+    seed: Annotated[int, typer.Option(help="Seed of data, split, weights and draws.")] = 0,
+) -> None:
+    """Train a study's models outside a notebook, with the same code, and keep each as one file in OUTPUT/NN.
+
+    The same command again goes on where it was stopped. `companion reproduce --weights NN=OUTPUT/NN` uses the models.
+
+    Example: companion train 02 --profile quick --output models
+    """
+    from paper_utils.nets.run import Run
+    from paper_utils.runs import report, studies
+
+    study = study.zfill(2)
+    changed = parameters.assigned(values or [], str(profile)).get(study, {}).get(parameters.SETTINGS, {})
+    settings = studies.settings(study, str(profile), changed)
+    folder = output.expanduser().absolute() / study
+    _prepare(folder)
+    precision = getattr(settings, "precision", "32-true")
+    run = Run(study, profile=str(profile), seed=seed, device=str(device), precision=precision)
+    sample = studies.data(study, settings, data, mapping, seed, run.fabric.device.type)
+    report.note(f"{sample}")
+    studies.room(study, "train").train(sample, settings, run)
+    run.export(folder)
+    for file in sorted(folder.glob("*.safetensors")):
+        report.note(f"{report.shown(file)} ({file.stat().st_size / 1e6:.1f} MB)")
+
+
+@commands.command()
 def scoreboard(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     results: Annotated[Path, typer.Option(help="Folder of results: figures/ or an --output.")] = paths.FIGURES,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from paper_utils.base.errors import unknown
@@ -22,3 +24,29 @@ def room(study: str, module: str):
 def settings(study: str, profile: str, changes: Mapping[str, Any] | None = None) -> Settings:
     """The settings of a study at a profile, with changes by dotted name. Raises ProfileError."""
     return room(study, "train").Settings.load(study, profile, changes)
+
+
+def data(study: str, s: Settings, source: Path | None, mapping: Path | None, seed: int, device: str):
+    """What a study's `train` takes: from the mock sky, or from a user's file. Raises DataError for one of no use."""
+    from paper_utils.files import templates, user
+    from paper_utils.sky import alhambra_catalogue, cameras, images, midir_library, populations
+    from paper_utils.sky import sdss_spectra, sequence, stars
+
+    if source is not None:
+        found = user.check_file(study, source, mapping)
+        return found.normalised() if study == "01" else found
+    if study == "01":
+        return midir_library.library(s.n_seds, seed=seed)
+    ssps, sky = populations.from_emiles(templates.emiles()), {"seed": seed, "device": device}
+    if study == "02":
+        return sdss_spectra.spectra(s.n_spectra, ssps, **sky)
+    if study == "05":
+        curves, fit = alhambra_catalogue.curves(), room(study, "template_fit")
+        models = fit.models(*sequence.templates(ssps), curves)
+        observed = alhambra_catalogue.catalogue(s.n_objects, ssps, seed)
+        return fit.label(observed, models, stars.locus(curves), device=device)
+    n, camera = (s.data.n_pairs, cameras.SDSS) if study == "03" else (s.n_galaxies, cameras.PAN_STARRS)
+    if study == "04":
+        camera = replace(camera, size=s.size, pixel_scale=s.pixel_scale)
+    observed = sdss_spectra.spectra(n, ssps, z_range=room(study, "train").Z_RANGE, **sky)
+    return user.Pair(images.images(observed.truth, ssps, camera, **sky), observed)

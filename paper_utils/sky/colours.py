@@ -19,11 +19,9 @@ from astropy.table import Table, vstack
 
 from paper_utils.base import paths
 from paper_utils.base.errors import DataError
+from paper_utils.sky.stars import TO_AB
 
 COLOURS = ("u-g", "g-r", "r-i")
-# AB minus SDSS magnitude in u g r i z, as the package kcorrect adds it (Blanton & Roweis 2007, 2007AJ....133..734B).
-TO_AB = (-0.036, 0.012, 0.010, 0.028, 0.040)
-KS_AB_MINUS_VEGA = 1.85  # the same
 R_LIMIT, Z_RANGE = 17.77, (0.02, 0.25)  # Petrosian r of the main sample; redshifts compared
 R_COMPLETE, KS_COMPLETE = 16.0, 13.57
 PERCENTILES = (5, 16, 25, 50, 75, 84, 95)
@@ -39,7 +37,7 @@ def of(magnitudes: Mapping[str, np.ndarray], z: np.ndarray) -> Table:
     z (redshift), r (AB), ks (Vega), u-g, g-r, r-i (AB).
     """
     m = {band: np.asarray(magnitudes[band], float) for band in ("u", "g", "r", "i", "Ks")}
-    columns = {"z": np.asarray(z, float), "r": m["r"], "ks": m["Ks"] - KS_AB_MINUS_VEGA}
+    columns = {"z": np.asarray(z, float), "r": m["r"], "ks": m["Ks"] - TO_AB[-1]}
     return Table(columns | {colour: m[colour[0]] - m[colour[2]] for colour in COLOURS})
 
 
@@ -67,7 +65,7 @@ def read(path: Path | str, flux: str = "MODELFLUX") -> Table:
         return 22.5 - 2.5 * np.log10(columns[name][:, band]) - columns["EXTINCTION"][:, band] + TO_AB[band]
 
     bands = {band: ab(flux, number) for number, band in enumerate("ugri")}
-    galaxies = of(bands | {"Ks": columns["K_M_EXT"] + KS_AB_MINUS_VEGA}, columns["Z"])
+    galaxies = of(bands | {"Ks": columns["K_M_EXT"] + TO_AB[-1]}, columns["Z"])
     galaxies["r"] = ab("PETROFLUX", 2)
     inside = (galaxies["r"] - TO_AB[2] < R_LIMIT) & (galaxies["z"] > Z_RANGE[0]) & (galaxies["z"] < Z_RANGE[1])
     return galaxies[inside]

@@ -78,41 +78,31 @@ def draw(
     Truth has the columns of `galaxies.draw` but id. Masses are drawn from `mass_function` per comoving volume.
     """
     b = list(table.curves).index(band)
-    proposals = _Proposals(table.z[-2], limit)
+    cells = _cells(table.z[-2], limit)
     parts, found, tried, kept = [], 0, 0, 0.2
     while found < n:
         size = min(int(1.05 * (n - found) / kept) + 200, 300_000)
-        part = _galaxies(rng, *proposals.draw(rng, size))
+        part = _galaxies(rng, *galaxies.within(rng, size, *cells))
         seen = magnitudes(part, table)
         keep = rng.random(size) < detected(seen[:, b]) * (seen[:, b] < limit)
         parts.append((part[keep], seen[keep]))
         tried, found = tried + size, found + keep.sum()
         kept = (found + 1) / (tried + 1)
     truth = Table({name: np.concatenate([np.asarray(t[name]) for t, _ in parts])[:n] for name in parts[0][0].colnames})
-    area = tried * n / found / proposals.per_deg2
+    area = tried * n / found / cells[2][-1]
     return truth, np.concatenate([m for _, m in parts])[:n], area
 
 
-class _Proposals:
-    """Redshifts and masses in proportion to volume and mass function, wherever a galaxy might be bright enough."""
+def _cells(z_max: float, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Redshifts and masses whose cells may hold a galaxy bright enough, and the running sum of galaxies per deg2."""
+    from astropy.cosmology import Planck18
 
-    def __init__(self, z_max: float, limit: float):
-        from astropy.cosmology import Planck18
-
-        z, mass = np.linspace(0.005, z_max, 401), np.linspace(*LOG_MSTAR, 301)
-        self.z, self.mass = z, mass
-        zc, mc = 0.5 * (z[1:] + z[:-1]), 0.5 * (mass[1:] + mass[:-1])
-        volume = Planck18.differential_comoving_volume(zc).to_value("Mpc3/sr") * np.radians(1) ** 2
-        density = volume[:, None] * mass_function(mc, zc) * (z[1] - z[0]) * (mass[1] - mass[0])
-        density *= brightest(mass[1:], zc[:, None]) < limit
-        self.cumulative = np.cumsum(density.ravel())
-        self.per_deg2 = self.cumulative[-1]
-
-    def draw(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
-        cell = np.searchsorted(self.cumulative, rng.random(n) * self.per_deg2).clip(max=self.cumulative.size - 1)
-        i, j = np.divmod(cell, self.mass.size - 1)
-        z, mass = self.z, self.mass
-        return z[i] + rng.random(n) * (z[1] - z[0]), mass[j] + rng.random(n) * (mass[1] - mass[0])
+    z, mass = np.linspace(0.005, z_max, 401), np.linspace(*LOG_MSTAR, 301)
+    zc, mc = 0.5 * (z[1:] + z[:-1]), 0.5 * (mass[1:] + mass[:-1])
+    volume = Planck18.differential_comoving_volume(zc).to_value("Mpc3/sr") * np.radians(1) ** 2
+    density = volume[:, None] * mass_function(mc, zc) * (z[1] - z[0]) * (mass[1] - mass[0])
+    density *= brightest(mass[1:], zc[:, None]) < limit
+    return z, mass, np.cumsum(density)
 
 
 def brightest(log_mstar: np.ndarray, z: np.ndarray) -> np.ndarray:

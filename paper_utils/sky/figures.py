@@ -12,23 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from paper_utils.base.plots import (
-    BLUE,
-    FLUX_LABEL,
-    GREY,
-    MARKED,
-    ORANGE,
-    PAPER,
-    REST_LABEL,
-    SKY,
-    TRUTH,
-    TYPES,
-    VERMILION,
-    WIDTH,
-)
+from paper_utils.base.plots import BLUE, FLUX_LABEL, GREY, MARKED, ORANGE, PAPER, REST_LABEL, SKY, TRUTH, TYPES, WIDTH
 from paper_utils.sky import colours
 
-MOCK, REAL, REAL_TOO = BLUE, VERMILION, ORANGE
+MOCK, REAL, REAL_TOO = BLUE, TRUTH, ORANGE
 
 
 class Step(NamedTuple):
@@ -137,7 +124,7 @@ def plot_histograms(
     fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 2.5), squeeze=False)
     for ax, (xlabel, samples) in zip(axes[0], panels.items(), strict=True):
         low, high = np.nanpercentile(np.concatenate(list(samples.values())), [0.2, 99.8])
-        for (label, values), colour in zip(samples.items(), (MOCK, SKY, VERMILION), strict=False):
+        for (label, values), colour in zip(samples.items(), (MOCK, SKY, REAL), strict=False):
             if len(values) > 50:
                 ax.hist(values, np.linspace(low, high, 45), density=True, histtype="step", color=colour, label=label)
             else:

@@ -177,8 +177,13 @@ def _redshift_and_mass(rng, n: int, z_range, survey: str) -> tuple[np.ndarray, n
                 remedy='Begin at a lower redshift, or draw survey="volume".',
                 row="z_range",
             )
-    cell = np.searchsorted(np.cumsum(density.ravel()) / density.sum(), rng.random(n)).clip(max=density.size - 1)
-    i, j = np.divmod(cell, mc.size)
+    return within(rng, n, z, mass, np.cumsum(density))
+
+
+def within(rng, n: int, z: np.ndarray, mass: np.ndarray, cumulative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`n` redshifts and masses in cells between `z` and `mass`, chosen by the running sum of the cells' densities."""
+    cell = np.searchsorted(cumulative, rng.random(n) * cumulative[-1]).clip(max=cumulative.size - 1)
+    i, j = np.divmod(cell, mass.size - 1)
     return z[i] + rng.random(n) * (z[1] - z[0]), mass[j] + rng.random(n) * (mass[1] - mass[0])
 
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from paper_utils.base.constants import C_KMS, FWHM
 from paper_utils.base.containers import Spectra
 from paper_utils.base.errors import DataError
+from paper_utils.base.wavelengths import LINES
 
-BROAD_LINES = {6564.6: 1.0, 4862.7: 1 / 3, 4341.7: 1 / 7}  # vacuum A: strength relative to H-alpha
+BROAD_LINES = {"Halpha": 1.0, "Hbeta": 1 / 3, "Hgamma": 1 / 7}  # strength relative to H-alpha
 DICHROIC = 6000.0  # A, where the blue and the red camera of the SDSS spectrograph meet
 
 
@@ -28,7 +29,7 @@ def broad_line_agn(spectra: Spectra, rng: np.random.Generator) -> NDArray:
     width = rng.uniform(100, 400, (n, 1))
     lines = sum(
         width * strength * np.exp(-0.5 * ((wave_rest / at - 1) / sigma) ** 2) / (np.sqrt(2 * np.pi) * sigma * at)
-        for at, strength in BROAD_LINES.items()
+        for at, strength in ((LINES[name], strength) for name, strength in BROAD_LINES.items())
     )
     return spectra.flux + _median(spectra) * continuum * (1 + lines)
 

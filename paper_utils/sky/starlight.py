@@ -89,12 +89,12 @@ def _population() -> np.ndarray:
         number = norm * mass ** (1 - IMF_SLOPE) * np.gradient(np.log(mass))
         phase = np.clip(age / lifetime(mass), 0, 1)
         luminosity, temperature = main_sequence(mass, phase)
-        _deposit(row, number * luminosity, temperature)
+        row += _shared(temperature[None], (number * luminosity)[None], _T_GRID)[0]
         if turnoff < high:
             slope = np.log(lifetime(turnoff * 1.001) / lifetime(turnoff)) / np.log(1.001)
             death_rate = norm * turnoff ** (1 - IMF_SLOPE) / (age * -slope)  # stars / Gyr / M_sun
             energy, temperature = after_main_sequence(turnoff)
-            _deposit(row, death_rate * energy, temperature)
+            row += _shared(temperature[None], (death_rate * energy)[None], _T_GRID)[0]
     return weights
 
 
@@ -152,19 +152,11 @@ def _turnoff_mass(age: float) -> float:
     return float(np.exp(np.interp(-np.log(age), -np.log(lifetime(mass)), np.log(mass))))
 
 
-def _deposit(row: np.ndarray, power: np.ndarray, temperature: np.ndarray) -> None:
-    """Share `power` between the two photospheres around each temperature, adding to `row` in place."""
-    at = np.interp(np.log(temperature), np.log(_T_GRID), np.arange(_T_GRID.size))
-    low = np.minimum(at.astype(int), _T_GRID.size - 2)
-    np.add.at(row, low, power * (1 - (at - low)))
-    np.add.at(row, low + 1, power * (at - low))
-
-
-def _on_ages(age_gyr: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Spread `weight` at `age_gyr`, both (N, K), over the tabulated ages, linearly in log age: (N, 84)."""
-    at = np.interp(np.log(age_gyr), np.log(AGES_GYR), np.arange(AGES_GYR.size))
-    low = np.minimum(at.astype(int), AGES_GYR.size - 2)
-    shares, rows = np.zeros((len(age_gyr), AGES_GYR.size)), np.arange(len(age_gyr))[:, None]
+def _shared(x: np.ndarray, weight: np.ndarray, nodes: np.ndarray) -> np.ndarray:
+    """Spread `weight` at `x`, both (N, K), over `nodes` (M,), linearly in log, held at the ends: (N, M)."""
+    at = np.interp(np.log(x), np.log(nodes), np.arange(nodes.size))
+    low = np.minimum(at.astype(int), nodes.size - 2)
+    shares, rows = np.zeros((len(x), nodes.size)), np.arange(len(x))[:, None]
     np.add.at(shares, (rows, low), weight * (1 - (at - low)))
     np.add.at(shares, (rows, low + 1), weight * (at - low))
     return shares
@@ -176,7 +168,7 @@ def ssp(age_gyr: np.ndarray, wave_um: np.ndarray) -> np.ndarray:
     `age_gyr` (N,) between 1 Myr and 14 Gyr (held at the ends outside), `wave_um` (L,) [um], rest frame, vacuum.
     """
     age = np.atleast_1d(np.asarray(age_gyr, float))[:, None]
-    return _on_ages(age, np.ones_like(age)) @ _population() @ photospheres(_T_GRID, wave_um)
+    return _shared(age, np.ones_like(age), AGES_GYR) @ _population() @ photospheres(_T_GRID, wave_um)
 
 
 def starlight(age_gyr: np.ndarray, tau_gyr: np.ndarray, wave_um: np.ndarray, *, delayed: bool = False) -> np.ndarray:
@@ -192,4 +184,6 @@ def starlight(age_gyr: np.ndarray, tau_gyr: np.ndarray, wave_um: np.ndarray, *, 
     x = (age[:, None] - edges) / tau[:, None]  # time since the onset
     formed = -np.diff((1 - np.exp(-x)) if not delayed else 1 - (1 + x) * np.exp(-x), axis=1)
     formed = formed / formed.sum(axis=1, keepdims=True)
-    return _on_ages(0.5 * (edges[:, 1:] + edges[:, :-1]), formed) @ _population() @ photospheres(_T_GRID, wave_um)
+    return (
+        _shared(0.5 * (edges[:, 1:] + edges[:, :-1]), formed, AGES_GYR) @ _population() @ photospheres(_T_GRID, wave_um)
+    )

@@ -29,7 +29,7 @@ LOCUS = np.array(
         (3.30, 2.60, 1.54, 1.75, 0.94, 1.57, 0.60, 0.30),
     ]
 )  # fmt: skip
-# AB minus these magnitudes in u g r i z J H Ks (Blanton & Roweis 2007, 2007AJ....133..734B).
+# AB minus these magnitudes in u g r i z J H Ks, as kcorrect adds it (Blanton & Roweis 2007, 2007AJ....133..734B).
 TO_AB = np.array([-0.036, 0.012, 0.010, 0.028, 0.040, 0.91, 1.39, 1.85])
 # Effective temperature [K] of the photosphere at g-i; it need only be near, the colours are set by the locus.
 _TEMPERATURE = ((0.2, 0.6, 1.2, 2.0, 2.7, 3.3), (6900.0, 5800.0, 4700.0, 3900.0, 3300.0, 3000.0))

@@ -143,6 +143,13 @@ def curves(score: ArrayLike, positive: ArrayLike) -> dict:
     }
 
 
+def class_scores(score: ArrayLike, positive: ArrayLike) -> dict[str, float]:
+    """What a score (N,) that is higher for positives (N,) bool is worth, cut at 0.5 and at all levels."""
+    quality, curve = classification(confusion(np.asarray(score) > 0.5, positive)), curves(score, positive)
+    out = {"accuracy [%]": 100 * quality["accuracy"]} | {name: quality[name] for name in ("precision", "recall", "f1")}
+    return out | {"ROC area": curve["auc"], "average precision": curve["average_precision"]}
+
+
 def permutation_importance(
     predict: Callable[[NDArray], NDArray],
     x: NDArray,

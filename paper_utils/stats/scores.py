@@ -52,15 +52,15 @@ def bootstrap(
     return tuple(np.quantile(statistic(values[index], axis=-1), [(1 - level) / 2, (1 + level) / 2]).tolist())
 
 
-def with_interval(statistic: Callable[..., NDArray], *samples: ArrayLike, **options) -> tuple[float, float, float]:
-    """statistic(*samples, axis=-1) of the same objects (N,) and its `bootstrap` interval, resampled together."""
-    samples = [np.asarray(sample) for sample in samples]
-
-    def of(index: NDArray, axis: int) -> NDArray:
-        return statistic(*(sample[index] for sample in samples), axis=axis)
-
-    objects = np.arange(len(samples[0]))
-    return float(of(objects, -1)), *bootstrap(objects, of, **options)
+def interval(
+    statistic: Callable[..., float], *samples: ArrayLike, level: float = 0.68, n_resamples: int = 200, seed: int = 0
+) -> tuple[float, float, float]:
+    """statistic(*samples) of samples (N,) of the same objects, and its percentile interval over resampled objects."""
+    samples, rng = [np.asarray(sample) for sample in samples], np.random.default_rng(seed)
+    again = (rng.integers(0, len(samples[0]), len(samples[0])) for _ in range(n_resamples))
+    values = [statistic(*(sample[rows] for sample in samples)) for rows in again]
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(statistic(*samples)), float(low), float(high)
 
 
 def share(successes: ArrayLike, level: float = 0.68) -> tuple[float, tuple[float, float]]:

@@ -2,58 +2,51 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
-@dataclass(frozen=True)
-class Scale:
-    """Mean and standard deviation (n_latent,) of the training latents: the unit of study 4's targets."""
+def rmse_standardised(predicted: ArrayLike, target: ArrayLike) -> float:
+    """Root of the mean squared error over objects and standardised latents (N, n_latent): the loss of Table 1.
 
-    mean: NDArray
-    std: NDArray
-
-    @classmethod
-    def of(cls, s: ArrayLike) -> Scale:
-        """From training latents (N, n_latent)."""
-        s = np.asarray(s, float)
-        return cls(s.mean(axis=0), s.std(axis=0))
-
-    def standardise(self, s: ArrayLike) -> NDArray:
-        return ((np.asarray(s, float) - self.mean) / self.std).astype(np.float32)
-
-    def restore(self, s: ArrayLike) -> NDArray:
-        return (np.asarray(s, float) * self.std + self.mean).astype(np.float32)
-
-
-def mse_standardised(predicted: ArrayLike, target: ArrayLike) -> float:
-    """Mean squared error over objects and standardised latents (N, n_latent): what the text calls the loss of Table 1.
-
-    1 for whoever guesses the mean; 1 - R^2 averaged over latents, where the validation set's variance is 1.
+    1 for whoever guesses the mean. (The authors average the roots of batches, which is a little less.)
     """
-    return float(_squares(predicted, target).mean())
+    return float(np.sqrt(squares(predicted, target).mean()))
 
 
-def rmse_standardised(predicted: ArrayLike, target: ArrayLike, batch_size: int | None = None) -> float:
-    """Root of `mse_standardised`: the loss that the authors' public notebook trains on and prints.
+def squares(predicted: ArrayLike, target: ArrayLike) -> NDArray:
+    """Squared error (N,) of each object, averaged over its standardised latents (N, n_latent)."""
+    return ((np.asarray(predicted, float) - np.asarray(target, float)) ** 2).mean(axis=1)
 
-    batch_size : as they average it, over the roots of batches, which is a little less.
+
+def rmse_intervals(
+    errors: Mapping[str, ArrayLike],
+    pairs: Iterable[tuple[str, str]] = (),
+    level: float = 0.68,
+    n_resamples: int = 2000,
+) -> dict[str, tuple[float, float, float]]:
+    """(value, low, high) of the RMSE of each method, and of the difference "a-b" of each of `pairs`, by bootstrap.
+
+    errors : `squares` (S, N) by method, of S random starts on the same N objects; the value is the mean over starts.
+    Objects and starts are drawn with replacement, the same for all methods: differences are paired.
     """
-    squares = _squares(predicted, target).mean(axis=1)
-    if batch_size is None:
-        return float(np.sqrt(squares.mean()))
-    starts = np.arange(0, len(squares), batch_size)
-    sums, sizes = np.add.reduceat(squares, starts), np.diff([*starts, len(squares)])
-    return float(np.average(np.sqrt(sums / sizes), weights=sizes))
+    errors = {name: np.atleast_2d(values) for name, values in errors.items()}
+    n = next(iter(errors.values())).shape[1]
+    share = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), n_resamples) / n
+    value = {name: np.sqrt(found.mean(axis=1)).mean() for name, found in errors.items()}
+    drawn = {}
+    for name, found in errors.items():
+        starts = np.random.default_rng(1).integers(0, len(found), (n_resamples, len(found)))
+        drawn[name] = np.take_along_axis(np.sqrt(share @ found.T), starts, axis=1).mean(axis=1)
+    for a, b in pairs:
+        value[f"{a}-{b}"], drawn[f"{a}-{b}"] = value[a] - value[b], drawn[a] - drawn[b]
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    return {name: (float(value[name]), *np.quantile(drawn[name], ends).tolist()) for name in value}
 
 
 def r2(predicted: ArrayLike, target: ArrayLike) -> NDArray:
     """Share of each latent's variance that is predicted (n_latent,): 1 perfect, 0 the mean, below 0 worse."""
     target = np.asarray(target, float)
-    return 1 - _squares(predicted, target).mean(axis=0) / target.var(axis=0)
-
-
-def _squares(predicted: ArrayLike, target: ArrayLike) -> NDArray:
-    return (np.asarray(predicted, float) - np.asarray(target, float)) ** 2
+    return 1 - ((np.asarray(predicted, float) - target) ** 2).mean(axis=0) / target.var(axis=0)

@@ -41,7 +41,7 @@ def test_environment_installs_the_same_set():
 
 def test_makefile_has_the_targets_it_speaks_of():
     targets = set(re.findall(r"^(\w+):", MAKEFILE, flags=re.M))
-    assert {"reproduce", "test", "notebooks", "bench", "lint", "clean", "help"} <= targets
+    assert {"reproduce", "test", "notebooks", "bench", "count", "lint", "clean", "help"} <= targets
     help_text = subprocess.run(["make", "help"], cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout
     for text in (help_text, README, (paths.ROOT / "CONTRIBUTING.md").read_text()):
         assert set(re.findall(r"^ *make (\w+)", text, flags=re.M)) <= targets

@@ -1,10 +1,12 @@
-"""Study 4's optimizer: Lookahead by its definition, one cycle as fastai draws it, and a resumed run as if unbroken."""
+"""Study 4's optimizer: Lookahead by its definition, decay of matrices alone, and a resumed run as if unbroken."""
+
+import dataclasses
 
 import pytest
 import torch
 from torch import nn
 
-from paper_utils.latents.optimizers import lookahead, one_cycle, ranger
+from paper_utils.latents.optimizers import lookahead, ranger
 from paper_utils.nets import training
 
 
@@ -41,6 +43,9 @@ def test_lookahead_does_not_touch_weights_that_learn_nothing():
     assert (used.detach() < 1).all()
 
 
+PLAN = training.Plan(40, 16, lr=0.03, weight_decay=0.01, optimizer=ranger, schedule="fastai")
+
+
 def small():
     with training.seeded(0):
         return nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1))
@@ -48,13 +53,13 @@ def small():
 
 def test_only_matrices_decay():
     model = small()
-    decaying, sparing = ranger(model, 0.1).param_groups
+    decaying, sparing = ranger(model, dataclasses.replace(PLAN, lr=0.1)).param_groups
     assert (decaying["weight_decay"], sparing["weight_decay"]) == (0.01, 0.0)
     assert {id(p) for p in decaying["params"]} == {id(model[0].weight), id(model[3].weight)}
     assert len(sparing["params"]) == 4
     # Decoupled: without a gradient each step takes lr x decay of a weight.
     before = model[0].weight.detach().clone()
-    optimizer = ranger(model, 0.1)
+    optimizer = ranger(model, dataclasses.replace(PLAN, lr=0.1))
     for p in model.parameters():
         p.grad = torch.zeros_like(p)
     optimizer.step()
@@ -64,8 +69,8 @@ def test_only_matrices_decay():
 
 def test_one_cycle_is_fastais():
     n = 400
-    optimizer = ranger(small(), 0.03)
-    scheduler = one_cycle(optimizer, 0.03, n)
+    optimizer = ranger(small(), PLAN)
+    scheduler = training.schedule_of(optimizer, dataclasses.replace(PLAN, n_steps=n))
     rates, momenta = [], []
     for _ in range(n):
         rates.append(optimizer.param_groups[0]["lr"])
@@ -81,8 +86,8 @@ def test_one_cycle_is_fastais():
 
 @pytest.mark.parametrize("n", [1, 4, 5])
 def test_a_cycle_of_few_steps_runs(n):
-    optimizer = ranger(small(), 0.03)
-    scheduler = one_cycle(optimizer, 0.03, n)
+    optimizer = ranger(small(), PLAN)
+    scheduler = training.schedule_of(optimizer, dataclasses.replace(PLAN, n_steps=n))
     for _ in range(n):
         optimizer.step()
         scheduler.step()
@@ -93,21 +98,16 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path):
     y = x.sum(dim=1, keepdim=True)
 
     def run(stops):
-        model = small()
-        optimizer = ranger(model, 0.03)
-        state = {"model": model, "optimizer": optimizer, "scheduler": one_cycle(optimizer, 0.03, 40)}
-        step = training.supervised_step(model, optimizer, x, y, nn.functional.mse_loss, torch.Tensor.backward)
-        run = {"n_items": 64, "batch_size": 16, "n_steps": 40, "progress": False, "checkpoint": tmp_path / "run"}
-        calls = []
+        model, calls = small(), []
 
-        def counted(index):
+        def loss(model, batch, generator):
             calls.append(1)
             if len(calls) == stops:
                 raise KeyboardInterrupt
-            return step(index)
+            return {"loss": nn.functional.mse_loss(model(batch["x"]), batch["y"])}
 
-        history = training.fit(counted, state, **run)
-        return model, history["finished"]
+        options = {"progress": False, "checkpoint": tmp_path / "run"}
+        return model, training.fit(model, loss, {"x": x, "y": y}, PLAN, **options)["finished"]
 
     whole, finished = run(stops=None)
     assert finished

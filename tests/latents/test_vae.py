@@ -1,6 +1,7 @@
 """Study 4's variational autoencoder: sizes, the MMD and KL terms against closed forms, and a planted family."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -64,7 +65,7 @@ def test_loss_is_the_published_sum_and_gaps_do_not_count():
     w[:, :300] = 0
     with training.seeded(0):
         model = vae.InfoVAE()
-    terms = vae.infovae_loss(model, x, w, 30.0, torch.Generator().manual_seed(1))
+    terms = vae.infovae_loss(model, {"x": x, "w": w}, torch.Generator().manual_seed(1), lam=30.0)
     # The authors' sum over the batch, -1/2 w r^2 and all, divided by its size.
     squares = terms["chi2"] * (w > 0).sum()
     whole = 0.5 * squares + 9 * terms["kl"] + (30 - 1) * terms["mmd"] * 9 * 6
@@ -72,10 +73,8 @@ def test_loss_is_the_published_sum_and_gaps_do_not_count():
     # What stands in a gap reaches the encoder but not the misfit.
     with torch.no_grad():
         model.encoder[0].weight[:, :300] = 0
-    again = [
-        vae.infovae_loss(model, torch.where(w > 0, x, level), w, 30.0, torch.Generator().manual_seed(1))["loss"].item()
-        for level in (0.0, 1e3)
-    ]
+    filled = [{"x": torch.where(w > 0, x, level), "w": w} for level in (0.0, 1e3)]
+    again = [vae.infovae_loss(model, batch, torch.Generator().manual_seed(1))["loss"].item() for batch in filled]
     assert again[0] == pytest.approx(again[1], rel=1e-5)
 
 
@@ -93,12 +92,8 @@ def train(lam, n_steps=1000):
     with training.seeded(0):
         model = vae.InfoVAE(N_WAVE, 2, (64, 32)).learn_mean(x)
     data = {"x": x, "w": torch.full_like(x, NOISE**-2)}
-    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, n_steps)
-    noise = torch.Generator().manual_seed(1)
-    step = vae.vae_step(model, optimizer, data, torch.Tensor.backward, noise, lam)
-    state = {"model": model, "optimizer": optimizer, "scheduler": scheduler, "noise": noise}
-    history = training.fit(step, state, n_items=N, batch_size=64, n_steps=n_steps, progress=False)
+    plan = training.Plan(n_steps, 64, 3e-3, schedule="one-cycle")
+    history = training.fit(model, partial(vae.infovae_loss, lam=lam), data, plan, progress=False)
     with torch.no_grad():
         return model, history, model.encode(x)[0], t
 

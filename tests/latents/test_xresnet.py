@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from paper_utils.latents import images_to_latents as il
+from paper_utils.latents import apply, train
 from paper_utils.latents import model as xresnet
-from paper_utils.latents import optimizers
 from paper_utils.latents.deconvolution import Deconv2d
-from paper_utils.nets import training
+from paper_utils.latents.optimizers import ranger
+from paper_utils.nets import d4, training
 from paper_utils.stats.scores import coverage
 
 PUBLISHED = {
@@ -96,44 +96,20 @@ def test_attention_begins_as_nothing_and_does_not_depend_on_the_size_of_the_imag
     assert torch.allclose(tiled[..., :6, :6], attention(x), atol=1e-5)
 
 
-def test_the_eight_orientations_are_all_there_are_and_keep_flux():
-    image = torch.rand(1, 3, 6, 6)
-    turned = il.dihedral(image.expand(8, -1, -1, -1), torch.arange(8))
-    expected = [torch.rot90(start, k, (-2, -1)) for start in (image, image.flip(-1)) for k in range(4)]
-    found = {tuple(t.flatten().tolist()) for t in turned}
-    assert found == {tuple(t.flatten().tolist()) for t in expected}
-    assert len(found) == 8
-    assert torch.equal(turned.flatten(2).sort().values, image.flatten(2).sort().values.expand(8, -1, -1))
-    assert torch.equal(turned[0], image[0])
-    with pytest.raises(ValueError, match="square"):
-        il.dihedral(torch.rand(2, 3, 4, 5), torch.zeros(2, dtype=torch.long))
-
-
 def test_orientations_are_drawn_alike_for_each_image_of_a_batch():
     seen = torch.zeros(8)
     marker = torch.zeros(1, 1, 4, 4)
     marker[0, 0, 0, 1] = 1  # lands on one of eight places
-    places = il.dihedral(marker.expand(8, -1, -1, -1), torch.arange(8)).flatten(1).argmax(dim=1)
+    places = d4.oriented(marker.expand(8, -1, -1, -1), torch.arange(8)).flatten(1).argmax(dim=1)
     captured = []
-    model = xresnet.simple_cnn(n_bands=1, n_out=1)
+    model = xresnet.simple_cnn(bands="r", n_out=1)
     model.register_forward_pre_hook(lambda _, args: captured.append(args[0]))
-    data = {"images": marker.expand(400, -1, -1, -1), "latents": torch.zeros(400, 1)}
-    noise = torch.Generator().manual_seed(0)
-    step = il.image_step(model, torch.optim.SGD(model.parameters(), 0.0), data, torch.Tensor.backward, noise)
-    step(torch.arange(400))
+    batch = {"images": marker.expand(400, -1, -1, -1), "latents": torch.zeros(400, 1)}
+    train.image_loss(model, batch, torch.Generator().manual_seed(0))
     where = captured[0].flatten(1).argmax(dim=1)
     seen = torch.stack([(where == place).sum() for place in places])
     assert seen.sum() == 400
     assert ((seen - 50).abs() < 4 * 50**0.5).all()
-
-
-def test_gaussian_likelihood_is_least_at_the_true_scatter():
-    target = 2.0 * torch.randn(100_000, 1, generator=torch.Generator().manual_seed(0))
-    mean = torch.zeros_like(target)
-    losses = [il.gaussian_nll(mean, torch.full_like(mean, 2 * np.log(s)), target).item() for s in (1.5, 2.0, 2.7)]
-    assert losses[1] == min(losses)
-    expected = -torch.distributions.Normal(0.0, 2.0).log_prob(target).mean().item() - 0.5 * np.log(2 * np.pi)
-    assert losses[1] == pytest.approx(expected, abs=1e-4)
 
 
 def ellipses(n, seed=0, size=24, noise=0.05):
@@ -151,14 +127,9 @@ def ellipses(n, seed=0, size=24, noise=0.05):
     return images, (latents - 0.5) * 12**0.5
 
 
-def train(model, images, latents, n_steps, lr, seed=0):
-    optimizer = optimizers.ranger(model, lr)
-    generator = torch.Generator().manual_seed(seed)
-    data = {"images": images, "latents": latents}
-    step = il.image_step(model, optimizer, data, torch.Tensor.backward, generator)
-    state = {"model": model, "optimizer": optimizer, "scheduler": optimizers.one_cycle(optimizer, lr, n_steps)}
-    run = {"n_items": len(images), "batch_size": 32, "n_steps": n_steps, "seed": seed, "progress": False}
-    return training.fit(step, state, **run)
+def learn(model, images, latents, n_steps, lr, seed=0):
+    plan = training.Plan(n_steps, 32, lr, weight_decay=0.01, optimizer=ranger, schedule="fastai", seed=seed)
+    return training.fit(model, train.image_loss, {"images": images, "latents": latents}, plan, progress=False)
 
 
 def test_every_weight_of_full_deconvolution_learns():
@@ -166,11 +137,11 @@ def test_every_weight_of_full_deconvolution_learns():
     with training.seeded(0):
         model = xresnet.TABLE_1["xresnet18-deconv"][0](n_out=4, width=0.125).learn_scale(images)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    history = train(model, images, latents, 4, 0.003)
+    history = learn(model, images, latents, 4, 0.003)
     assert np.isfinite(history["mse"]).all()
     still = [name for name, p in model.named_parameters() if torch.equal(p, before[name])]
     assert still == []
-    assert il.predict(model, images)[0].isfinite().all()
+    assert apply.predict(model, images)[0].isfinite().all()
 
 
 @pytest.mark.parametrize("name", [name for name in PUBLISHED if name != "xresnet18-deconv"])
@@ -180,8 +151,8 @@ def test_each_network_learns_shapes_and_colours(name):
     width = 0.125 if "xresnet" in name else 0.5
     with training.seeded(0):
         model = build(n_out=4, width=width).learn_scale(images[:512])
-    history = train(model, images[:512], latents[:512], 60, lr)
-    mean, std, _ = il.predict(model, images[512:])
+    history = learn(model, images[:512], latents[:512], 60, lr)
+    mean, std, _ = apply.predict(model, images[512:])
     assert history["mse"][-1] < 0.75 * history["mse"][0]
     assert (mean - latents[512:]).square().mean() < 0.75
     assert (std == 0).all()
@@ -191,8 +162,8 @@ def test_a_gaussian_head_knows_how_wrong_it_is():
     images, latents = ellipses(1200, noise=0.5)
     with training.seeded(0):
         model = xresnet.simple_cnn(n_out=4, gaussian=True).learn_scale(images[:800])
-    train(model, images[:800], latents[:800], 200, 0.03)
-    mean, std, _ = il.predict(model, images[800:])
+    learn(model, images[:800], latents[:800], 200, 0.03)
+    mean, std, _ = apply.predict(model, images[800:])
     assert coverage(latents[800:], mean, std, [0.68])[0] == pytest.approx(0.68, abs=0.1)
     # Faint galaxies are the harder ones, and it says so.
     faint = latents[800:, 2] < -0.5
@@ -205,15 +176,15 @@ def test_monte_carlo_dropout_is_what_dropout_layers_do():
         model = xresnet.simple_cnn(dropout=0.5, n_out=3)
     images = torch.randn(4, 5, 16, 16)
     model.eval()
-    mean, _, std = il.predict(model, images, n_draws=20_000, generator=torch.Generator().manual_seed(1))
-    again = il.predict(model, images, n_draws=20_000, generator=torch.Generator().manual_seed(1))
+    mean, _, std = apply.predict(model, images, n_draws=20_000, generator=torch.Generator().manual_seed(1))
+    again = apply.predict(model, images, n_draws=20_000, generator=torch.Generator().manual_seed(1))
     assert torch.equal(mean, again[0])
     model.dropout.train()
     with torch.no_grad(), training.seeded(2):
         loop = torch.stack([model(images) for _ in range(2000)])
     assert torch.allclose(std, loop.std(dim=0), rtol=0.1)
     assert torch.allclose(mean, loop.mean(dim=0), atol=0.15 * std.max().item())
-    assert all((std == 0).all() for std in il.predict(model, images)[1:])
+    assert all((std == 0).all() for std in apply.predict(model, images)[1:])
 
 
 def test_what_the_head_says_and_what_dropout_scatters_are_the_whole_uncertainty():
@@ -222,7 +193,7 @@ def test_what_the_head_says_and_what_dropout_scatters_are_the_whole_uncertainty(
         model = xresnet.simple_cnn(dropout=0.3, n_out=3, gaussian=True).eval()
     images = torch.randn(4, 5, 16, 16)
     given = {"n_draws": 20_000, "generator": torch.Generator().manual_seed(1)}
-    mean, said, scattered = il.predict(model, images, **given)
+    mean, said, scattered = apply.predict(model, images, **given)
     with torch.no_grad(), training.seeded(2):
         features = model.features(images)
         kept = (torch.rand(20_000, *features.shape) >= 0.3) / 0.7
@@ -255,10 +226,10 @@ def test_blocks_change_what_is_decorrelated_together_and_no_parameter():
 
 def test_saliency_of_a_network_linear_in_its_image_sums_to_the_prediction():
     """Gradient x input of a linear function without a constant is that function, pixel by pixel."""
-    body = nn.Conv2d(5, 8, 3, padding=1, bias=False)
-    model = xresnet.ImageRegressor(body, 8, 5, 6, dropout=0.0, gaussian=False)
+    model = xresnet.simple_cnn()
+    model.body = nn.Conv2d(5, 64, 3, padding=1, bias=False)
     images = torch.randn(3, 5, 16, 16)
-    maps = il.saliency(model, images)
+    maps = apply.saliency(model, images)
     assert maps.shape == (6, 3, 5, 16, 16)
     with torch.no_grad():
         expected = model(images) - model.head.bias
@@ -270,7 +241,7 @@ def test_saliency_of_a_network_linear_in_its_image_sums_to_the_prediction():
     small = 1e-6 * torch.randn(images.shape, dtype=torch.float64)
     with torch.no_grad():
         change = deep(images + small) - deep(images)
-    gradient = il.saliency(deep, images) / images
+    gradient = apply.saliency(deep, images) / images
     torch.testing.assert_close((gradient * small).sum(dim=(2, 3, 4)).T, change, rtol=0.02, atol=1e-9)
 
 
@@ -278,7 +249,7 @@ def test_features_are_what_the_head_sees():
     with training.seeded(0):
         model = xresnet.simple_cnn(gaussian=True).eval()
     images = torch.randn(10, 5, 16, 16)
-    seen = il.features(model, images, batch_size=4)
+    seen = apply.features(model, images)
     assert seen.shape == (10, 64)
     with torch.no_grad():
         torch.testing.assert_close(model.head(seen), model(images))

@@ -1,15 +1,16 @@
 """The networks of study 1: sizes as published, latents where they belong, planted truths recovered."""
 
 import copy
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from paper_utils.midir.glo import Generator, Latents, glo_step, to_sphere
-from paper_utils.midir.reconstruct import frozen, nearest_starts, reconstruct
-from paper_utils.midir.wgan import Critic, gradient_penalty, wgan_step
+from paper_utils.midir.model import GLO, WGAN, Adversaries, Critic, Generator, glo_loss, gradient_penalty, to_sphere
+from paper_utils.midir.reconstruct import frozen, nearest_starts, reconstruct, recover, recover_nearest
+from paper_utils.midir.train import adam_on_both
 from paper_utils.nets import training
 from paper_utils.nets.dense import MLP
 from paper_utils.nets.standard import Standard
@@ -49,7 +50,7 @@ def test_critic_is_symmetric_to_the_generator():
 @pytest.mark.parametrize("per_bin", [False, True])
 def test_scale_is_that_of_the_training_spectra(per_bin):
     x = torch.randn(500, 30) * torch.linspace(1, 5, 30) + 3
-    scaled = small_generator().learn_scale(x, per_bin).standardise(x)
+    scaled = small_generator().learn_scale(x, per_bin)
     if per_bin:
         torch.testing.assert_close(scaled.std(0, correction=0), torch.ones(30))
         torch.testing.assert_close(scaled.mean(0), torch.zeros(30), atol=1e-6, rtol=0)
@@ -71,46 +72,66 @@ def test_glo_learns_a_planted_family_and_keeps_its_latents_on_the_sphere():
     with torch.no_grad():
         x = planted(to_sphere(torch.randn(400, 4, generator=torch.Generator().manual_seed(0))))
     with training.seeded(2):
-        generator, latents = Generator(4, 30, width=32, n_hidden=2), Latents(400, 4)
-    target = generator.learn_scale(x, per_bin=True).standardise(x)
-    optimizers = [torch.optim.Adam(generator.parameters(), 5e-3), torch.optim.Adam(latents.parameters(), 2e-2)]
-    step = glo_step(generator, latents, optimizers, target, torch.Tensor.backward)
-    state = {"generator": generator, "latents": latents}
-    history = training.fit(step, state, n_items=400, batch_size=50, n_steps=800, progress=False)
-    assert history["mse"][0] > 0.5  # nothing known: about the variance, 1
-    assert history["mse"][-1] < 0.1
-    torch.testing.assert_close(latents.s.norm(dim=1), torch.ones(400))
+        model = GLO(400, 4, 30, width=32, n_hidden=2)
+    target = model.generator.learn_scale(x, per_bin=True)
+    plan = training.Plan(800, 50, lr=5e-3, optimizer=partial(adam_on_both, lr_latents=2e-2))
+    history = training.fit(model, glo_loss, {"x": target}, plan, progress=False)
+    assert history["loss"][0] > 0.5  # nothing known: about the variance, 1
+    assert history["loss"][-1] < 0.1
+    torch.testing.assert_close(model.s.norm(dim=1), torch.ones(400))
 
 
-def one_wgan_iteration(**constraint):
+def test_only_the_generator_decays():
+    model = GLO(9, 4, 30, width=8, n_hidden=2)
+    weights, latents = adam_on_both(model, training.Plan(1, 1, lr=0.5, weight_decay=1e-5), 0.05).param_groups
+    assert (weights["lr"], weights["weight_decay"], len(weights["params"])) == (0.5, 1e-5, 10)
+    assert (latents["lr"], latents["weight_decay"], len(latents["params"])) == (0.05, 0, 1)
+
+
+def one_wgan_iteration(penalised):
     with training.seeded(0):
-        generator, critic = (
-            Generator(4, 30, width=16, n_hidden=2),
-            Critic(30, 16, 2, batch_norm="penalty" not in constraint),
-        )
-    before = copy.deepcopy(generator.state_dict())
-    optimizers = tuple(torch.optim.RMSprop(m.parameters(), 1e-3) for m in (generator, critic))
+        model = WGAN(4, 30, width=16, n_hidden=2, penalised=penalised)
+    before = copy.deepcopy(model.generator.state_dict())
+    step = Adversaries(model, torch.randn(500, 30), training.Plan(1, 500), training.fabric_on("cpu"))
     counts = {"generator": 0, "critic": 0}
-    for name, optimizer in zip(counts, optimizers, strict=True):
+    for name, optimizer in zip(counts, step.optimizers, strict=True):
         optimizer.register_step_post_hook(lambda *_, name=name: counts.update({name: counts[name] + 1}))
-    noise = torch.Generator().manual_seed(0)
-    step = wgan_step(generator, critic, optimizers, torch.randn(500, 30), torch.Tensor.backward, noise, **constraint)
     step(torch.arange(500))
-    changed = any(not torch.equal(before[k], v) for k, v in generator.state_dict().items() if "weight" in k)
-    return critic, counts, changed
+    changed = any(not torch.equal(before[k], v) for k, v in model.generator.state_dict().items() if "weight" in k)
+    return model.critic, counts, changed
 
 
 def test_wgan_trains_its_critic_five_times_as_often_and_clamps_it():
-    critic, counts, generator_changed = one_wgan_iteration(clamp=0.01)
+    critic, counts, generator_changed = one_wgan_iteration(penalised=False)
     assert counts == {"generator": 1, "critic": 5}
     assert generator_changed
     assert max(p.abs().max().item() for p in critic.parameters()) <= 0.01
 
 
-def test_mended_wgan_leaves_the_weights_free():
-    critic, counts, _ = one_wgan_iteration(penalty=10.0, clamp=None)
+def test_a_gradient_penalty_leaves_the_weights_free_and_forbids_batch_norm():
+    critic, counts, _ = one_wgan_iteration(penalised=True)
     assert counts["critic"] == 5
     assert max(p.abs().max().item() for p in critic.parameters()) > 0.01
+    assert not any(isinstance(layer, nn.BatchNorm1d) for layer in critic.network)
+
+
+def test_adversaries_go_on_where_they_were_stopped(tmp_path):
+    x = torch.randn(60, 30, generator=torch.Generator().manual_seed(0))
+    plan = training.Plan(10, 50, schedule="halving")
+
+    def run(**options):
+        with training.seeded(0):
+            model = WGAN(4, 30, width=8, n_hidden=2)
+        step = Adversaries(model, x, plan, training.fabric_on("cpu"))
+        history = training.repeat(step, step.state, len(x), plan, progress=False, **options)
+        return model.state_dict(), history["finished"]
+
+    whole, _ = run()
+    file = tmp_path / "w.checkpoint"
+    assert not run(checkpoint=file, stop_after_s=0)[1]
+    pieces, finished = run(checkpoint=file)
+    assert finished
+    assert all(torch.equal(whole[name], values) for name, values in pieces.items())
 
 
 def test_gradient_penalty_of_a_linear_critic_is_its_slope():
@@ -193,6 +214,19 @@ class TestReconstruction:
         found = nearest_starts(self.generator, self.A, y, pool, torch.ones_like(y), k=3)
         assert found.shape == (3, 2, 4)
         torch.testing.assert_close(found[0], pool[[7, 42]])
+
+    def test_physical_values_give_what_the_models_own_give(self):
+        flux = 10.0 ** self.y.double().numpy()
+        start, given = self.start(), {"lr": 0.01, "n_steps": 20}
+        x, _ = reconstruct(self.generator, self.A, self.y, start, **given)
+        own = 10.0 ** x.double().numpy()
+        np.testing.assert_allclose(recover(self.generator, self.A, flux, start, **given), own, rtol=1e-4)
+        # From a pool: each of the k nearest starts, as if searched alone.
+        pool = self.start(50, seed=8)
+        starts = nearest_starts(self.generator, self.A, self.y, pool, torch.ones_like(self.y), k=2)
+        near = recover_nearest(self.generator, self.A, flux, pool, 2, **given)
+        for found, first in zip(near, starts, strict=True):
+            np.testing.assert_allclose(found, recover(self.generator, self.A, flux, first, **given), rtol=1e-4)
 
 
 def test_standardised_values_come_back_and_constant_or_unseen_columns_are_harmless():

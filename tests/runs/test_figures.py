@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from paper_utils.alhambra import figures as catalogue_plots
+from paper_utils.alhambra.model import Spec
 from paper_utils.autoencoder import figures as spectra_plots
 from paper_utils.base import paths, plots
 from paper_utils.diffusion import figures as diffusion_plots
@@ -45,6 +46,7 @@ ROW |= {f"ew_{name}": 2.0 for name in ("Hbeta", "OIII_5007", "Halpha", "SII_6716
 FINE = np.geomspace(3700, 7000, 2000)
 
 UNIFORM = np.random.default_rng(3).uniform(0, 1, 400)
+EPOCHS = {"step": [1, 2], "loss": [1.0, 0.5], "validation_step": [2], "validation": [0.6], "n_steps": 2, "n_epochs": 2}
 Z = 2 * UNIFORM
 Z_FOUND = Z + 0.1 * np.random.default_rng(4).normal(size=400)
 LEVELS = np.linspace(0.1, 0.9, 5)
@@ -128,7 +130,7 @@ FIGURES = {
     "densities": lambda: catalogue_plots.plot_densities(
         LEVELS, np.ones((4, 5)), {"truth": np.full(4, 0.5)}, list("abcd"), np.tile([0.2, 0.8], (4, 1))
     ),
-    "epochs": lambda: catalogue_plots.plot_epochs({"redshift": [[1.0, 2.0], [0.5, 0.6]]}, {"redshift": 1}),
+    "epochs": lambda: catalogue_plots.plot_epochs({"redshift": EPOCHS}, {"redshift": 1}),
     "cross-talk": lambda: catalogue_plots.plot_cross_talk({"all": np.eye(6)}, ["z", "age"], 3),
     "stamps": lambda: diffusion_plots.plot_stamps(STAMPS, "ugriz", ["a", "b", "c"]),
     "predictions": lambda: diffusion_plots.plot_predictions(
@@ -174,7 +176,9 @@ FIGURES = {
     "reconstructions of classes": lambda: image_plots.plot_class_spectra(
         OPTICAL, SPECTRA, {"VAE": SPECTRA}, ["a", "b", "c"]
     ),
-    "table of losses": lambda: image_plots.plot_losses_by_model({"a": [0.6, 0.7], "b": [0.8]}, {"a": 0.7}, 0.2),
+    "table of losses": lambda: image_plots.plot_losses_by_model(
+        {"a": (0.65, 0.6, 0.7), "b": (0.8, 0.8, 0.8)}, {"a": 0.7}, 0.2
+    ),
     "shares": lambda: image_plots.plot_shares({"trees": {"s1": 0.5, "s2": -0.2}, "network": {"s1": 0.7, "s2": 0.1}}),
     "residuals": lambda: image_plots.plot_residuals({"AGN": SOME[0] ** 2, "quiescent": SOME[1, :9] ** 2}, "error"),
     "saliency": lambda: image_plots.plot_saliency(RGB[:2], SOME[0, :192].reshape(2, 6, 4, 4)[:, :3], 0.25, list("abc")),
@@ -239,7 +243,7 @@ def test_schematics_name_both_ways_of_training():
 
 
 def test_networks_say_how_many_neurons_and_what_they_do():
-    fig = catalogue_plots.plot_networks({"redshift": ((75, 120, 1), ("inputs", "linear", "linear"))})
+    fig = catalogue_plots.plot_networks({"redshift": Spec("zb_1", (120,), 1, "linear", 80)}, 75)
     texts = [text.get_text() for text in fig.axes[0].texts]
     assert texts == ["75\ninputs", "120\nlinear", "1\nlinear", "redshift"]
     assert catalogue_plots.plot_missing("no masses").axes[0].texts[0].get_text() == "no masses"

@@ -108,6 +108,15 @@ def test_classification_agrees_with_scikit_learn():
     assert np.isnan(photoz.classification([[5, 1], [0, 0]])["precision"])
 
 
+def test_scores_of_a_class_are_those_of_its_cut_and_its_curves():
+    positive = np.arange(200) % 5 == 0
+    score = np.clip(0.45 * positive + np.random.default_rng(0).uniform(0, 0.6, 200), 0, 1)
+    found = photoz.class_scores(score, positive)
+    assert found["accuracy [%]"] == pytest.approx(100 * np.mean((score > 0.5) == positive))
+    assert found["recall"] == pytest.approx((score > 0.5)[positive].mean())
+    assert found["ROC area"] == photoz.curves(score, positive)["auc"]
+
+
 def test_area_under_the_roc_is_the_chance_to_rank_a_star_above_a_galaxy():
     rng = np.random.default_rng(0)
     star = rng.uniform(size=3000) < 0.02

@@ -5,63 +5,63 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paper_utils.stats import scores as metrics
+from paper_utils.stats import scores
 
 
 @given(alpha=st.floats(0.01, 50), level=st.floats(1e-3, 1e3))
 def test_chi2_of_a_spectrum_wrong_by_one_factor(alpha, level):
     model = level * np.linspace(1, 3, 7)[None]
     expected = 100 * (1 - alpha) ** 2 / (1 + alpha**2)  # the paper's expression, Sec. 4
-    assert metrics.chi2(alpha * model, model)[0] == pytest.approx(expected, rel=1e-9)
-    assert metrics.chi2_of_factor(alpha) == pytest.approx(expected)
+    assert scores.chi2(alpha * model, model)[0] == pytest.approx(expected, rel=1e-9)
+    assert scores.chi2_of_factor(alpha) == pytest.approx(expected)
 
 
 @given(factor=st.floats(1e-6, 1e6))
 def test_chi2_knows_neither_scale_nor_order(factor):
     a, b = np.random.default_rng(0).uniform(1, 2, (2, 3, 9))
-    np.testing.assert_allclose(metrics.chi2(factor * a, factor * b), metrics.chi2(b, a), rtol=1e-9)
+    np.testing.assert_allclose(scores.chi2(factor * a, factor * b), scores.chi2(b, a), rtol=1e-9)
 
 
 def test_factor_interval_is_where_chi2_reaches_its_limit():
     for limit in (1.0, 3.0, 5.0):
-        np.testing.assert_allclose(metrics.chi2_of_factor(metrics.factor_interval(limit)), limit)
+        np.testing.assert_allclose(scores.chi2_of_factor(scores.factor_interval(limit)), limit)
     # The paper prints this interval for 5, and [0.78, 1.28] for 3.
-    np.testing.assert_allclose(metrics.factor_interval(5), [0.72395, 1.38132], atol=1e-5)
-    np.testing.assert_allclose(metrics.factor_interval(3), [0.78, 1.28], atol=0.005)
+    np.testing.assert_allclose(scores.factor_interval(5), [0.72395, 1.38132], atol=1e-5)
+    np.testing.assert_allclose(scores.factor_interval(3), [0.78, 1.28], atol=0.005)
 
 
 def test_chi2_is_largest_for_a_spectrum_that_vanishes():
-    assert metrics.chi2([[0.0, 0.0]], [[1.0, 2.0]])[0] == pytest.approx(100)  # (S - 0)^2 / (0.1 S)^2
-    assert metrics.chi2([[0.0]], [[0.0]])[0] == 0
-
-
-def test_a_difference_of_the_same_objects_is_more_certain_than_of_others():
-    rng = np.random.default_rng(0)
-    one = rng.normal(size=400)
-    other = one + 0.1 * rng.normal(size=400)
-
-    def difference(a, b, axis):
-        return a.mean(axis) - b.mean(axis)
-
-    value, low, high = metrics.with_interval(difference, one, other)
-    assert value == pytest.approx(one.mean() - other.mean())
-    assert high - low == pytest.approx(2 * 0.1 / 20, rel=0.2)  # 68 % of a Gaussian: one sigma to each side
-    assert metrics.with_interval(np.mean, one) == (one.mean(), *metrics.bootstrap(one))
+    assert scores.chi2([[0.0, 0.0]], [[1.0, 2.0]])[0] == pytest.approx(100)  # (S - 0)^2 / (0.1 S)^2
+    assert scores.chi2([[0.0]], [[0.0]])[0] == 0
 
 
 def test_bootstrap_interval_of_a_share_is_binomial():
     successes = np.repeat([100.0, 0.0], [720, 280])
-    low, high = metrics.bootstrap(successes, n_resamples=5000)
+    low, high = scores.bootstrap(successes, n_resamples=5000)
     sigma = 100 * np.sqrt(0.72 * 0.28 / 1000)
     assert (high - low) / 2 == pytest.approx(sigma, rel=0.08)
     assert low < 72 < high
 
 
+def test_interval_of_a_correlation_is_fishers_and_of_a_paired_difference_is_narrow():
+    x, noise = np.random.default_rng(0).normal(size=(2, 1500))
+    y = 0.6 * x + 0.8 * noise
+
+    def r(a, b):
+        return np.corrcoef(a, b)[0, 1]
+
+    value, low, high = scores.interval(r, x, y)
+    assert value == pytest.approx(r(x, y))
+    assert (np.arctanh(high) - np.arctanh(low)) / 2 == pytest.approx(1 / np.sqrt(1500), rel=0.15)
+    _, low, high = scores.interval(lambda a, b: np.mean(a - b), y, y + 1)
+    assert (low, high) == pytest.approx((-1, -1))
+
+
 def test_interval_of_a_share_is_binomial_and_stays_wide_at_the_ends():
-    value, (low, high) = metrics.share(np.repeat([True, False], [720, 280]))
+    value, (low, high) = scores.share(np.repeat([True, False], [720, 280]))
     assert value == pytest.approx(72)
     assert (high - low) / 2 == pytest.approx(100 * np.sqrt(0.72 * 0.28 / 1000), rel=0.02)
-    value, (low, high) = metrics.share(np.ones(100, bool))
+    value, (low, high) = scores.share(np.ones(100, bool))
     # Wilson: n / (n + 1) at one sigma (0.994 sigma for 68 %).
     assert low == pytest.approx(100 * 100 / (100 + 0.9945**2), abs=0.01)
     assert value == pytest.approx(100)
@@ -73,6 +73,6 @@ def test_coverage_of_gaussian_errors_is_the_level():
     std = rng.uniform(0.1, 3, 40_000)
     truth = rng.normal(5, std)
     levels = [0.1, 0.5, 0.68, 0.95]
-    np.testing.assert_allclose(metrics.coverage(truth, 5.0, std, levels), levels, atol=0.01)
+    np.testing.assert_allclose(scores.coverage(truth, 5.0, std, levels), levels, atol=0.01)
     # Error bars half as wide as they should be: 68 % intervals hold what 0.497 sigma hold, 38 %.
-    assert metrics.coverage(truth, 5.0, std / 2, [0.6827])[0] == pytest.approx(0.383, abs=0.01)
+    assert scores.coverage(truth, 5.0, std / 2, [0.6827])[0] == pytest.approx(0.383, abs=0.01)

@@ -1,0 +1,241 @@
+"""Study 5's settings, and how its networks are trained: the thesis' four, densities of redshift, Appendix B's one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from paper_utils.alhambra import mdn, mixtures, model
+from paper_utils.alhambra.apply import PhotoZ
+from paper_utils.alhambra.fast import LinearStep
+from paper_utils.alhambra.inputs import inputs_of, shape_columns
+from paper_utils.alhambra.model import SPECS, STAR_ABOVE, Network
+from paper_utils.base.containers import Catalogue
+from paper_utils.nets import settings, training
+from paper_utils.nets.checkpoints import History
+from paper_utils.nets.dense import MLP
+from paper_utils.nets.model_file import Model
+from paper_utils.nets.run import Run
+from paper_utils.nets.settings import setting
+from paper_utils.nets.training import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(settings.Settings):
+    n_objects: int = setting("objects of the mock catalogue", paper=446_343)
+    test_share: float = setting("share of objects held out", paper=0.05)
+    n_epochs: tuple[int, int, int, int] = setting("epochs: redshift, stellarity, mass, type", paper=(80, 20, 7, 10))
+    batch_stars: int = setting("objects in a step of the stellarity network", paper=16)
+    batch_size: int = setting("objects in a step of the other three", paper=64, default=64)
+    lr: float = setting("learning rate of the four, Keras' default", default=1e-3)
+    order: int = setting("order of the polynomial that corrects outputs", paper="high", default=5)
+    n_epochs_leak: int = setting("epochs of the star networks that go without some inputs", paper="–")
+    widths: tuple[int, ...] = setting("layers of the networks that give p(z)", paper="–")
+    n_epochs_density: int = setting("their epochs", paper="–")
+    batch_density: int = setting("objects in a step of theirs", paper="–", default=256)
+    lr_density: float = setting("their highest learning rate, of one cycle", paper="–", default=3e-3)
+    decay_density: float = setting("their weight decay (AdamW)", paper="–", default=0.3)
+    n_mixtures: int = setting("spectra of Appendix B", paper="500 000 thought needed")
+
+
+def label(part: Catalogue, name: str) -> NDArray:
+    """What one of the networks learns (N,), NaN where the table has no value."""
+    return _column(part.table, SPECS[name].column)
+
+
+def truth(part: Catalogue, column: str) -> NDArray:
+    """A column of the truth (N,), NaN where it is unknown and, but for `is_star`, for stars."""
+    if part.truth is None:
+        return np.full(len(part), np.nan)
+    star = _column(part.truth, "is_star") == 1 if column != "is_star" else False
+    return np.where(star, np.nan, _column(part.truth, column))
+
+
+def learnable(*parts: Catalogue) -> list[str]:
+    """The networks whose label varies in all of these parts."""
+
+    def varies(values: NDArray, name: str) -> bool:
+        known = values[np.isfinite(values)]
+        return len(np.unique(known > STAR_ABOVE if name == "stellarity" else known)) > 1
+
+    return [name for name in SPECS if all(varies(label(part, name), name) for part in parts)]
+
+
+def split(catalogue: Catalogue, settings: Settings, run: Run) -> tuple[Catalogue, Catalogue]:
+    """Objects to learn from and objects to judge by, by the run's seed; the run remembers which."""
+    parts = catalogue.split(run.seed, (1 - settings.test_share, settings.test_share))
+    run.data = {"library": catalogue.content_hash(), "split": parts[0].content_hash()}
+    return parts
+
+
+def train(catalogue: Catalogue, settings: Settings, run: Run) -> dict[str, Model]:
+    """The four networks and the densities of redshift, by name."""
+    part, _ = split(catalogue, settings, run)
+    four, by_teacher = networks(part, learnable(part), settings, run), densities(part, settings, run)
+    return four | {f"density, {teacher}": found for teacher, found in by_teacher.items()}
+
+
+def networks(part: Catalogue, names: Sequence[str], settings: Settings, run: Run) -> dict[str, Network]:
+    """The thesis' networks of these names, each trained on the objects that have its label."""
+    columns, n_epochs = inputs_of(part.table), dict(zip(SPECS, settings.n_epochs, strict=True))
+    return {name: network(name, name, part, columns, n_epochs[name], settings, run) for name in names}
+
+
+def network(
+    key: str,
+    name: str,
+    part: Catalogue,
+    columns: Sequence[str],
+    n_epochs: int,
+    settings: Settings,
+    run: Run,
+    anneal: bool = False,
+) -> Network:
+    """One of the thesis' networks on some columns, kept as `key`; `anneal`: the learning rate falls to 0."""
+    found = run.make(lambda: Network(name, columns, settings.order))
+    values = label(part, name)
+    known = np.isfinite(values)
+    x, values = found.inputs(part.table)[known], values[known]
+    y = found.learn_scale(x, values).targets(values).to(x.device)
+    plan = _plan(name, len(x), n_epochs, settings, run, "cosine" if anneal else "constant")
+    learn = partial(_descend, found, x, y, plan, run.fabric)
+    finish = partial(_correct, x=x, values=torch.tensor(values)) if found.spec.linear else None
+    inputs = (x, y, plan, _descend, finish)
+    return run.trained(key, found, learn, inputs, finish, what=f"{name} (Cacho 2020)", n_train=len(x))
+
+
+def losses_by_epoch(name: str, part: Catalogue, settings: Settings, run: Run) -> History:
+    """Of a network trained on a tenth of the objects and validated on a hundredth, as the thesis chose its epochs.
+
+    For a quarter longer than the settings say; `n_epochs` is added to the losses.
+    """
+    found = run.make(lambda: Network(name, inputs_of(part.table), settings.order))
+    values = label(part, name)
+    rows = np.flatnonzero(np.isfinite(values))
+    few, more = rows[: len(rows) // 10], rows[len(rows) // 10 :][: max(len(rows) // 100, 10)]
+    x = found.inputs(part.table)
+    y = found.learn_scale(x[rows], values[rows]).targets(np.nan_to_num(values)).to(x.device)
+    n_epochs = round(1.25 * dict(zip(SPECS, settings.n_epochs, strict=True))[name])
+    plan = _plan(name, len(few), n_epochs, settings, run)
+    held = {"x": x[more], "y": y[more]}
+    history = _descend(found, x[few], y[few], plan, run.fabric, validation=held, label=name, progress=run.progress)
+    return history | {"n_epochs": n_epochs}
+
+
+def _plan(name: str, n: int, n_epochs: int, settings: Settings, run: Run, schedule: str = "constant") -> Plan:
+    size = min(settings.batch_stars if name == "stellarity" else settings.batch_size, n)
+    return Plan(n_epochs * (n // size), size, settings.lr, optimizer=model.adam, schedule=schedule, seed=run.seed)
+
+
+def _descend(
+    found: Network, x: Tensor, y: Tensor, plan: Plan, fabric, validation: training.Batch | None = None, **options: Any
+) -> History:
+    """Train on inputs x (N, n_in) and targets y, the linear ones by their closed-form gradients."""
+    if not found.spec.linear:
+        return training.fit(found, model.loss, {"x": x, "y": y}, plan, validation=validation, fabric=fabric, **options)
+    step = LinearStep(found, x, y, plan)
+    watch = validation and training.Validation(found, model.loss, validation, plan, fabric)
+    return training.repeat(step, step.state, len(x), plan, fabric.device, validation=watch, **options)
+
+
+def _correct(found: Network, x: Tensor, values: Tensor) -> Network:
+    return found.learn_correction(x, values.numpy())
+
+
+def teachers(part: Catalogue) -> dict[str, NDArray]:
+    """Redshifts to learn densities from, the best last: the label, and the truth where it is known."""
+    known = {"label": label(part, "redshift"), "truth": truth(part, "z")}
+    return {name: z for name, z in known.items() if np.isfinite(z).any()}
+
+
+def densities(part: Catalogue, settings: Settings, run: Run) -> dict[str, PhotoZ]:
+    """A density network for each teacher."""
+    return {name: density(f"density, {name}", part, z, settings, run) for name, z in teachers(part).items()}
+
+
+def density(
+    key: str,
+    part: Catalogue,
+    z: NDArray,
+    settings: Settings,
+    run: Run,
+    *,
+    kind: str = "asinh",
+    shapes: Sequence[str] | None = None,
+    fitted: Sequence[str] = (),
+) -> PhotoZ:
+    """A network of p(z) that learns redshifts z (N,), NaN where unknown, and is calibrated on those set aside.
+
+    kind, shapes, fitted : its features, see `PhotoZ`; by default all shapes that the table has. Without errors of
+        magnitudes it sees what the thesis' networks see.
+    """
+    bands = bands_of(part)
+    if shapes is None:
+        shapes = shape_columns(part.table, bands) if bands else inputs_of(part.table)
+    found = run.make(lambda: PhotoZ(bands, shapes, fitted, kind, widths=settings.widths)).learn_depth(part.table)
+    x, t = found.features(part.table), torch.tensor(np.log1p(z), dtype=torch.float32).to(found.depth.device)
+    rows, aside = set_aside(z, run.seed)
+    found.learn_scale(x[rows], t[rows])
+    size = min(settings.batch_density, len(rows))
+    plan = Plan(
+        settings.n_epochs_density * (len(rows) // size),
+        size,
+        settings.lr_density,
+        settings.decay_density,
+        optimizer="adamw",
+        schedule="one-cycle",
+        seed=run.seed,
+    )
+    rows = torch.tensor(rows, device=x.device)
+    finish = partial(_calibrate, x=x[aside], z=torch.tensor(z[aside]))
+    what = "redshift of a galaxy as a density p(z)"
+    return run.fit(key, found, mdn.loss, {"x": x, "t": t}, plan, rows=rows, finish=finish, what=what, n_train=len(rows))
+
+
+def _calibrate(found: PhotoZ, x: Tensor, z: Tensor) -> PhotoZ:
+    return found.calibrate(x, z.numpy())
+
+
+def bands_of(part: Catalogue) -> list[str]:
+    """Those of the catalogue's bands whose magnitudes have errors."""
+    columns = inputs_of(part.table)
+    return [str(band) for band in part.bands if f"d{band}" in columns]
+
+
+def set_aside(z: ArrayLike, seed: int) -> tuple[NDArray, NDArray]:
+    """Rows of objects with a redshift: to fit, and, a tenth or 200 of them, to calibrate."""
+    rows = np.random.default_rng(seed).permutation(np.flatnonzero(np.isfinite(z)))
+    n = max(len(rows) // 10, 200)
+    return rows[n:], rows[:n]
+
+
+def mixture(key: str, flux: Tensor, parameters: NDArray, scaled: bool, run: Run) -> NDArray:
+    """Appendix B: one network for all parameters (N, 32) of spectra (N, L); returns what it says of the last fifth.
+
+    scaled : the loss is in units of each parameter's spread, else in the parameters' own units, as in the thesis.
+    """
+    n, y = 4 * len(flux) // 5, torch.tensor(parameters, dtype=torch.float32).to(flux.device)
+    found = run.make(lambda: MLP(flux.shape[1], y.shape[1], (256, 256)))
+    found.inputs.learn(flux[:n])
+    if scaled:
+        found.outputs.learn(y[:n])
+    size = min(100, n)
+    plan = Plan(12 * (n // size), size, seed=run.seed)
+    run.fit(key, found, mixtures.loss, {"x": flux[:n], "y": y[:n]}, plan, what="Appendix B of Cacho 2020")
+    with torch.no_grad():
+        return found(flux[n:]).cpu().numpy()
+
+
+def _column(table, name: str) -> NDArray:
+    """Floats (N,), NaN where the table has no value or no such column."""
+    if name not in table.colnames:
+        return np.full(len(table), np.nan)
+    values = np.asarray(table[name], float)
+    return np.where(np.abs(values) == 99, np.nan, values)

@@ -1,0 +1,144 @@
+"""Training of study 1 (Rissaki+ 2023, Sec. 3.2): its settings, and each of its networks from a library of SEDs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from paper_utils.base.containers import SedLibrary
+from paper_utils.midir.apply import Reconstructor
+from paper_utils.midir.model import GLO, WGAN, Adversaries, glo_loss, whitened_components
+from paper_utils.nets import settings, training
+from paper_utils.nets.dense import MLP
+from paper_utils.nets.model_file import Model
+from paper_utils.nets.run import Run
+from paper_utils.nets.settings import setting
+from paper_utils.nets.training import Batch, Plan
+
+REDSHIFT = 2.0  # of the galaxies that the 20 bands see (Table 1)
+WEIGHT_DECAY = 1e-5  # of the generator in GLO; the paper has one, not printed
+LR_MLP = 2e-3
+
+
+@dataclass(frozen=True)
+class Settings(settings.Settings):
+    """What a run of study 1 can change. The paper chose the rates of its searches by validation, as the notebook."""
+
+    n_seds: int = setting("simulated galaxies", paper=10_000)
+    width: int = setting("neurons of each of the six hidden layers")
+    n_epochs: int = setting("passes over the training set, of GLO", paper=10_000)
+    batch_size: int = setting("spectra in a batch, of GLO", paper=100)
+    lr: float = setting("Adam's learning rate on the generator, of GLO", paper=0.5)
+    lr_latents: float = setting("the same on the latents", paper=0.05)
+    lr_second: float = setting("generator's rate of a second logGLO: the printed one, or ours in `paper`", paper="")
+    lr_latents_second: float = setting("the same on its latents", paper="")
+    n_iterations: int = setting("iterations of WGAN", paper=15_000)
+    n_steps: int = setting("steps of a search for latents", paper=1_000)
+    n_test: int = setting("test galaxies, of 10 % of the library at most", paper=100)
+    n_probe: int = setting("test galaxies of the experiments on redshift, noise and bands", paper="")
+    n_restarts: int = setting("nearest starts of a search, for a mean and its uncertainty", paper="")
+    n_latent: int = setting("latent dimensions", paper=50, default=50)
+    photometry: str = setting(
+        "how a band sees a spectrum: interpolate or filters", paper="interpolate", default="interpolate"
+    )
+    batch_size_wgan: int = setting("spectra in a batch, of WGAN", paper=100, default=100)
+    lr_wgan: float = setting("RMSprop's learning rate on both networks, of WGAN", paper=0.001, default=0.001)
+
+
+def split(library: SedLibrary, seed: int, n_test: int) -> tuple[SedLibrary, SedLibrary, SedLibrary]:
+    """Galaxies to fit, to validate (100, or a tenth of the training set) and to test: 90:10 by id (Sec. 3.2).
+
+    Test galaxies come in random order, so that the first hundred are a fair sample.
+    """
+    train, test = library.split(seed, (0.9, 0.1))
+    test = test.select(np.random.default_rng(seed).permutation(len(test))[:n_test])
+    order = np.random.default_rng(seed + 1).permutation(len(train))
+    n_validation = min(100, len(train) // 10)
+    return train.select(order[n_validation:]), train.select(order[:n_validation]), test
+
+
+def train_glo(name: str, flux: NDArray, s: Settings, run: Run, *, log: bool = True, per_bin: bool = False) -> GLO:
+    """GLO on F_nu (N, L), or logGLO. `per_bin`: every bin scaled by itself, latents from principal components."""
+    x = _spectra(flux, log, run)
+    model = run.make(partial(GLO, len(x), s.n_latent, x.shape[1], s.width, log=log))
+    x = model.generator.learn_scale(x, per_bin)
+    if per_bin:
+        model.start_from(whitened_components(x, s.n_latent))
+    optimizer = partial(adam_on_both, lr_latents=s.lr_latents)
+    plan = _plan(len(x), s, run, lr=s.lr, weight_decay=WEIGHT_DECAY, optimizer=optimizer)
+    return run.fit(name, model, glo_loss, {"x": x}, plan, settings=asdict(s))
+
+
+def adam_on_both(model: GLO, plan: Plan, lr_latents: float) -> Optimizer:
+    """Adam with a learning rate for the generator and another for the latents, which do not decay."""
+    weights = {"params": model.generator.parameters(), "lr": plan.lr, "weight_decay": plan.weight_decay}
+    return Adam([weights, {"params": [model.s], "lr": lr_latents}], fused=True)
+
+
+def train_wgan(name: str, flux: NDArray, s: Settings, run: Run, *, log: bool = True, penalised: bool = False) -> WGAN:
+    """WGAN on F_nu (N, L), or logWGAN; `penalised` as in `WGAN`."""
+    x = _spectra(flux, log, run)
+    model = run.make(partial(WGAN, s.n_latent, x.shape[1], s.width, log=log, penalised=penalised))
+    x = model.generator.learn_scale(x)
+    batch_size = Adversaries.N_CRITIC * s.batch_size_wgan
+    plan = Plan(s.n_iterations, batch_size, s.lr_wgan, schedule="halving", seed=run.seed)
+
+    def train(**options):
+        step = Adversaries(model, x, plan, run.fabric)
+        return training.repeat(step, step.state, len(x), plan, run.fabric.device, **options)
+
+    return run.trained(name, model, train, (x, plan, Adversaries), settings=asdict(s))
+
+
+def train_mlp(name: str, y: NDArray, x: NDArray, s: Settings, run: Run) -> MLP:
+    """The plain network for comparison: log photometry y (N, m) -> log spectra x (N, L), mean squared error."""
+    y, x = (torch.tensor(values, dtype=torch.float32, device=run.fabric.device) for values in (y, x))
+    model = run.make(partial(MLP, y.shape[1], x.shape[1])).learn_scale(y, x)
+    plan = _plan(len(x), s, run, lr=LR_MLP, optimizer=plain_adam)
+    return run.fit(name, model, squares, {"y": y, "x": x}, plan, settings=asdict(s))
+
+
+def squares(model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    """Mean squared error of the spectra that photometry gives."""
+    return {"loss": nn.functional.mse_loss(model(batch["y"]), batch["x"])}
+
+
+def plain_adam(model: nn.Module, plan: Plan) -> Optimizer:
+    return Adam(model.parameters(), plan.lr)
+
+
+def train(library: SedLibrary, s: Settings, run: Run) -> dict[str, Model]:
+    """The study's models from its library, and the `Reconstructor` made of the best of them."""
+    fitting, _, _ = split(library, run.seed, s.n_test)
+    run.data = {"library": library.content_hash(), "split": fitting.content_hash()}
+    for log, word in ((False, ""), (True, "log")):
+        train_glo(f"{word}GLO", fitting.flux, s, run, log=log)
+        train_wgan(f"{word}WGAN", fitting.flux, s, run, log=log)
+    reconstructor(train_glo("logGLO, per bin", fitting.flux, s, run, per_bin=True), fitting, s, run)
+    return run.models
+
+
+def reconstructor(glo: GLO, fitting: SedLibrary, s: Settings, run: Run) -> Reconstructor:
+    """The model to be used, of a GLO and the galaxies that it was fitted to; one of the run's. Starting near, its
+    searches need fewer steps than those from random latents."""
+    n_steps = min(s.n_steps, 300)
+    model = Reconstructor.of(glo, fitting, REDSHIFT, s.photometry, s.n_restarts, n_steps)
+    run.models["reconstructor"] = model
+    return model
+
+
+def _spectra(flux: NDArray, log: bool, run: Run) -> Tensor:
+    x = torch.tensor(flux, dtype=torch.float32, device=run.fabric.device)
+    return torch.log10(x) if log else x
+
+
+def _plan(n: int, s: Settings, run: Run, **options) -> Plan:
+    """n_epochs of n items; learning rates halve after each fifth."""
+    batch_size = min(s.batch_size, n)
+    return Plan(s.n_epochs * (n // batch_size), batch_size, schedule="halving", seed=run.seed, **options)

@@ -1,0 +1,179 @@
+"""Study 5's densities of redshift: features of magnitudes, and intervals that hold."""
+
+import numpy as np
+import pytest
+import torch
+from astropy.table import Table
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from paper_utils.alhambra import mdn
+from paper_utils.alhambra.inputs import BANDS, INPUTS, Photometry, compressed, inputs_of, shape_columns
+from paper_utils.base.errors import DataError
+from paper_utils.nets import training
+from paper_utils.nets.training import Plan
+
+
+def table_of(m, error):
+    return Table({name: m[:, i] for i, name in enumerate(BANDS)} | {f"d{n}": error[:, i] for i, n in enumerate(BANDS)})
+
+
+def test_asinh_magnitudes_are_magnitudes_where_bright_and_go_on_through_zero():
+    rng = np.random.default_rng(0)
+    m = rng.uniform(16, 25, (300, 1)) + rng.normal(0, 0.3, (300, len(BANDS)))
+    error = 0.05 * 10 ** (0.4 * (m - 23))  # a noise that is the same at all magnitudes: 0.05 mag at 23
+    photometry = Photometry.of(table_of(m, error))
+    x = photometry.features(table_of(m, error))
+    n = len(BANDS)
+    assert x.shape == (300, 2 * n + 1)
+    bright = m.max(axis=1) < 20
+    np.testing.assert_allclose((x[:, :n] + x[:, n : n + 1])[bright], m[bright], atol=0.005)
+    # A non-detection is a flux of 0: -2.5 log10 of the softening b, here 1 sigma: 23 - 2.5 log10(0.05 / 1.086).
+    lost = m.copy()
+    lost[0, 3], error[0, 3] = 99, 26.0
+    mu = photometry.features(table_of(lost, error))[0]
+    sigma = 23 - 2.5 * np.log10(0.05 / (2.5 / np.log(10)))
+    assert mu[3] + mu[n] == pytest.approx(sigma, abs=0.01)
+
+
+def test_bands_not_observed_touch_no_other():
+    m = np.full((50, len(BANDS)), 22.0) + np.random.default_rng(0).normal(0, 0.1, (50, len(BANDS)))
+    error = np.full_like(m, 0.05)
+    photometry = Photometry.of(table_of(m, error))
+    m[0, 5], error[0, 5] = -99, 0
+    x = photometry.features(table_of(m, error))
+    assert np.isnan(x[0, 5])
+    assert np.isnan(x).sum() == 1
+    model = mdn.MixtureDensity(x.shape[1]).learn_scale(torch.tensor(x), torch.rand(50))
+    assert np.isfinite(model.median(torch.tensor(x))).all()
+
+
+@given(
+    m=arrays(float, (4, 2), elements=st.one_of(st.sampled_from([99.0, -99.0]), st.floats(10, 30))),
+    error=arrays(float, (4, 2), elements=st.one_of(st.sampled_from([99.0, -99.0, 0.0, 27.0]), st.floats(0, 3))),
+    kind=st.sampled_from(["magnitudes", "colours", "asinh"]),
+)
+def test_features_of_any_table_are_numbers_or_not_observed(m, error, kind):
+    table = Table({"r": m[:, 0], "i": m[:, 1], "dr": error[:, 0], "di": error[:, 1]})
+    x = Photometry(("r", "i"), np.array([50.0, 80.0]), kind).features(table)
+    missing = m == -99 if kind == "asinh" else np.zeros_like(m, bool)
+    assert (np.isnan(x).sum(axis=1) == missing.sum(axis=1)).all()
+    assert not np.isinf(x).any()
+
+
+def test_inputs_are_what_is_no_label_and_shapes_what_is_no_magnitude():
+    table = Table({name: np.full(2, 3.0) for name in (*INPUTS, "zb_1", "tb_1", "Stellar_Flag", "odds_1", "petroRad")})
+    assert inputs_of(table) == (*INPUTS, "petroRad")
+    table["fwhm"] = [np.sinh(2.0), -99]
+    x = compressed(table, shape_columns(table, BANDS))
+    names = ["area", "fwhm", "stell", "ell", "a", "b", "rk", "rf", "s2n", "F814W_3arcs", "F814W_3arcs_corr", "petroRad"]
+    assert x.shape == (2, len(names))
+    assert x[0, names.index("fwhm")] == pytest.approx(2)
+    assert np.isnan(x).sum() == np.isnan(x[1, names.index("fwhm")]) == 1
+    assert shape_columns(table_of(np.ones((3, 24)), np.ones((3, 24))), BANDS) == ()
+
+
+def test_bands_without_detections_are_refused():
+    table = Table({"r": [99.0, 99.0], "dr": [26.0, 26.0]})
+    with pytest.raises(DataError, match="'r' has no detection"):
+        Photometry.of(table, ("r",))
+    with pytest.raises(DataError, match="kind 'luptitudes'"):
+        Photometry.of(table, ("r",), "luptitudes")
+
+
+# Densities
+
+
+@pytest.fixture(scope="module")
+def bimodal():
+    """t | x is two Gaussians: weight 0.3 + 0.4 x at 0.1 + 0.2 x (sigma 0.02), the rest at 0.6 - 0.1 x (sigma 0.04)."""
+    rng = np.random.default_rng(0)
+
+    def sample(n):
+        x = rng.uniform(0, 1, n)
+        first = rng.uniform(size=n) < 0.3 + 0.4 * x
+        t = np.where(first, rng.normal(0.1 + 0.2 * x, 0.02), rng.normal(0.6 - 0.1 * x, 0.04))
+        return torch.tensor(x[:, None], dtype=torch.float32), np.expm1(t)
+
+    x, z = sample(20_000)
+    t = torch.tensor(np.log1p(z), dtype=torch.float32)
+    with training.seeded(0):
+        model = mdn.MixtureDensity(1, 2, (64, 64)).learn_scale(x, t)
+    plan = Plan(20 * (len(x) // 500), 500, 3e-3, schedule="cosine")
+    training.fit(model, mdn.loss, {"x": x, "t": t}, plan, progress=False)
+    return model, sample
+
+
+def test_mixture_density_network_finds_a_planted_bimodal_density(bimodal):
+    model, _ = bimodal
+    with torch.no_grad():
+        log_weight, mean, log_sigma = model(torch.tensor([[0.2], [0.5], [0.8]])).unbind(1)
+    for row, x in enumerate((0.2, 0.5, 0.8)):
+        order = mean[row].argsort()
+        np.testing.assert_allclose(mean[row][order], [0.1 + 0.2 * x, 0.6 - 0.1 * x], atol=0.006)
+        np.testing.assert_allclose(log_sigma[row][order].exp(), [0.02, 0.04], rtol=0.12)
+        assert log_weight[row][order][0].exp().item() == pytest.approx(0.3 + 0.4 * x, abs=0.04)
+
+
+def test_its_68_per_cent_interval_holds_68_per_cent(bimodal):
+    model, sample = bimodal
+    x, z = sample(20_000)
+    low, high = model.quantiles(x, [0.16, 0.84]).T
+    assert 0.66 < ((z > low) & (z < high)).mean() < 0.70
+
+
+def test_densities_quantiles_and_probabilities_agree(bimodal):
+    model, _ = bimodal
+    x = torch.tensor([[0.1], [0.9]])
+    grid = np.linspace(-0.2, 1.5, 4001)
+    for calibrated in (False, True):
+        if calibrated:
+            model.calibrate(*bimodal[1](2000))
+        pdf, cdf = model.pdf(x, grid), model.cdf(x, grid)
+        np.testing.assert_allclose(np.trapezoid(pdf, grid, axis=1), 1, atol=2e-3)
+        np.testing.assert_allclose(np.diff(cdf, axis=1), (pdf[:, 1:] + pdf[:, :-1]) / 2 * np.diff(grid), atol=2e-3)
+        for level in (0.05, 0.5, 0.9):
+            at = model.quantiles(x, level)[:, 0]
+            np.testing.assert_allclose(model.pit(x, at), level, atol=1e-6)
+        np.testing.assert_allclose(model.median(x), model.quantiles(x, 0.5)[:, 0])
+    model.levels.copy_(torch.linspace(0, 1, mdn.N_KNOTS + 1))
+    mean = np.trapezoid(grid * model.pdf(x, grid), grid, axis=1)
+    np.testing.assert_allclose(model.mean(x), mean, atol=1e-4)
+
+
+def test_peak_is_the_highest_of_the_two(bimodal):
+    model, _ = bimodal
+    x = torch.tensor([[0.05], [0.9]])
+    grid = np.linspace(0.0, 1.2, 4001)
+    model.levels.copy_(torch.linspace(0, 1, mdn.N_KNOTS + 1))
+    # In ln(1 + z), where the Gaussians are.
+    highest = grid[(model.pdf(x, grid) * (1 + grid)).argmax(axis=1)]
+    np.testing.assert_allclose(model.peak(x), highest, atol=2e-3)
+
+
+def test_calibration_mends_intervals_that_are_too_narrow(bimodal):
+    model, sample = bimodal
+    last = model.trunk.network[-1]
+    sigmas = slice(2 * model.n_components, None)
+    with torch.no_grad():
+        last.bias[sigmas] -= np.log(2.5)  # every Gaussian now claims to be 2.5 times better than it is
+    x, z = sample(20_000)
+
+    def covered():
+        low, high = model.quantiles(x, [0.16, 0.84]).T
+        return ((z > low) & (z < high)).mean()
+
+    before = covered()
+    model.calibrate(*sample(5000))
+    after = covered()
+    with torch.no_grad():
+        last.bias[sigmas] += np.log(2.5)
+    model.levels.copy_(torch.linspace(0, 1, mdn.N_KNOTS + 1))
+    assert before < 0.6
+    assert 0.66 < after < 0.70
+
+
+def test_calibration_wants_objects():
+    with pytest.raises(DataError, match="too few to calibrate"):
+        mdn.MixtureDensity(2).calibrate(torch.rand(30, 2), np.ones(30))
