@@ -67,18 +67,14 @@ def guessed(x: NDArray, target: NDArray, x_test: NDArray, n_max: int = 5000) -> 
     return trees.fit(x[:n_max], target[:n_max]).predict(x_test)
 
 
-def mean_r2(*columns: NDArray, axis: int = -1) -> NDArray:
-    """R^2 of guesses, averaged over quantities; columns (..., N) are their true values and then, in order, guesses."""
+def mean_r2(*columns: NDArray) -> float:
+    """R^2 averaged over quantities; columns (N,) are their true values and then, in the same order, the guesses."""
+    from sklearn.metrics import r2_score
+
     n = len(columns) // 2
-    scores = []
-    for truth, guess in zip(columns[:n], columns[n:], strict=True):
-        scatter = np.square(truth - truth.mean(axis, keepdims=True)).sum(axis)
-        scores.append(1 - np.square(truth - guess).sum(axis) / scatter)
-    return np.mean(scores, axis=0)
+    return float(r2_score(np.stack(columns[:n], axis=1), np.stack(columns[n:], axis=1)))
 
 
 def explained(x: NDArray, target: NDArray, x_test: NDArray, target_test: NDArray) -> float:
     """R^2 of what is `guessed`."""
-    from sklearn.metrics import r2_score
-
-    return float(r2_score(target_test, guessed(x, target, x_test)))
+    return mean_r2(target_test, guessed(x, target, x_test))
