@@ -243,7 +243,7 @@ def test_schematics_name_both_ways_of_training():
 
 
 def test_networks_say_how_many_neurons_and_what_they_do():
-    fig = catalogue_plots.plot_networks({"redshift": Spec("zb_1", (120,), 1, "linear", 80)}, 75)
+    fig = catalogue_plots.plot_networks({"redshift": Spec("zb_1", (120,), 1, "linear")}, 75)
     texts = [text.get_text() for text in fig.axes[0].texts]
     assert texts == ["75\ninputs", "120\nlinear", "1\nlinear", "redshift"]
     assert plots.plot_missing("no masses").axes[0].texts[0].get_text() == "no masses"
