@@ -53,7 +53,7 @@ def bootstrap(
 
 
 def interval(
-    statistic: Callable[..., float], *samples: ArrayLike, level: float = 0.68, n_resamples: int = 500, seed: int = 0
+    statistic: Callable[..., float], *samples: ArrayLike, level: float = 0.68, n_resamples: int = 200, seed: int = 0
 ) -> tuple[float, float, float]:
     """statistic(*samples) of samples (N,) of the same objects, and its percentile interval over resampled objects."""
     samples, rng = [np.asarray(sample) for sample in samples], np.random.default_rng(seed)
