@@ -24,8 +24,6 @@ from paper_utils.diffusion import model as d
 from paper_utils.diffusion.augmentation import augmented, centred
 from paper_utils.diffusion.samplers import integrate
 from paper_utils.nets import training
-from paper_utils.nets.average import Average
-from paper_utils.nets.descent import descend
 
 QUICK = {"base": 32, "mults": (1, 2), "patch": 8, "n_attention": 0, "pooled": True, "image_width": 1 / 8,
          "n_components": 20}  # fmt: skip
@@ -62,19 +60,14 @@ def trained(options, images, x, batch, n_steps, device):
     with training.seeded(0):
         model = d.Diffusion(N_WAVE, prediction="v", **(options | {"n_components": 20})).to(device)
     model.learn_scale(images, x)
-    fit = {"n_items": len(x), "batch_size": batch, "device": device}
-    generator = torch.Generator(device).manual_seed(0)
-    optimizer = torch.optim.Adam(model.parameters(), 2e-3)
-    step = d.encoder_step(model, optimizer, {"images": images, "x": x}, torch.Tensor.backward, generator)
-    training.fit(step, {"model": model, "optimizer": optimizer}, n_steps=n_steps // 4, label="encoder", **fit)
+    fit = {"fabric": training.fabric_on(device.type)}
+    plan = training.Plan(n_steps // 4, batch, 2e-3)
+    training.fit(model, d.encoder_loss, {"images": images, "x": x}, plan, label="encoder", **fit)
     data = {"context": d.contexts(model, images), "x": x}
     model.learn_residuals(x, data["context"])
-    average = Average(model)
-    optimizer = torch.optim.Adam(model.parameters(), 2e-3)
-    step = d.diffusion_step(model, average, optimizer, data, torch.Tensor.backward, generator)
-    state = {"model": model, "average": average, "optimizer": optimizer}
-    training.fit(step, state, n_steps=n_steps, label="diffusion", **fit)
-    return average.average.eval()
+    plan = training.Plan(n_steps, batch, 2e-3, average=d.AVERAGE)
+    training.fit(model, d.diffusion_loss, data, plan, label="diffusion", **fit)
+    return model
 
 
 @torch.no_grad()
@@ -139,7 +132,8 @@ def step_times(options, images, x, batch, n_steps, device):
     ):  # fmt: skip
         with training.seeded(0):
             model = d.Diffusion(N_WAVE, prediction="v", **options).to(device).learn_scale(images, x)
-        average, optimizer = Average(model), torch.optim.Adam(model.parameters(), 1e-4)
+        average = training.moving_average(model, d.AVERAGE)
+        optimizer = torch.optim.Adam(model.parameters(), 1e-4)
         generator = torch.Generator(device).manual_seed(0)
         contexts = d.contexts(model, images) if cached else None
         model.train()
@@ -164,8 +158,10 @@ def step_times(options, images, x, batch, n_steps, device):
                 output = model(noisy, t, context, model.beside(context))
             loss = (output - model.target(clean, eps, t)).square().mean()
             mark()
-            descend(optimizer, loss)
-            average.update(model)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            average.update_parameters(model)
             mark()
             times.append([b - a for a, b in zip(marks, marks[1:], strict=False)])
         parts = torch.tensor(times[2:]).median(dim=0).values.tolist()

@@ -54,14 +54,6 @@ def plot_networks(specs: Mapping, n_in: int) -> Figure:
     return fig
 
 
-def plot_missing(text: str) -> Figure:
-    """A sentence in place of a figure that the data do not allow."""
-    fig, ax = plt.subplots(figsize=(WIDTH, 0.8))
-    ax.text(0.5, 0.5, text, ha="center", va="center")
-    ax.axis("off")
-    return fig
-
-
 def plot_predicted(
     panels: Mapping[str, tuple[ArrayLike, ArrayLike]],
     xlabel: str,
@@ -123,22 +115,6 @@ def plot_classifiers(curves: Mapping[str, Mapping]) -> Figure:
     left.legend(title="area under the ROC curve", loc="lower right", fontsize=6.5, title_fontsize=7)
     right.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="share of stars found (recall)", ylabel="precision")
     right.legend(title="average precision", loc="lower left", fontsize=6.5, title_fontsize=7)
-    return fig
-
-
-def plot_calibration(pit: Mapping[str, NDArray], levels: NDArray, coverage: Mapping[str, NDArray]) -> Figure:
-    """Histograms of PIT values (flat if calibrated), and shares of truths within intervals of each nominal level."""
-    fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.9))
-    for (name, values), (line, _) in zip(pit.items(), STYLES, strict=False):
-        left.hist(values, np.linspace(0, 1, 26), density=True, histtype="step", ls=line, lw=1.3, label=name)
-    left.axhline(1, color="k", lw=0.8)
-    left.set(xlim=(0, 1), xlabel="probability below the truth (PIT)", ylabel="objects, relative to uniform")
-    left.legend(fontsize=7)
-    right.plot([0, 1], [0, 1], color="k", lw=0.8)
-    for (name, values), (line, marker) in zip(coverage.items(), STYLES, strict=False):
-        right.plot(levels, values, ls=line, marker=marker, ms=4, label=name)
-    right.set(xlim=(0, 1), ylim=(0, 1), xlabel="nominal level of the interval", ylabel="share of truths inside")
-    right.legend(fontsize=7, loc="upper left")
     return fig
 
 

@@ -48,8 +48,7 @@ def run(
         common = joblib.hash((function.__module__, function.__qualname__, shared))
         stems = [f"{name}-{joblib.hash((common, item))[:16]}.npz" for name, item in zip(names, items, strict=True)]
         files = [Path(folder) / stem.replace("/", "_") for stem in stems]
-    done = {i: _load(file) for i, file in enumerate(files) if file is not None and file.is_file()}
-    done = {i: result for i, result in done.items() if result is not None}
+    done = {i: result for i, file in enumerate(files) if file and (result := _load(file)) is not None}
     todo = [i for i in range(len(items)) if i not in done]
     fresh = _results(function, [items[i] for i in todo], shared, min(n_jobs, len(todo)), label, progress)
     for i, result in zip(todo, fresh, strict=True):
@@ -121,9 +120,9 @@ def _attempt(function, item, shared: tuple | str) -> dict:
 
 
 def _load(file: Path) -> dict | None:
-    """A kept result, or None where the file is not whole."""
+    """A kept result, or None where there is none, or no whole file."""
     try:
         with np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name][()] for name in arrays.files}
-    except Exception:  # cut short, or of another kind: computed again
+    except Exception:  # absent, cut short, or of another kind: computed again
         return None

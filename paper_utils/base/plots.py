@@ -27,6 +27,11 @@ STYLES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"), ((0, (5, 1)), "v"), 
 TYPES = {"star-forming": SKY, "quiescent": VERMILION, "seyfert": ORANGE, "liner": PURPLE, "none": SKY}
 REST_LABEL = "Rest-frame vacuum wavelength [Å]"
 FLUX_LABEL = r"$F_\lambda$ [$10^{-17}$ erg s$^{-1}$ cm$^{-2}$ Å$^{-1}$]"
+# Features of optical spectra that are marked in figures: vacuum Angstrom.
+MARKED = {
+    "[O II]": 3728.5, "H, K": 3952.0, r"H$\beta$": 4862.7, "[O III]": 5008.2, "Mg": 5176.0, "Na": 5895.6,
+    r"H$\alpha$": 6564.6, "[S II]": 6725.0,
+}  # fmt: skip
 PAPER = {"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1}  # keeps text readable over curves
 
 
@@ -128,4 +133,28 @@ def plot_coverage(levels: NDArray, curves: Mapping[str, NDArray]) -> Figure:
         ax.plot(levels, values, marker=marker, ms=4, label=name)
     ax.set(xlabel="nominal level of the interval", ylabel="share of truths inside", xlim=(0, 1), ylim=(0, 1))
     ax.legend(loc="upper left")
+    return fig
+
+
+def plot_calibration(pit: Mapping[str, NDArray], levels: NDArray, coverage: Mapping[str, NDArray]) -> Figure:
+    """Histograms of PIT values (flat if calibrated), and shares of truths within intervals of each nominal level."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.9))
+    for (name, values), (line, _) in zip(pit.items(), STYLES, strict=False):
+        left.hist(values, np.linspace(0, 1, 26), density=True, histtype="step", ls=line, lw=1.3, label=name)
+    left.axhline(1, color="k", lw=0.8)
+    left.set(xlim=(0, 1), xlabel="probability below the truth (PIT)", ylabel="objects, relative to uniform")
+    left.legend(fontsize=7)
+    right.plot([0, 1], [0, 1], color="k", lw=0.8)
+    for (name, values), (line, marker) in zip(coverage.items(), STYLES, strict=False):
+        right.plot(levels, values, ls=line, marker=marker, ms=4, label=name)
+    right.set(xlim=(0, 1), ylim=(0, 1), xlabel="nominal level of the interval", ylabel="share of truths inside")
+    right.legend(fontsize=7, loc="upper left")
+    return fig
+
+
+def plot_missing(text: str) -> Figure:
+    """A sentence in place of a figure that the data do not allow."""
+    fig, ax = plt.subplots(figsize=(WIDTH, 0.8))
+    ax.text(0.5, 0.5, text, ha="center", va="center")
+    ax.axis("off")
     return fig

@@ -26,6 +26,7 @@ RESOLUTION, AT = 1500.0, 5000.0
 # Of `pinned`: all that is seen of any galaxy [A in the rest frame], and the unit of redshifts.
 PINNED = np.linspace(WAVE[0] / (1 + Z_RANGE[1]), WAVE[-1] / (1 + Z_RANGE[0]), WAVE.size)
 Z_MIDDLE, Z_UNIT = 0.1, 0.03
+WAVE_SHOWN = np.arange(3600.0, 8001.0, 4.0)  # A in the rest frame, of figures
 SMOOTHING = np.sqrt((AT / RESOLUTION / FWHM) ** 2 - (lsf_km_s(AT) / C_KMS * AT) ** 2)  # A, Gaussian sigma
 MIN_KNOWN = 0.9  # share of elements; sky lines mask 3.5 % of a typical spectrum, longer gaps are left out
 _CHUNK = 500
@@ -124,6 +125,27 @@ def unpinned(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     z = np.clip(Z_MIDDLE + Z_UNIT * np.asarray(x, float)[:, -EVERY:].mean(axis=1), 0.02, 0.18)
     at = (WAVE / (1 + z[:, None]) - PINNED[0]) / (PINNED[1] - PINNED[0])
     return _interpolated(flux, np.clip(at, 0, PINNED.size - 1)), z
+
+
+def learnable(flux: np.ndarray, z: np.ndarray, pin: bool) -> np.ndarray:
+    """What networks learn of spectra (N, 4500): their logarithm (published), or with `pin` as `pinned` has it."""
+    return pinned(flux, z) if pin else np.log(flux)
+
+
+def as_flux(x, pin: bool) -> np.ndarray:
+    """Flux (N, 4500) in the observed frame of what networks say, an array or a tensor on any device."""
+    x = np.asarray(x.cpu() if hasattr(x, "cpu") else x, float)
+    return unpinned(x)[0] if pin else np.exp(x)
+
+
+def rest_wave(z: np.ndarray, pin: bool) -> np.ndarray:
+    """Rest wavelength (N, 4500) of the elements of what networks learn of galaxies at redshifts z (N,)."""
+    return np.tile(PINNED, (len(z), 1)) if pin else WAVE / (1 + np.asarray(z)[:, None])
+
+
+def at_rest(flux: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Spectra (N, 4500) in the rest frame for figures, (N, L): means of 5 A at `WAVE_SHOWN`, 4 A apart."""
+    return np.mean([shifted(flux, z, 0.0, WAVE_SHOWN + step) for step in range(-2, 3)], axis=0)
 
 
 def _interpolated(flux: np.ndarray, at: np.ndarray) -> np.ndarray:

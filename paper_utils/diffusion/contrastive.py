@@ -8,8 +8,6 @@ ranks the sampled spectra of an image.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -17,8 +15,9 @@ from torch import Tensor, nn
 
 from paper_utils.diffusion.augmentation import augmented
 from paper_utils.nets import resnet
-from paper_utils.nets.descent import descend
+from paper_utils.nets.model_file import Model
 from paper_utils.nets.standard import Standard
+from paper_utils.nets.training import Batch
 
 TEMPERATURE = 0.05  # at first: the authors' constant
 MIN_TEMPERATURE = 0.01
@@ -51,7 +50,7 @@ def spectrum_encoder(n_out: int, base: int, mults: tuple[int, ...], patch: int) 
     return nn.Sequential(*layers, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(n_in, n_out))
 
 
-class Contrastive(nn.Module):
+class Contrastive(Model):
     """Images (N, n_bands, H, W) and log spectra (N, L) -> features (N, n_features) of unit length.
 
     image, image_width, stretch : the image encoder, "resnet50" (published) or "resnet18", see resnet.py.
@@ -88,8 +87,14 @@ class Contrastive(nn.Module):
         """Of log spectra (N, L); (N, n_features) of unit length."""
         return F.normalize(self.spectrum(self.standard(x)[:, None]).float(), dim=1)
 
+    @torch.no_grad()
+    def scores(self, images: Tensor, x: Tensor, batch_size: int = 512) -> Tensor:
+        """Cosines (N, n) of `centred` images (N, n_bands, H, W) with log spectra x (N, n, L)."""
+        spectra = torch.cat([self.embed_spectra(part) for part in x.flatten(0, 1).split(batch_size)])
+        return (spectra.unflatten(0, x.shape[:2]) @ self.embed_images(images)[:, :, None])[..., 0]
 
-def contrastive_loss(a: Tensor, b: Tensor, temperature: Tensor | float) -> Tensor:
+
+def normalised_cross_entropy(a: Tensor, b: Tensor, temperature: Tensor | float) -> Tensor:
     """Eq. A3, averaged over all views of a batch: a, b (N, n_features) are each object's two views, of unit length.
 
     Each view is to be nearer to its partner than to the other 2 N - 2 views of either kind.
@@ -100,29 +105,14 @@ def contrastive_loss(a: Tensor, b: Tensor, temperature: Tensor | float) -> Tenso
     return F.cross_entropy(logits, partner)
 
 
-def contrastive_step(
-    model: Contrastive,
-    optimizer: torch.optim.Optimizer,
-    data: Mapping[str, Tensor],
-    backward: Callable[[Tensor], None],
-    generator: torch.Generator,
-    *,
-    autocast: Callable[[], AbstractContextManager] = nullcontext,
-) -> Callable[[Tensor], dict[str, Tensor]]:
-    """One step at the indices (B,) of data = {"images" (N, n_bands, H, H), "x" (N, L)}; images are augmented.
+def contrastive_loss(model: Contrastive, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    """Of batch = {"images" (N, n_bands, H, H), "x" (N, L)}, whose images are augmented with the generator's draws.
 
     The temperature is learned with the weights. "top1" is the share of images whose own spectrum is the batch's
     nearest.
     """
-
-    def step(index: Tensor) -> dict[str, Tensor]:
-        images = augmented(data["images"][index], generator)
-        with autocast():
-            a, b = model.embed_images(images), model.embed_spectra(data["x"][index])
-        loss = contrastive_loss(a, b, model.log_temperature.exp().clamp_min(MIN_TEMPERATURE))
-        descend(optimizer, loss, backward)
+    a, b = model.embed_images(augmented(batch["images"], generator)), model.embed_spectra(batch["x"])
+    with torch.autocast(a.device.type, enabled=False):
+        loss = normalised_cross_entropy(a, b, model.log_temperature.exp().clamp_min(MIN_TEMPERATURE))
         nearest = (a.detach() @ b.detach().T).argmax(dim=1)
-        top1 = (nearest == torch.arange(len(a), device=a.device)).float().mean()
-        return {"loss": loss.detach(), "top1": top1}
-
-    return step
+    return {"loss": loss, "top1": (nearest == torch.arange(len(a), device=a.device)).float().mean()}

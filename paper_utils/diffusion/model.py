@@ -3,13 +3,11 @@
 Doorenbos+ 2024, Appendix A: the forward process x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps of Ho+ 2020
 (arXiv:2006.11239) in 250 steps with the cosine schedule of Nichol & Dhariwal 2021 (arXiv:2102.09672); a U-Net that
 sees x_t, t and the image learns eps (eq. A2). A second model of the same kind, with a low-resolution spectrum as one
-more channel, brings spectra to full resolution (eq. A4). One step trains both.
+more channel, brings spectra to full resolution (eq. A4). One loss trains both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import torch
@@ -22,20 +20,21 @@ from paper_utils.diffusion.gaussian import Blocks, Gaussian, components
 from paper_utils.diffusion.samplers import N_TIMES, cosine_schedule, integrate
 from paper_utils.diffusion.unet import UNet
 from paper_utils.nets import resnet
-from paper_utils.nets.average import Average
-from paper_utils.nets.descent import descend
+from paper_utils.nets.model_file import Model
 from paper_utils.nets.standard import Standard
+from paper_utils.nets.training import Batch
 
+AVERAGE = 0.9999  # decay of the moving average of the weights, which are those to sample with (Sec. 3.1)
 PREDICTIONS = ("noise", "v")
 
 
-class Diffusion(nn.Module):
+class Diffusion(Model):
     """A conditional diffusion model of log spectra (N, n_wave), as big as the published one unless told otherwise.
 
     n_low : elements of the low-resolution spectrum that a super-resolution model is also given.
     n_components : published 0. Otherwise the network learns only what a linear model cannot say, and short runs begin
         as well as that model: the image encoder also regresses so many principal components of the spectra
-        (`encoder_step`; with n_low, the low-resolution spectrum takes the place of this `guess`), the residuals about
+        (`encoder_loss`; with n_low, the low-resolution spectrum takes the place of this `guess`), the residuals about
         the guess are described by a Gaussian (`learn_residuals`; of as many components, or of the elements between two
         of the low-resolution spectrum), and the U-Net corrects the x_0 that it expects. Guess and expected x_0 are two
         more of its channels.
@@ -148,69 +147,33 @@ class Diffusion(nn.Module):
         return self.alpha[t] * x - self.sigma[t] * output
 
 
-def diffusion_step(
-    model: Diffusion,
-    average: Average,
-    optimizer: torch.optim.Optimizer,
-    data: Mapping[str, Tensor],
-    backward: Callable[[Tensor], None],
-    generator: torch.Generator,
-    *,
-    autocast: Callable[[], AbstractContextManager] = nullcontext,
-) -> Callable[[Tensor], dict[str, Tensor]]:
-    """One step (eq. A2, A4) at the indices (B,) of data = {"images" (N, n_bands, H, H), "x" (N, n_wave)}.
+def diffusion_loss(model: Diffusion, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    """Eq. A2, A4: the squared error of the noise, for batch = {"images" (N, n_bands, H, H), "x" (N, n_wave)}.
 
-    For super-resolution data also holds "low" (N, n_low). With "context" (N, T, C), what `encode` made of each image,
-    in place of "images" the image encoder stays as it is and costs nothing. generator, on the device of the data, draws
-    orientations, noise, and for each spectrum a noise level t of its own, every time anew. autocast: such as
-    `fabric.autocast`.
+    For super-resolution the batch also holds "low" (N, n_low). With "context" (N, T, C), what `encode` made of each
+    image, in place of "images" the image encoder stays as it is and costs nothing. generator draws orientations, noise,
+    and for each spectrum a noise level t of its own, every time anew (the public code overwrites it with a constant).
     """
-
-    def step(index: Tensor) -> dict[str, Tensor]:
-        x = model.standard(data["x"][index])
-        low = data["low"][index] if "low" in data else None
-        t = torch.randint(1, model.n_times + 1, index.shape, generator=generator, device=x.device)
-        eps = torch.randn(x.shape, generator=generator, device=x.device)
-        with autocast():
-            context = _context(model, data, index, generator)
-            output = model(model.noised(x, eps, t), t, context, model.beside(context, low))
-        loss = (output - model.target(x, eps, t)).square().mean()
-        descend(optimizer, loss, backward)
-        average.update(model)
-        return {"loss": loss.detach()}
-
-    return step
+    x = model.standard(batch["x"])
+    t = torch.randint(1, model.n_times + 1, (len(x),), generator=generator, device=x.device)
+    eps = torch.randn(x.shape, generator=generator, device=x.device)
+    context = _context(model, batch, generator)
+    output = model(model.noised(x, eps, t), t, context, model.beside(context, batch.get("low")))
+    return {"loss": (output - model.target(x, eps, t)).square().mean()}
 
 
-def encoder_step(
-    model: Diffusion,
-    optimizer: torch.optim.Optimizer,
-    data: Mapping[str, Tensor],
-    backward: Callable[[Tensor], None],
-    generator: torch.Generator,
-    *,
-    autocast: Callable[[], AbstractContextManager] = nullcontext,
-) -> Callable[[Tensor], dict[str, Tensor]]:
-    """One step of the image encoder alone, towards a `guess` that is near the spectrum; data as in `diffusion_step`.
+def encoder_loss(model: Diffusion, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    """Of the image encoder alone, whose `guess` is to be near the spectrum; batch as of `diffusion_loss`.
 
-    The loss is the mean squared error in units of the variance of the spectra: 1 for a guess that knows nothing.
+    The mean squared error in units of the variance of the spectra: 1 for a guess that knows nothing.
     """
-
-    def step(index: Tensor) -> dict[str, Tensor]:
-        x = model.standard(data["x"][index])
-        with autocast():
-            guess = model.guess(_context(model, data, index, generator))
-        loss = (guess.float() - x).square().mean() / x.square().mean()
-        descend(optimizer, loss, backward)
-        return {"distance": loss.detach()}
-
-    return step
+    x = model.standard(batch["x"])
+    guess = model.guess(_context(model, batch, generator)).float()
+    return {"loss": (guess - x).square().mean() / x.square().mean()}
 
 
-def _context(model: Diffusion, data: Mapping[str, Tensor], index: Tensor, generator: torch.Generator) -> Tensor:
-    if "context" in data:
-        return data["context"][index]
-    return model.encode(augmented(data["images"][index], generator))
+def _context(model: Diffusion, batch: Batch, generator: torch.Generator) -> Tensor:
+    return batch["context"] if "context" in batch else model.encode(augmented(batch["images"], generator))
 
 
 @torch.no_grad()

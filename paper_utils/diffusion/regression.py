@@ -6,18 +6,17 @@ among them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 import torch
 from torch import Tensor, nn
 
 from paper_utils.diffusion.augmentation import augmented, centred
 from paper_utils.nets import resnet
-from paper_utils.nets.descent import descend
+from paper_utils.nets.model_file import Model
 from paper_utils.nets.standard import Standard
+from paper_utils.nets.training import Batch
 
 
-class SpectrumRegressor(nn.Module):
+class SpectrumRegressor(Model):
     """Images (N, n_bands, H, W) -> the expected log spectrum (N, n_wave)."""
 
     def __init__(self, n_wave: int = 4500, *, n_bands: int = 5, image_width: float = 1.0, stretch: str = "linear"):
@@ -46,19 +45,7 @@ class SpectrumRegressor(nn.Module):
         return self.standard.undone(torch.cat(parts))
 
 
-def regression_step(
-    model: SpectrumRegressor,
-    optimizer: torch.optim.Optimizer,
-    data: Mapping[str, Tensor],
-    backward: Callable[[Tensor], None],
-    generator: torch.Generator,
-) -> Callable[[Tensor], dict[str, Tensor]]:
-    """One step at the indices (B,) of data = {"images" (N, n_bands, H, H), "x" (N, n_wave) log spectra}."""
-
-    def step(index: Tensor) -> dict[str, Tensor]:
-        target = model.standard(data["x"][index])
-        loss = (model(augmented(data["images"][index], generator)) - target).square().mean()
-        descend(optimizer, loss, backward)
-        return {"loss": loss.detach()}
-
-    return step
+def regression_loss(model: SpectrumRegressor, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    """Squared error of batch = {"images" (N, n_bands, H, H), "x" (N, n_wave) log spectra}, images augmented."""
+    output = model(augmented(batch["images"], generator)).float()
+    return {"loss": (output - model.standard(batch["x"])).square().mean()}

@@ -170,7 +170,7 @@ def train(data, s: Settings, run: Run) -> dict[str, Model]:
             latents = vae.encode(restframe.rest_spectra(spectra, filler, device=device.type)[0])[0]
     cube = torch.as_tensor(images.cube, dtype=torch.float32, device=device)
     noise = apertures.sky_noise(cube)
-    sample = Sample(cube, latents, noise, images.bands.tolist(), images.pixel_scale, train, validation)
+    sample = Sample(cube, latents, noise, images.bands.tolist(), float(images.pixel_scale), train, validation)
     network = train_network(run, PROPOSED, sample, s, s.n_epochs[1], stretch="asinh")
     train_head(run, network, vae, sample, s)
     return run.models

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from paper_utils.base.containers import SedLibrary
+from paper_utils.base.filters import HELP_BANDS
+from paper_utils.base.photometry import measurement_matrix
 from paper_utils.midir.apply import Reconstructor
 from paper_utils.midir.model import GLO, WGAN, Adversaries, glo_loss, whitened_components
 from paper_utils.nets import settings, training
@@ -24,6 +26,7 @@ from paper_utils.nets.training import Batch, Plan
 REDSHIFT = 2.0  # of the galaxies that the 20 bands see (Table 1)
 WEIGHT_DECAY = 1e-5  # of the generator in GLO; the paper has one, not printed
 LR_MLP = 2e-3
+SECOND = "logGLO, second rates"
 
 
 @dataclass(frozen=True)
@@ -113,15 +116,37 @@ def plain_adam(model: nn.Module, plan: Plan) -> Optimizer:
     return Adam(model.parameters(), plan.lr)
 
 
+def train_glos(flux: NDArray, s: Settings, run: Run) -> None:
+    """GLO, logGLO, logGLO of 20, 30 and 40 latents (Table 4), and logGLO with the second pair of learning rates."""
+    train_glo("GLO", flux, s, run, log=False)
+    train_glo("logGLO", flux, s, run)
+    for n_latent in (20, 30, 40):
+        train_glo(f"logGLO-{n_latent}", flux, replace(s, n_latent=n_latent), run)
+    train_glo(SECOND, flux, replace(s, lr=s.lr_second, lr_latents=s.lr_latents_second), run)
+
+
+def train_wgans(flux: NDArray, s: Settings, run: Run) -> None:
+    """WGAN and logWGAN as published, and logWGAN with a gradient penalty."""
+    train_wgan("WGAN", flux, s, run, log=False)
+    train_wgan("logWGAN", flux, s, run)
+    train_wgan("logWGAN, penalised", flux, s, run, penalised=True)
+
+
 def train(library: SedLibrary, s: Settings, run: Run) -> dict[str, Model]:
-    """The study's models from its library, and the `Reconstructor` made of the best of them."""
+    """All the study's models from its library, and the `Reconstructor` made of the best of them."""
     fitting, _, _ = split(library, run.seed, s.n_test)
     run.data = {"library": library.content_hash(), "split": fitting.content_hash()}
-    for log, word in ((False, ""), (True, "log")):
-        train_glo(f"{word}GLO", fitting.flux, s, run, log=log)
-        train_wgan(f"{word}WGAN", fitting.flux, s, run, log=log)
+    train_glos(fitting.flux, s, run)
+    train_wgans(fitting.flux, s, run)
+    A = measurement_matrix(fitting.wave_um, HELP_BANDS, REDSHIFT, s.photometry)
+    train_mlp("perceptron", np.log10(fitting.flux @ A.T), np.log10(fitting.flux[:, mid_infrared(fitting)]), s, run)
     reconstructor(train_glo("logGLO, per bin", fitting.flux, s, run, per_bin=True), fitting, s, run)
     return run.models
+
+
+def mid_infrared(library: SedLibrary) -> NDArray:
+    """Which of the wavelengths (L,) are to be reconstructed: 5-35 um."""
+    return (library.wave_um >= 5) & (library.wave_um <= 35)
 
 
 def reconstructor(glo: GLO, fitting: SedLibrary, s: Settings, run: Run) -> Reconstructor:

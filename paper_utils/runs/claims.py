@@ -124,10 +124,7 @@ class Study:
             listed = ", ".join(sorted(missing))
             raise ProfileError(f"study {self.study} leaves {len(missing)} of its ids unrecorded: {listed}")
         results = {
-            "study": self.study,
-            "profile": self.profile,
-            "device": self.device,
-            "seed": self.seed,
+            **{name: getattr(self, name) for name in ("study", "profile", "device", "seed")},
             "commit": commit(),
             "wall_s": round(time.monotonic() - self._started, 1),
             "claims": [self.claims[id] for id in sorted(self.claims)],

@@ -1,4 +1,4 @@
-"""Whether a notebook's results belong to the code in the tree, told by a hash of what that code does."""
+"""Whether a notebook's results belong to the code in the tree: a hash of what that code does."""
 
 from __future__ import annotations
 

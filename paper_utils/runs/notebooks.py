@@ -8,6 +8,7 @@ mark is written last, so a run that was interrupted has none.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -41,34 +42,20 @@ class Job:
 
 
 @dataclass(frozen=True)
-class CellFailure:
-    """The cell that stopped a notebook: its execution number, or None when the kernel itself died."""
-
-    cell: int | None
-    name: str
-    value: str
-
-    def __str__(self) -> str:
-        where = "outside its cells" if self.cell is None else f"in cell [{self.cell}]"
-        return f"{where}: {self.name}: {self.value.strip().splitlines()[0] if self.value.strip() else '(no message)'}"
-
-
-@dataclass(frozen=True)
 class Outcome:
-    """What became of a job: "done", "skipped" (finished before with the same inputs) or "failed"."""
+    """What became of a job: "done", "skipped" (finished before with the same inputs) or "failed".
+
+    failure : where and why it stopped, such as "in cell [4]: ValueError: negative flux"; empty if it did not.
+    """
 
     job: Job
     status: str
     wall_s: float = 0.0
-    failure: CellFailure | None = None
+    failure: str = ""
 
 
-# Told as a notebook starts and after each of its code cells: (job, cells done, cells in all).
-OnCell = Callable[[Job, int, int], None]
-
-
-def silent(job: Job, done: int, total: int) -> None:
-    """The `on_cell` of a caller that does not want to know."""
+# Called as a notebook starts and after each of its code cells: (job, cells done, cells in all).
+OnCell = Callable[[Job, int, int], object]
 
 
 def plan(study: str, profile: str, output_dir: Path, folder: Path | None = None, **common: object) -> Job:
@@ -85,7 +72,9 @@ def plan(study: str, profile: str, output_dir: Path, folder: Path | None = None,
     return Job(notebook, {key: value for key, value in common.items() if key in defaults}, output)
 
 
-def run_all(jobs: list[Job], workers: int = 1, fresh: bool = False, on_cell: OnCell = silent) -> Iterator[Outcome]:
+def run_all(
+    jobs: list[Job], workers: int = 1, fresh: bool = False, on_cell: OnCell = lambda *_: None
+) -> Iterator[Outcome]:
     """Run notebooks, `workers` at a time, yielding each outcome as it comes; one that fails does not stop the rest.
 
     Every notebook has its own kernel process; they share the cores evenly unless OMP_NUM_THREADS is set already.
@@ -108,7 +97,7 @@ def run_all(jobs: list[Job], workers: int = 1, fresh: bool = False, on_cell: OnC
                 raise
 
 
-def run(job: Job, fresh: bool = False, on_cell: OnCell = silent) -> Outcome:
+def run(job: Job, fresh: bool = False, on_cell: OnCell = lambda *_: None) -> Outcome:
     """Execute one notebook into `job.executed`, unless it is finished with the same inputs."""
     code, inputs = code_hash(job.notebook), inputs_hash(job)  # of now: what changes while it runs is not in the results
     if not fresh and finished(job, inputs):
@@ -166,25 +155,21 @@ def write(book: dict, notebook: Path) -> None:
 _kernels: weakref.WeakSet = weakref.WeakSet()
 
 
-def _execute(job: Job, on_cell: OnCell) -> CellFailure | None:
+def _execute(job: Job, on_cell: OnCell) -> str:
+    """Run the notebook of a job; returns where and why it stopped, or an empty text."""
     import logging
 
     import nbformat
     import papermill
     from jupyter_client import AsyncKernelManager
 
-    # papermill tells of its steps on its own logger; what matters to the reader is in the outcome.
+    # papermill logs its steps; what matters to the reader is in the outcome.
     logging.getLogger("papermill").setLevel(logging.CRITICAL)
     book = nbformat.read(job.notebook, as_version=4)
     book.metadata.pop(MARK, None)
     total = sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in book.cells)
     total += bool(job.parameters)  # papermill puts them in a cell of their own
-    done = 0
-
-    def count(**_: object) -> None:
-        nonlocal done
-        done += 1
-        on_cell(job, done, total)
+    steps = itertools.count(1)
 
     class Kernel(AsyncKernelManager):
         def __init__(self, *args: object, **kwargs: object) -> None:
@@ -202,16 +187,20 @@ def _execute(job: Job, on_cell: OnCell) -> CellFailure | None:
             progress_bar=False,
             # The kernel's folder, as in JupyterLab; papermill's own `cwd` would move this whole process.
             resources={"metadata": {"path": str(job.notebook.parent)}},
-            on_cell_executed=count,
+            on_cell_executed=lambda **_: on_cell(job, next(steps), total),
             coalesce_streams=True,
             # The kernel would warn that it talks to this process over TCP.
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
         )
     except papermill.PapermillExecutionError as error:
-        return CellFailure(error.exec_count, error.ename, error.evalue)
+        return f"in cell [{error.exec_count}]: {_first_line(error.ename, error.evalue)}"
     except Exception as error:  # a dead kernel, a full disk: what stops this notebook must not stop the rest
-        return CellFailure(None, type(error).__name__, str(error))
-    return None
+        return f"outside its cells: {_first_line(type(error).__name__, str(error))}"
+    return ""
+
+
+def _first_line(name: str, message: str) -> str:
+    return f"{name}: {(message.strip() or '(no message)').splitlines()[0]}"
 
 
 @contextmanager

@@ -17,7 +17,7 @@ MAX_BYTES = 2_500_000
 WIDGET = "application/vnd.jupyter.widget-view+json"
 # Widgets that nbclient answers on the channel on which it waits (jupyter/nbclient#312); an ipywidgets.Image is safe.
 OUTPUT_WIDGETS = re.compile(r"\b(interact|interactive|interactive_output|Output)\(")
-# Folders that tell of the machine a notebook ran on.
+# Folders of the machine that a notebook ran on.
 MACHINE_PATHS = re.compile(
     rf"(?<![\w.])(?:/(?:home|Users|root|private/var)/\w|/tmp/ipykernel_|{re.escape(str(paths.ROOT))}\b"
     rf"|{re.escape(str(Path.home()))}/)"
@@ -44,15 +44,17 @@ def stale(notebook: Path, figures: Path | None = None) -> str:
 def publish(job: Job, figures: Path | None = None) -> None:
     """Make a finished job its notebook's committed copy, and its products the content of figures/NN_slug/.
 
-    Raises CompanionError when the outputs are not one clean run from the top, or tell of the machine they come from.
+    Raises CompanionError when the outputs are not one clean run from the top, or name a folder of
+    the machine they come from.
     """
     book = read(job.executed)
     code = book["metadata"].get(MARK, {}).get("code")
     if code != code_hash(job.notebook):
         raise CompanionError(f"{job.notebook.name} or a module of it was changed while it ran. Run it again.")
     book, names = clean(book), products(job.output)
-    telling = [name for name in names if name.endswith((".json", ".csv")) and _tells(job.output / name)]
-    problems = [*faults(book), *(f"{name} holds a path of this machine" for name in telling)]
+    texts = {name: (job.output / name).read_text(encoding="utf-8") for name in names if not name.endswith(".png")}
+    with_paths = [name for name, text in texts.items() if MACHINE_PATHS.search(text)]
+    problems = [*faults(book), *(f"{name} holds a path of this machine" for name in with_paths)]
     if problems:
         raise CompanionError(f"{job.notebook.name} is not fit to publish: {'; '.join(problems)}. See {job.executed}")
     target = (figures or paths.FIGURES) / job.notebook.stem
@@ -93,8 +95,11 @@ def faults(book: dict) -> list[str]:
         found.append("it holds injected parameters")
     if any(OUTPUT_WIDGETS.search("".join(cell["source"])) for cell in code):
         found.append("it uses ipywidgets' interact or Output, on which a run without a browser may hang for ever")
-    if told := MACHINE_PATHS.search(text):
-        found.append(f"it holds a path of the machine it ran on, {text[told.start() : told.start() + 60]!r}")
+    outputs = [output for cell in code for output in cell["outputs"] if "image/png" in output.get("data", {})]
+    if not all(output["metadata"].get("image/png", {}).get("alt") for output in outputs):
+        found.append("a picture has no alternative text; show it with study.figure or shown.figure")
+    if path := MACHINE_PATHS.search(text):
+        found.append(f"it holds a path of the machine it ran on, {text[path.start() : path.start() + 60]!r}")
     if len(text.encode()) > MAX_BYTES:
         found.append(f"it weighs {len(text.encode()) / 1e6:.2f} MB, above {MAX_BYTES / 1e6} MB")
     return found
@@ -104,7 +109,7 @@ def write_scoreboard(figures: Path | None = None, readme: Path | None = None) ->
     """Renew figures/scoreboard.md, and the numbers between the scoreboard markers of README.md."""
     figures, readme = figures or paths.FIGURES, readme or paths.ROOT / "README.md"
     rows = scoreboard.read(figures)
-    head = "# Scoreboard\n\nWhat the papers publish beside what the notebooks find; written by `make notebooks`.\n\n"
+    head = "# Scoreboard\n\nWhat the papers publish, and what the notebooks find; written by `make notebooks`.\n\n"
     with paths.atomic(figures / "scoreboard.md") as temporary:
         temporary.write_text(head + scoreboard.markdown(rows), encoding="utf-8")
     start, end = "<!-- scoreboard -->", "<!-- /scoreboard -->"
@@ -113,7 +118,3 @@ def write_scoreboard(figures: Path | None = None, readme: Path | None = None) ->
     with paths.atomic(readme) as temporary:
         numbers = scoreboard.markdown(rows, link="figures/", figures=False)
         temporary.write_text(f"{before}{start}\n\n{numbers}\n{end}{after}", encoding="utf-8")
-
-
-def _tells(file: Path) -> bool:
-    return MACHINE_PATHS.search(file.read_text(encoding="utf-8")) is not None

@@ -25,27 +25,21 @@ def run_with_progress(jobs: list[Job], *, workers: int, fresh: bool) -> list[Out
     """Run the jobs under a bar per notebook that counts its cells; plain lines where there is no terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("cells"))
     outcomes = []
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
-        overall = progress.add_task("all", total=len(jobs), unit="notebooks") if len(jobs) > 1 else None
-        bars = {}
+        bars = {job.notebook.stem: progress.add_task(job.notebook.stem, visible=False) for job in jobs}
 
         def on_cell(job: Job, done: int, total: int) -> None:
             name = job.notebook.stem
-            if name not in bars:
-                bars[name] = progress.add_task(name, total=total, unit="cells")
-                if not console.is_terminal:
-                    note(f"{name} …")
-            progress.update(bars[name], completed=done)
+            if done == 0 and not console.is_terminal:
+                note(f"{name} …")
+            progress.update(bars[name], completed=done, total=total, visible=True)
 
         try:
             for outcome in run_all(jobs, workers, fresh, on_cell):
                 outcomes.append(outcome)
-                if outcome.job.notebook.stem in bars:
-                    progress.remove_task(bars[outcome.job.notebook.stem])
-                if overall is not None:
-                    progress.advance(overall)
+                progress.update(bars[outcome.job.notebook.stem], visible=False)
                 _say(outcome)
         except KeyboardInterrupt:
             note("Stopped. The same command goes on with what is not finished.")
@@ -56,7 +50,7 @@ def run_with_progress(jobs: list[Job], *, workers: int, fresh: bool) -> list[Out
 def _say(outcome: Outcome) -> None:
     name = outcome.job.notebook.stem
     if outcome.failure:
-        console.print(f"[red]✗[/red] {name} failed {escape(str(outcome.failure))}", soft_wrap=True)
+        console.print(f"[red]✗[/red] {name} failed {escape(outcome.failure)}", soft_wrap=True)
         console.print(f"  as far as it got: {escape(shown(outcome.job.executed))}", soft_wrap=True)
     elif outcome.status == "skipped":
         console.print(f"[green]✓[/green] {name} is finished already (--fresh runs it again)")

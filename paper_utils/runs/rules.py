@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from paper_utils.base.errors import ProfileError
 
 HOLDS, FAILS, OPEN, SCALED, REPORTED = STATUSES = ("holds", "fails", "open", "scaled", "reported")
+ROUNDING = 1e-9
 MIN_SEEDS = 3  # that an interval covers, where a random start may change the value
 COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 CONDITION = re.compile(r"([A-Za-z]\w*)\s*(<=|>=|<|>|=|in\b)\s*(.+)")
@@ -28,7 +29,7 @@ Part = float | str | tuple[float, float, float]  # a number, a word, or (value, 
 
 @dataclass(frozen=True)
 class Condition:
-    """`name sign target`; target is a number, the name of another part, a word, or the two ends of a range."""
+    """`name sign target`; target is a number, the name of another part, a word, or the two ends of what is allowed."""
 
     name: str
     sign: str
@@ -45,7 +46,7 @@ class Condition:
             return HOLDS if parts[self.name] == self.target else FAILS
         low, high = _ends(parts, self.name)
         if self.sign not in COMPARE:
-            first, last = self.target if self.sign == "in" else _around(self.target)
+            first, last = self.target
             true, possible = first <= low and high <= last, first <= high and low <= last
         else:
             limit = self.target
@@ -99,7 +100,10 @@ def _condition(text: str) -> Condition:
             if not any(isinstance(value, str) for value in values):
                 return Condition(name, sign, tuple(values))
         elif re.fullmatch(r"[\w.+-]+", target):
-            return Condition(name, sign, _number(target))
+            value = _number(target)
+            if sign == "=" and isinstance(value, float):  # equal up to rounding
+                value = (value - ROUNDING * abs(value), value + ROUNDING * abs(value))
+            return Condition(name, sign, value)
     raise ProfileError(f"{text!r} is no condition of a rule, such as a < 0.5, a > b, a in [0.2, 0.4] or a = 5-11-21.")
 
 
@@ -115,9 +119,3 @@ def _ends(parts: Mapping[str, Part], name: str) -> tuple[float, float]:
     if isinstance(part, str):
         raise ProfileError(f"{name} is {part!r}, where the rule needs a number.")
     return part[1:] if isinstance(part, tuple) else (part, part)
-
-
-def _around(number: float) -> tuple[float, float]:
-    """What equals a number up to rounding."""
-    margin = 1e-9 * abs(number)
-    return number - margin, number + margin

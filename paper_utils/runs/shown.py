@@ -1,4 +1,4 @@
-"""How numbers, tables and figures look in a notebook: few digits, units in the header, a text for who cannot see."""
+"""How numbers, tables and figures look in a notebook: few digits, units in the header, alternative texts."""
 
 from __future__ import annotations
 

@@ -29,8 +29,16 @@ def settings(study: str, profile: str, changes: Mapping[str, Any] | None = None)
 def data(study: str, s: Settings, source: Path | None, mapping: Path | None, seed: int, device: str):
     """What a study's `train` takes: from the mock sky, or from a user's file. Raises DataError for one of no use."""
     from paper_utils.files import templates, user
-    from paper_utils.sky import alhambra_catalogue, cameras, images, midir_library, populations
-    from paper_utils.sky import sdss_spectra, sequence, stars
+    from paper_utils.sky import (
+        alhambra_catalogue,
+        cameras,
+        images,
+        midir_library,
+        populations,
+        sdss_spectra,
+        sequence,
+        stars,
+    )
 
     if source is not None:
         found = user.check_file(study, source, mapping)

@@ -39,12 +39,14 @@ def test_the_loss_is_equation_a3():
         j = (i + 5) % 10
         others = sum(math.exp(views[i] @ views[k] / tau) for k in range(10) if k != i)
         terms.append(-math.log(math.exp(views[i] @ views[j] / tau) / others))
-    assert c.contrastive_loss(a, b, tau).item() == pytest.approx(sum(terms) / 10, rel=1e-5)
-    assert c.contrastive_loss(a, b, tau) == pytest.approx(c.contrastive_loss(b, a, tau).item(), rel=1e-5)
+    assert c.normalised_cross_entropy(a, b, tau).item() == pytest.approx(sum(terms) / 10, rel=1e-5)
+    assert c.normalised_cross_entropy(a, b, tau) == pytest.approx(
+        c.normalised_cross_entropy(b, a, tau).item(), rel=1e-5
+    )
     # Views that say nothing leave a choice among 2 N - 1, perfect ones none.
     same = torch.ones(5, 1)
-    assert c.contrastive_loss(same, same, tau).item() == pytest.approx(math.log(9), rel=1e-5)
-    assert c.contrastive_loss(torch.eye(5), torch.eye(5), 0.01).item() == pytest.approx(0, abs=1e-6)
+    assert c.normalised_cross_entropy(same, same, tau).item() == pytest.approx(math.log(9), rel=1e-5)
+    assert c.normalised_cross_entropy(torch.eye(5), torch.eye(5), 0.01).item() == pytest.approx(0, abs=1e-6)
 
 
 def pairs(n, seed):
@@ -64,12 +66,8 @@ def learned():
         model = c.Contrastive(
             32, n_bands=2, n_features=16, base=16, mults=(1, 2), image="resnet18", image_width=1 / 8
         ).learn_scale(images, x)
-    optimizer = torch.optim.Adam(model.parameters(), 2e-3, weight_decay=1e-3)
-    noise = torch.Generator().manual_seed(0)
-    step = c.contrastive_step(model, optimizer, {"images": images, "x": x}, torch.Tensor.backward, noise)
-    state = {"model": model, "optimizer": optimizer, "noise": noise}
-    history = training.fit(step, state, n_items=1024, batch_size=64, n_steps=150, progress=False)
-    return model, history
+    plan = training.Plan(150, 64, 2e-3, weight_decay=1e-3)
+    return model, training.fit(model, c.contrastive_loss, {"images": images, "x": x}, plan, progress=False)
 
 
 @torch.no_grad()
@@ -92,4 +90,4 @@ def test_the_temperature_is_learned_but_stays_positive(learned):
     assert model.log_temperature.item() != pytest.approx(math.log(c.TEMPERATURE), abs=1e-3)
     a = torch.nn.functional.normalize(torch.randn(4, 3), dim=1)
     with torch.no_grad():
-        assert math.isfinite(c.contrastive_loss(a, a, torch.tensor(-50.0).exp().clamp_min(c.MIN_TEMPERATURE)))
+        assert math.isfinite(c.normalised_cross_entropy(a, a, torch.tensor(-50.0).exp().clamp_min(c.MIN_TEMPERATURE)))

@@ -10,7 +10,7 @@ from paper_utils.diffusion import samplers
 from paper_utils.diffusion.augmentation import augmented, centred
 from paper_utils.diffusion.gaussian import Blocks, Gaussian
 from paper_utils.nets import training
-from paper_utils.nets.average import Average
+from paper_utils.nets.training import Plan
 
 N_WAVE = 24
 
@@ -155,12 +155,14 @@ def planted(n, seed=0):
     return images, x + 0.02 * torch.randn(n, N_WAVE, generator=generator), b[:, 0]
 
 
-def trainer(model, data, lr=2e-3, **options):
-    average = Average(model)
-    optimizer = torch.optim.Adam(model.parameters(), lr)
-    generator = torch.Generator().manual_seed(1)
-    step = d.diffusion_step(model, average, optimizer, data, torch.Tensor.backward, generator, **options)
-    return step, {"model": model, "average": average, "optimizer": optimizer, "generator": generator}
+def drawing(seed=1):
+    return torch.Generator().manual_seed(seed)
+
+
+def trained(model, data, n_steps, lr, loss=d.diffusion_loss, **options):
+    """By Adam; returns the model and the losses."""
+    plan = Plan(n_steps, 64, lr, **options)
+    return model, training.fit(model, loss, data, plan, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -168,15 +170,10 @@ def learned():
     """Trained as a short run is: the image encoder by regression first, then the rest on its features."""
     images, x, _ = planted(1024)
     model = tiny(prediction="v", n_components=2).learn_scale(images, x, contrast=0.5)
-    data, fit = {"images": images, "x": x}, {"n_items": 1024, "batch_size": 64, "progress": False}
-    optimizer, noise = torch.optim.Adam(model.parameters(), 3e-3), torch.Generator().manual_seed(0)
-    step = d.encoder_step(model, optimizer, data, torch.Tensor.backward, noise)
-    training.fit(step, {"model": model, "optimizer": optimizer, "noise": noise}, n_steps=60, **fit)
+    trained(model, {"images": images, "x": x}, 60, 3e-3, d.encoder_loss)
     context = d.contexts(model, images)
     model.learn_residuals(x, context)
-    step, state = trainer(model, {"context": context, "x": x})
-    history = training.fit(step, state, n_steps=500, **fit)
-    return state["average"].average, history
+    return trained(model, {"context": context, "x": x}, 500, 2e-3, average=d.AVERAGE, seed=1)
 
 
 def test_a_planted_conditional_family_is_recovered(learned):
@@ -248,20 +245,16 @@ def test_samples_do_not_depend_on_the_batch_but_on_the_seed(learned):
     assert not torch.allclose(draw(0), draw(1), atol=0.1)
 
 
-# --- the step --------------------------------------------------------------------------------------------------------
+# --- the loss --------------------------------------------------------------------------------------------------------
 
 
 def levels_seen(n_steps, seed=1):
     images, x, _ = planted(64)
-    model = tiny(base=8)
-    seen = []
+    model, generator, seen = tiny(base=8), drawing(seed), []
     model.unet.register_forward_pre_hook(lambda _, args: seen.append(args[1].clone()))
-    optimizer = torch.optim.SGD(model.parameters(), 0.0)
-    noise = torch.Generator().manual_seed(seed)
-    data = {"images": images, "x": x}
-    step = d.diffusion_step(model, Average(model), optimizer, data, torch.Tensor.backward, noise)
-    for _ in range(n_steps):
-        step(torch.arange(64))
+    with torch.no_grad():
+        for _ in range(n_steps):
+            d.diffusion_loss(model, {"images": images, "x": x}, generator)
     return torch.stack(seen)  # (n_steps, 64)
 
 
@@ -280,13 +273,12 @@ def test_every_spectrum_has_its_own_noise_level_at_every_step():
 
 
 def test_noise_is_drawn_anew_for_every_element():
-    seen = []
     images, x, _ = planted(32)
-    model = tiny(base=8)
+    model, generator, seen = tiny(base=8), drawing(), []
     model.unet.register_forward_pre_hook(lambda _, args: seen.append(args[:2]))
-    step, _ = trainer(model, {"images": images, "x": x}, lr=0.0)
-    for _ in range(20):
-        step(torch.arange(32))
+    with torch.no_grad():
+        for _ in range(20):
+            d.diffusion_loss(model, {"images": images, "x": x}, generator)
     eps = torch.cat([(c[:, 0] - model.alpha[t][:, None] * x) / model.sigma[t][:, None] for c, t in seen])
     assert eps.mean().abs() < 4 / eps.numel() ** 0.5
     assert eps.std() == pytest.approx(1, abs=0.02)
@@ -297,20 +289,17 @@ def test_noise_is_drawn_anew_for_every_element():
 def test_gradients_reach_the_image_encoder():
     images, x, _ = planted(16)
     model = tiny()
-    step, _ = trainer(model, {"images": images, "x": x})
-    step(torch.arange(16))  # the first wakes the attention's last layers, which begin at zero
-    before = [p.detach().clone() for p in model.encoder.parameters()]
-    step(torch.arange(16))
-    moved = [not torch.equal(p, q) for p, q in zip(model.encoder.parameters(), before, strict=True)]
-    assert all(moved)
+    trained(model, {"images": images, "x": x}, 1, 2e-3)  # wakes the attention's last layers, which begin at zero
+    d.diffusion_loss(model.train(), {"images": images, "x": x}, drawing())["loss"].backward()
+    assert all(p.grad.abs().sum() > 0 for p in model.encoder.parameters())
 
 
 @pytest.mark.parametrize("low", [False, True], ids=["low", "super"])
-def test_one_step_trains_both_models(low):
+def test_one_loss_trains_both_models(low):
     images, x, _ = planted(32)
     data = {"images": images, "x": x} | ({"low": x[:, ::8]} if low else {})
-    step, _ = trainer(tiny(n_low=3 if low else None, prediction="v").learn_scale(images, x), data)
-    losses = [step(torch.arange(32))["loss"].item() for _ in range(40)]
+    model = tiny(n_low=3 if low else None, prediction="v").learn_scale(images, x)
+    losses = trained(model, data, 40, 2e-3)[1]["loss"]
     assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
 
 
@@ -321,14 +310,9 @@ def test_the_encoder_learns_to_guess_and_the_guess_is_shown_to_the_network():
     y = model.standard(x)
     share = (y @ model.components.T).square() / model.components.square().sum(dim=1)
     assert (share.sum() / y.square().sum()).item() == pytest.approx(1, abs=0.02)
-    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
-    noise = torch.Generator().manual_seed(0)
     unet = [p.detach().clone() for p in model.unet.parameters()]
-    step = d.encoder_step(model, optimizer, {"images": images, "x": x}, torch.Tensor.backward, noise)
-    options = {"n_items": 512, "batch_size": 64, "n_steps": 60, "progress": False}
-    state = {"model": model, "optimizer": optimizer, "noise": noise}
-    history = training.fit(step, state, **options)
-    assert history["distance"][0] > 0.8
+    _, history = trained(model, {"images": images, "x": x}, 60, 3e-3, d.encoder_loss)
+    assert history["loss"][0] > 0.8
     # What the image does not tell is the family's scatter about its mean; the rest is the guess's to know.
     truth = model.standard((2 + b[:, None]) * torch.linspace(0, math.pi, N_WAVE).sin())
     least = ((y - truth).square().mean() / y.square().mean()).item()
@@ -399,10 +383,7 @@ def test_images_encoded_beforehand_train_the_rest():
     model = tiny(n_components=2).learn_scale(images, x)
     data = {"context": d.contexts(model, images), "x": x}
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    model.train()
-    step, _ = trainer(model, data)
-    for _ in range(2):  # the first only wakes the last layer
-        step(torch.arange(32))
+    trained(model, data, 2, 2e-3, average=d.AVERAGE)  # the first only wakes the last layer
     for name, value in model.encoder.state_dict().items():
         assert torch.equal(value, before[f"encoder.{name}"])
     assert not torch.equal(model.unet.level[0].weight, before["unet.level.0.weight"])
@@ -410,56 +391,31 @@ def test_images_encoded_beforehand_train_the_rest():
 
 def test_autocast_is_used_and_weights_stay_float32():
     images, x, _ = planted(16)
-    model = tiny()
-    kinds = []
+    model, kinds = tiny(), []
     model.unet.bottom[0].register_forward_hook(lambda _, args, out: kinds.append(out.dtype))
-    step, _ = trainer(model, {"images": images, "x": x}, autocast=lambda: torch.autocast("cpu", torch.bfloat16))
-    assert math.isfinite(step(torch.arange(16))["loss"])
+    fabric = training.fabric_on("cpu", "bf16-mixed")
+    history = training.fit(
+        model, d.diffusion_loss, {"images": images, "x": x}, Plan(1, 16), fabric=fabric, progress=False
+    )
+    assert math.isfinite(history["loss"][0])
     assert kinds == [torch.bfloat16]
     assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 
-def test_the_average_is_the_published_one_after_its_start():
-    model = torch.nn.Linear(1, 1, bias=False)
-    values = torch.rand(60, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        model.weight.fill_(7.0)
-    average = Average(model, decay=0.8)
-    expected = 7.0
-    for n, value in enumerate(values.tolist()):
-        with torch.no_grad():
-            model.weight.fill_(value)
-        average.update(model)
-        decay = min(0.8, (1 + n) / (10 + n))
-        expected = decay * expected + (1 - decay) * value
-        assert average.average.weight.item() == pytest.approx(expected, rel=1e-5)
-    assert (1 + 27) / (10 + 27) < 0.8 < (1 + 36) / (10 + 36)  # both rules were met
-    assert not average.average.weight.requires_grad
-    # Ten thousand weights far from their start: with 0.9999 alone, 37 % of the start would be left.
-    fresh = Average(model)
-    with torch.no_grad():
-        fresh.average.weight.fill_(100.0)
-    for _ in range(500):
-        fresh.update(model)
-    assert abs(fresh.average.weight.item() - model.weight.item()) < 1e-3
-
-
 def test_training_in_pieces_is_training_at_once(tmp_path):
-    def run(pieces):
-        images, x, _ = planted(32)
-        step, state = trainer(tiny(), {"images": images, "x": x})
-        options = {"n_items": 32, "batch_size": 8, "n_steps": 6, "progress": False}
-        checkpoint = tmp_path / "pieces" if pieces else None
-        finished = False
-        while not finished:
-            if pieces:  # as a new process would: nothing is left but the checkpoint
-                step, state = trainer(tiny(), {"images": images, "x": x})
-            stop = {"stop_after_s": 0.0} if pieces else {}
-            finished = training.fit(step, state, checkpoint=checkpoint, **options, **stop)["finished"]
-        return state["average"].state_dict()
+    """Draws of noise, levels and crops are part of what a checkpoint holds."""
+    images, x, _ = planted(32)
 
-    whole, pieces = run(False), run(True)
-    assert whole["n_updates"] == 6
+    def run(**options):
+        model = tiny()
+        plan = Plan(6, 8, 2e-3, average=d.AVERAGE)
+        while not training.fit(model, d.diffusion_loss, {"images": images, "x": x}, plan, progress=False, **options)[
+            "finished"
+        ]:
+            model = tiny()  # as a new process would: nothing is left but the checkpoint
+        return model.state_dict()
+
+    whole, pieces = run(), run(checkpoint=tmp_path / "pieces", stop_after_s=0.0)
     assert all(torch.equal(whole[name], pieces[name]) for name in whole)
 
 

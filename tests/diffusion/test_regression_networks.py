@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from paper_utils.diffusion.regression import SpectrumRegressor, regression_step
+from paper_utils.diffusion.regression import SpectrumRegressor, regression_loss
 from paper_utils.nets import training
 
 
@@ -31,11 +31,8 @@ def test_it_starts_from_the_mean_spectrum():
 def test_a_colour_gives_the_slope():
     images, x = stamps(512, 0)
     model = new(images, x)
-    adam = torch.optim.Adam(model.parameters(), 3e-3)
-    noise = torch.Generator().manual_seed(0)
-    step = regression_step(model, adam, {"images": images, "x": x}, torch.Tensor.backward, noise)
-    options = {"n_items": 512, "batch_size": 64, "n_steps": 60, "progress": False}
-    history = training.fit(step, {"model": model, "adam": adam, "noise": noise}, **options)
+    data, plan = {"images": images, "x": x}, training.Plan(60, 64, 3e-3)
+    history = training.fit(model, regression_loss, data, plan, progress=False)
     assert history["loss"][-1] < 0.3 * history["loss"][0]
     images, x = stamps(200, 1)
     found = model.predict(images)

@@ -14,7 +14,7 @@ from paper_utils.files import seds
 from paper_utils.midir.reconstruct import recover_nearest
 from paper_utils.midir.train import Settings, train_glo
 from paper_utils.nets.run import Run
-from paper_utils.runs import notebooks, profiles
+from paper_utils.runs import notebooks, parameters
 from paper_utils.sky import midir_library
 from paper_utils.stats.baselines import GaussianProcess
 
@@ -22,11 +22,11 @@ REAL = paths.ROOT.parent / "shared" / "real_data"
 RT_LIBRARY, SWIRE = REAL / "rt_library" / "rt_library.npz", REAL / "swire_templates"
 
 
-def smoke_run(tmp_path, **parameters):
+def smoke_run(tmp_path, **given):
     """Results of notebook 01 at its smoke profile with other parameters."""
     job = notebooks.plan("01", "smoke", tmp_path / "output", device="cpu")
-    job.parameters.update(parameters)
-    assert set(job.parameters) <= set(profiles.parameters(job.notebook))
+    job.parameters.update(given)
+    assert set(job.parameters) <= set(parameters.defaults(job.notebook))
     (outcome,) = notebooks.run_all([job])
     assert outcome.status == "done", outcome.failure
     results = json.loads((job.output / "results.json").read_text())

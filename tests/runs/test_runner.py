@@ -75,7 +75,7 @@ def test_a_failing_cell_is_named_and_the_others_go_on(job, shelf, tmp_path):
     bad = notebooks.plan("02", "quick", tmp_path / "output")
     first, second = notebooks.run_all([bad, job()])
     assert (first.status, second.status) == ("failed", "done")
-    assert str(first.failure) == "in cell [4]: ValueError: negative flux"
+    assert first.failure == "in cell [4]: ValueError: negative flux"
     # As far as it got: the sum and the error are there for the reader to see.
     outputs = [cell["outputs"] for cell in notebooks.read(first.job.executed)["cells"] if cell["cell_type"] == "code"]
     assert outputs[2][0]["data"]["text/plain"] in ("2", ["2"])
@@ -95,7 +95,7 @@ def test_a_kernel_that_dies_is_a_failure_of_its_notebook(job, shelf, tmp_path):
     write_notebook(shelf / "02_dead.ipynb", "import os\nos._exit(1)")
     (shelf / "profiles" / "02.yaml").write_text("quick: {n: 3}")
     dead, alive = notebooks.run_all([notebooks.plan("02", "quick", tmp_path / "output"), job()])
-    assert dead.failure.name == "DeadKernelError"
+    assert dead.failure.startswith("outside its cells: DeadKernelError")
     assert alive.status == "done"
 
 
@@ -305,6 +305,14 @@ def test_what_is_not_fit_for_readers_is_not_published(published, shelf, cell, to
     with pytest.raises(CompanionError, match=told):
         published(cell)
     assert notebooks.read(shelf / "01_toy.ipynb")["cells"][1]["outputs"] == []
+
+
+def test_a_picture_without_a_text_for_who_cannot_see_it_is_a_fault():
+    picture = {"output_type": "display_data", "data": {"image/png": "iVBORw0KGgo="}, "metadata": {}}
+    cell = {"cell_type": "code", "source": "x", "execution_count": 1, "metadata": {}, "outputs": [picture]}
+    assert "alternative text" in publish.faults({"cells": [cell]})[0]
+    picture["metadata"] = {"image/png": {"alt": "chi2 of 100 test spectra"}}
+    assert publish.faults({"cells": [cell]}) == []
 
 
 def test_scoreboard_is_renewed_between_its_markers(tmp_path):

@@ -10,7 +10,7 @@ from astropy.modeling import fitting, models
 from paper_utils.base import paths
 from paper_utils.base.distances import kpc_per_arcsec
 from paper_utils.base.errors import DataError
-from paper_utils.sky import cameras, field, galaxies, sdss_spectra, structure
+from paper_utils.sky import cameras, field, galaxies, light_profiles, sdss_spectra, structure
 from paper_utils.sky import images as morphology
 from paper_utils.sky.cameras import PAN_STARRS, SDSS
 
@@ -194,9 +194,7 @@ def test_psf_is_as_wide_as_asked(camera):
     # On the camera's own pixels a star is one: its second moments are those of the PSF and the pixel.
     var, share = (torch.tensor(v, dtype=torch.float32) for v in camera.psf())
     zero = torch.zeros(1, 1)
-    star = morphology.profiles.stamps(
-        morphology.profiles.Gaussians(zero, zero, zero, torch.ones(1, 1, 5)), 101, var, share
-    )
+    star = light_profiles.stamps(light_profiles.Gaussians(zero, zero, zero, torch.ones(1, 1, 5)), 101, var, share)
     at = torch.arange(101) - 50.0
     second = (star[0].sum(dim=1) * at**2).sum(dim=1)
     np.testing.assert_allclose(second, (var * share[:, None]).sum(dim=0) + 1 / 12, rtol=2e-3)
@@ -217,8 +215,8 @@ def test_noise_is_as_deep_as_asked():
     # PSF photometry of a star at the depth has a signal-to-noise ratio of 5: sum(psf^2) from the pixels.
     for camera in (SDSS, PAN_STARRS):
         zero, (var, share) = torch.zeros(1, 1), (torch.tensor(v, dtype=torch.float32) for v in camera.psf())
-        star = morphology.profiles.Gaussians(zero, zero, zero, torch.ones(1, 1, 5))
-        psf = morphology.profiles.stamps(star, 81, var, share)[0].double().numpy()
+        star = light_profiles.Gaussians(zero, zero, zero, torch.ones(1, 1, 5))
+        psf = light_profiles.stamps(star, 81, var, share)[0].double().numpy()
         flux = 10 ** (-0.4 * (np.array(camera.depth) - 22.5))
         snr = flux * np.sqrt((psf**2).sum(axis=(1, 2))) / camera.noise()[0]
         np.testing.assert_allclose(snr, 5, rtol=0.05)
@@ -261,8 +259,8 @@ def test_noise_and_seeing_are_those_of_real_stamps():
         at = np.arange(-9, 10)
         core, near = box[5:14, 5:14], at[5:14]
         x0, y0 = ((core * along).sum() / core.sum() for along in (near, near[:, None]))
-        centre = morphology.profiles.Gaussians(*(torch.tensor([[v]]) for v in (x0, y0, 0.0)), torch.ones(1, 1, 5))
-        ours = morphology.profiles.stamps(centre, 19, var, share)[0, 2].double().numpy()
+        centre = light_profiles.Gaussians(*(torch.tensor([[v]]) for v in (x0, y0, 0.0)), torch.ones(1, 1, 5))
+        ours = light_profiles.stamps(centre, 19, var, share)[0, 2].double().numpy()
         for radius in (2, 3, 4, 6):
             inside = np.hypot(at - x0, at[:, None] - y0)
             real, mock = (image[inside < radius].sum() / image[inside < 8].sum() for image in (box, ours))

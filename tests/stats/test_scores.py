@@ -50,10 +50,10 @@ def test_interval_of_a_correlation_is_fishers_and_of_a_paired_difference_is_narr
     def r(a, b):
         return np.corrcoef(a, b)[0, 1]
 
-    value, low, high = metrics.interval(r, x, y)
+    value, low, high = scores.interval(r, x, y)
     assert value == pytest.approx(r(x, y))
     assert (np.arctanh(high) - np.arctanh(low)) / 2 == pytest.approx(1 / np.sqrt(1500), rel=0.15)
-    _, low, high = metrics.interval(lambda a, b: np.mean(a - b), y, y + 1)
+    _, low, high = scores.interval(lambda a, b: np.mean(a - b), y, y + 1)
     assert (low, high) == pytest.approx((-1, -1))
 
 
