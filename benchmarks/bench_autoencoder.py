@@ -16,7 +16,8 @@ import torch
 from paper_utils.autoencoder.apply import SpectrumAutoencoder
 from paper_utils.autoencoder.model import N_REST, reconstruction_loss
 from paper_utils.base.containers import WAVE_OBS
-from paper_utils.nets.training import Descent, Plan, fabric_on
+from paper_utils.nets.plan import Plan
+from paper_utils.nets.training import Descent, fabric_on
 
 N, ROUNDS = 32, 5
 

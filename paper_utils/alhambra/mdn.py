@@ -19,7 +19,7 @@ from paper_utils.alhambra.inputs import spans
 from paper_utils.base.errors import DataError
 from paper_utils.nets.dense import MLP
 from paper_utils.nets.model_file import Model
-from paper_utils.nets.training import Batch
+from paper_utils.nets.plan import Batch
 
 LOG_SIGMA = (-9.0, 1.0)  # e^-9 = 1.2e-4 in Delta z / (1 + z): no photometric redshift is narrower
 N_KNOTS = 20

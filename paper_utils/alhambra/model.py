@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from paper_utils.alhambra.inputs import INPUTS, spans, thesis_inputs
 from paper_utils.base.errors import DataError
 from paper_utils.nets.model_file import Model
-from paper_utils.nets.training import Batch, Plan
+from paper_utils.nets.plan import Batch, Plan
 
 POWER = 0.1  # of the min-max-scaled targets (A.5)
 STAR_ABOVE = 0.5

@@ -22,9 +22,9 @@ from paper_utils.nets import settings, training
 from paper_utils.nets.checkpoints import History
 from paper_utils.nets.dense import MLP
 from paper_utils.nets.model_file import Model
+from paper_utils.nets.plan import Batch, Plan
 from paper_utils.nets.run import Run
 from paper_utils.nets.settings import setting
-from paper_utils.nets.training import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +136,7 @@ def _plan(name: str, n: int, n_epochs: int, settings: Settings, run: Run, schedu
 
 
 def _descend(
-    found: Network, x: Tensor, y: Tensor, plan: Plan, fabric, validation: training.Batch | None = None, **options: Any
+    found: Network, x: Tensor, y: Tensor, plan: Plan, fabric, validation: Batch | None = None, **options: Any
 ) -> History:
     """Train on inputs x (N, n_in) and targets y, the linear ones by their closed-form gradients."""
     if not found.spec.linear:

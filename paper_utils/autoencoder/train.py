@@ -14,9 +14,9 @@ from paper_utils.autoencoder.model import Encoder, latent_loss, reconstruction_l
 from paper_utils.base.containers import Spectra
 from paper_utils.nets import settings
 from paper_utils.nets.model_file import Model
+from paper_utils.nets.plan import Plan
 from paper_utils.nets.run import Run
 from paper_utils.nets.settings import setting
-from paper_utils.nets.training import Plan
 
 FRACTIONS = (0.7, 0.15, 0.15)  # to train, to validate and to test on; the first is printed (Sec. 4)
 N_WATCHED = 100  # validation spectra whose loss is followed

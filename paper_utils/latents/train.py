@@ -19,9 +19,9 @@ from paper_utils.latents.vae import InfoVAE, infovae_loss
 from paper_utils.measure import apertures
 from paper_utils.nets import d4, settings
 from paper_utils.nets.model_file import Model
+from paper_utils.nets.plan import Batch, Plan
 from paper_utils.nets.run import Run
 from paper_utils.nets.settings import setting
-from paper_utils.nets.training import Batch, Plan
 
 PROPOSED = "xresnet18-hybrid"  # by the paper
 SPLIT = (0.8, 0.2)  # Sec. 2.1: training and validation

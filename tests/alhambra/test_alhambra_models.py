@@ -16,7 +16,7 @@ from paper_utils.alhambra.fast import LinearStep
 from paper_utils.alhambra.inputs import INPUTS, clipped, thesis_inputs
 from paper_utils.base.errors import DataError
 from paper_utils.nets import training
-from paper_utils.nets.training import Plan
+from paper_utils.nets.plan import Plan
 
 N_OBJECTS = 446_343
 LINEAR = ("redshift", "mass", "type")

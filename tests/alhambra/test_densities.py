@@ -12,7 +12,7 @@ from paper_utils.alhambra import mdn
 from paper_utils.alhambra.inputs import INPUTS, Photometry, compressed, inputs_of, shape_columns
 from paper_utils.base.errors import DataError
 from paper_utils.nets import training
-from paper_utils.nets.training import Plan
+from paper_utils.nets.plan import Plan
 
 BANDS = ("F365W", "F489W", "F613W", "F737W", "J", "F814W")
 

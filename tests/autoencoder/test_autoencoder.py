@@ -10,7 +10,7 @@ from torch import nn
 from paper_utils.autoencoder import model as ae
 from paper_utils.base.containers import WAVE_OBS
 from paper_utils.nets import training
-from paper_utils.nets.training import Plan
+from paper_utils.nets.plan import Plan
 
 L = WAVE_OBS.size
 NARROW = (4, 8, 16)
