@@ -13,9 +13,11 @@ from functools import partial
 
 import torch
 
-from paper_utils.autoencoder import model as ae
+from paper_utils.autoencoder.apply import SpectrumAutoencoder
+from paper_utils.autoencoder.model import N_REST, reconstruction_loss
 from paper_utils.base.containers import WAVE_OBS
-from paper_utils.nets.training import fabric
+from paper_utils.nets.plan import Plan
+from paper_utils.nets.training import Descent, fabric_on
 
 N, ROUNDS = 32, 5
 
@@ -31,19 +33,15 @@ def batch(device):
 
 
 def ours(device, precision):
-    model = ae.Autoencoder().to(device)
-    optimizer = torch.optim.Adam(model.parameters(), 1e-4, fused=True)
-    autocast = fabric(device, precision).autocast
-    step = ae.autoencoder_step(
-        model, optimizer, dict(zip("ywz", batch(device), strict=True)), torch.Tensor.backward, autocast=autocast
-    )
+    model, data = SpectrumAutoencoder().to(device), dict(zip("ywz", batch(device), strict=True))
+    step = Descent(model, reconstruction_loss, data, Plan(ROUNDS, N, lr=1e-4), fabric_on(device, precision))
     return partial(step, torch.arange(N, device=device)), model.encode
 
 
 def theirs(device, leaky):
     import spender
 
-    wave_rest = torch.linspace(WAVE_OBS[0] / 1.5, WAVE_OBS[-1], ae.N_REST)
+    wave_rest = torch.linspace(WAVE_OBS[0] / 1.5, WAVE_OBS[-1], N_REST)
     instrument = spender.Instrument(torch.as_tensor(WAVE_OBS, dtype=torch.float32))
     act = [torch.nn.LeakyReLU() for _ in range(3)] + [torch.nn.Identity()] if leaky else None
     model = spender.SpectrumAutoencoder(instrument, wave_rest, n_latent=10, act=act).to(device)
@@ -69,7 +67,7 @@ def seconds(call, device):
 
 
 def main():
-    device = fabric("auto").device.type
+    device = fabric_on("auto").device.type
     data = batch(device)
     made = {"ours, float32": ours(device, "32-true"), "ours, bfloat16": ours(device, "bf16-mixed")}
     try:

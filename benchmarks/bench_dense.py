@@ -18,6 +18,7 @@ import torch
 from paper_utils.alhambra import model as alhambra
 from paper_utils.alhambra.fast import LinearStep
 from paper_utils.nets import training
+from paper_utils.nets.plan import Plan
 
 N, N_EPOCHS, SHARE = 424_025, 80, 0.05
 
@@ -41,7 +42,7 @@ def ours(x, y, batch_size, anneal):
     with training.seeded(0):
         network = alhambra.Network("redshift")
     n_steps, schedule = N_EPOCHS * (len(x) // batch_size), "cosine" if anneal else "constant"
-    plan = training.Plan(n_steps, batch_size, optimizer=alhambra.adam, schedule=schedule)
+    plan = Plan(n_steps, batch_size, optimizer=alhambra.adam, schedule=schedule)
     step = LinearStep(network, x, y, plan)
     history = training.repeat(step, step.state, len(x), plan, progress=False)
     return network, history["wall_s"]

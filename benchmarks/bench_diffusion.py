@@ -24,6 +24,7 @@ from paper_utils.diffusion import model as d
 from paper_utils.diffusion.augmentation import augmented, centred
 from paper_utils.diffusion.samplers import integrate
 from paper_utils.nets import training
+from paper_utils.nets.plan import Plan, moving_average
 
 QUICK = {"base": 32, "mults": (1, 2), "patch": 8, "n_attention": 0, "pooled": True, "image_width": 1 / 8,
          "n_components": 20}  # fmt: skip
@@ -61,11 +62,11 @@ def trained(options, images, x, batch, n_steps, device):
         model = d.Diffusion(N_WAVE, prediction="v", **(options | {"n_components": 20})).to(device)
     model.learn_scale(images, x)
     fit = {"fabric": training.fabric_on(device.type)}
-    plan = training.Plan(n_steps // 4, batch, 2e-3)
+    plan = Plan(n_steps // 4, batch, 2e-3)
     training.fit(model, d.encoder_loss, {"images": images, "x": x}, plan, label="encoder", **fit)
     data = {"context": d.contexts(model, images), "x": x}
     model.learn_residuals(x, data["context"])
-    plan = training.Plan(n_steps, batch, 2e-3, average=d.AVERAGE)
+    plan = Plan(n_steps, batch, 2e-3, average=d.AVERAGE)
     training.fit(model, d.diffusion_loss, data, plan, label="diffusion", **fit)
     return model
 
@@ -132,7 +133,7 @@ def step_times(options, images, x, batch, n_steps, device):
     ):  # fmt: skip
         with training.seeded(0):
             model = d.Diffusion(N_WAVE, prediction="v", **options).to(device).learn_scale(images, x)
-        average = training.moving_average(model, d.AVERAGE)
+        average = moving_average(model, d.AVERAGE)
         optimizer = torch.optim.Adam(model.parameters(), 1e-4)
         generator = torch.Generator(device).manual_seed(0)
         contexts = d.contexts(model, images) if cached else None

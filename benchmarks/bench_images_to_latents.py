@@ -17,6 +17,7 @@ import torch
 from paper_utils.latents import model as xresnet
 from paper_utils.latents.optimizers import ranger
 from paper_utils.nets import d4, training
+from paper_utils.nets.plan import Plan
 
 N_EPOCH = 51_200
 SETTINGS = {
@@ -41,7 +42,7 @@ def measure(name, setting, options, size, batch, n_steps, device):
     build, lr = xresnet.TABLE_1[name]
     with training.seeded(0):
         model = build(**options).to(device, memory_format=layout)
-    optimizer = ranger(model, training.Plan(n_steps, batch, lr, weight_decay=0.01))
+    optimizer = ranger(model, Plan(n_steps, batch, lr, weight_decay=0.01))
     generator = torch.Generator(device).manual_seed(0)
     images = torch.randn(4 * batch, 5, size, size, device=device).contiguous(memory_format=layout)
     target = torch.randn(4 * batch, 6, device=device)

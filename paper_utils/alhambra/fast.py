@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from paper_utils.alhambra.model import Network, adam
-from paper_utils.nets.training import Plan, schedule_of
+from paper_utils.nets.plan import Plan, schedule_of
 
 
 class LinearStep:

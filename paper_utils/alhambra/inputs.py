@@ -16,8 +16,6 @@ from torch import Tensor
 from paper_utils.base.columns import alhambra_columns, alhambra_names
 from paper_utils.base.errors import DataError
 
-MEDIUM_BANDS = tuple(f"F{3650 + 310 * i:d}"[:4] + "W" for i in range(20))  # F365W ... F954W, 31 nm apart
-BANDS = (*MEDIUM_BANDS, "J", "H", "KS", "F814W")
 IDENTIFIERS = ("id", "objID", "Field", "Pointing", "CCD")
 POSITIONS = ("RAdeg", "DECdeg", "x", "y")
 SHAPES = ("area", "fwhm", "stell", "ell", "a", "b", "theta", "rk", "rf", "s2n", "photoflag")
@@ -110,7 +108,7 @@ class Photometry:
     kind: str = "asinh"
 
     @classmethod
-    def of(cls, table, bands: Sequence[str] = BANDS, kind: str = "asinh") -> Photometry:
+    def of(cls, table, bands: Sequence[str], kind: str = "asinh") -> Photometry:
         """Learn the depths from a training table. Raises DataError for a missing column or an unknown kind."""
         if kind not in ("magnitudes", "colours", "asinh"):
             raise DataError(f"no features of kind {kind!r}", remedy="Choose magnitudes, colours or asinh.")

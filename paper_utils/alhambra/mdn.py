@@ -19,7 +19,7 @@ from paper_utils.alhambra.inputs import spans
 from paper_utils.base.errors import DataError
 from paper_utils.nets.dense import MLP
 from paper_utils.nets.model_file import Model
-from paper_utils.nets.training import Batch
+from paper_utils.nets.plan import Batch
 
 LOG_SIGMA = (-9.0, 1.0)  # e^-9 = 1.2e-4 in Delta z / (1 + z): no photometric redshift is narrower
 N_KNOTS = 20
@@ -78,11 +78,6 @@ class MixtureDensity(Model):
         raw = self._chunks(x, lambda mixture, rows: _cdf(mixture, t[rows].to(mixture)))[:, 0]
         return self._knotted(raw) if calibrated else raw
 
-    def cdf(self, x: Tensor, z_grid: ArrayLike) -> NDArray:
-        """Cumulative probability (N, G) at the redshifts z_grid (G,)."""
-        t = torch.as_tensor(np.log1p(np.asarray(z_grid, float)))
-        return self._knotted(self._chunks(x, lambda mixture, _: _cdf(mixture, t.to(mixture).expand(len(mixture), -1))))
-
     def pdf(self, x: Tensor, z_grid: ArrayLike) -> NDArray:
         """Density per unit redshift (N, G) at the redshifts z_grid (G,)."""
         t = torch.as_tensor(np.log1p(np.asarray(z_grid, float)))
@@ -126,15 +121,6 @@ class MixtureDensity(Model):
             return mean.gather(1, _pdf(mixture, mean).argmax(dim=1, keepdim=True))[:, 0].expm1()
 
         return self._chunks(x, highest)
-
-    def mean(self, x: Tensor) -> NDArray:
-        """Mean redshift (N,) of the Gaussians as the network gives them, without calibration."""
-
-        def expected(mixture: Tensor, _) -> Tensor:
-            log_weight, mean, log_sigma = mixture.unbind(1)
-            return (log_weight + mean + (2 * log_sigma).exp() / 2).exp().sum(dim=1) - 1
-
-        return self._chunks(x, expected)
 
     def _knotted(self, u: NDArray) -> NDArray:
         return np.interp(u, self.levels.cpu().numpy(), np.linspace(0, 1, N_KNOTS + 1))

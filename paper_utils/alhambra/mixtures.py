@@ -25,7 +25,7 @@ from paper_utils.base.errors import DataError
 from paper_utils.base.rebin import integrals_on_device
 from paper_utils.base.wavelengths import LINES, log_step, pixel_edges
 from paper_utils.nets.dense import MLP
-from paper_utils.nets.training import Batch
+from paper_utils.nets.plan import Batch
 
 PARAMETERS = ("redshift", "velocity", "dispersion", "extinction", "gas", "weight", "age", "metals")
 RANGES = {"redshift": (0, 1), "velocity": (-500, 500), "dispersion": (50, 300), "extinction": (0, 1.5), "gas": (0, 1)}

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from paper_utils.alhambra.inputs import INPUTS, spans, thesis_inputs
 from paper_utils.base.errors import DataError
 from paper_utils.nets.model_file import Model
-from paper_utils.nets.training import Batch, Plan
+from paper_utils.nets.plan import Batch, Plan
 
 POWER = 0.1  # of the min-max-scaled targets (A.5)
 STAR_ABOVE = 0.5
@@ -41,17 +41,12 @@ TYPE_EDGES = np.linspace(1, 11, 6)
 
 @dataclass(frozen=True)
 class Spec:
-    """One network: its target column, hidden widths, outputs, activation, epochs (Sec. 3.3) and batch size (A.6, A.7).
-
-    The batch sizes of mass and type are not printed: "the code is the same for every parameter" (A.5).
-    """
+    """One network of Sec. 3.3: its target column, hidden widths, outputs and activation."""
 
     column: str
     hidden: tuple[int, ...]
     n_out: int
     activation: str
-    n_epochs: int
-    batch_size: int = 64
 
     @property
     def linear(self) -> bool:
@@ -59,10 +54,10 @@ class Spec:
 
 
 SPECS = {
-    "redshift": Spec("zb_1", (120,), 1, "linear", 80),
-    "stellarity": Spec("Stellar_Flag", (500, 600), 2, "relu", 20, 16),
-    "mass": Spec("Stell_Mass_1", (120, 200, 50), 1, "linear", 7),
-    "type": Spec("tb_1", (120, 500), 5, "linear", 10),
+    "redshift": Spec("zb_1", (120,), 1, "linear"),
+    "stellarity": Spec("Stellar_Flag", (500, 600), 2, "relu"),
+    "mass": Spec("Stell_Mass_1", (120, 200, 50), 1, "linear"),
+    "type": Spec("tb_1", (120, 500), 5, "linear"),
 }
 
 
@@ -78,9 +73,9 @@ def min_max(x: ArrayLike, low: float | None = None, high: float | None = None) -
     return (x + low) / (high - low)
 
 
-def undo_min_max(y: ArrayLike, low: float, high: float, *, as_text: bool = False) -> NDArray:
-    """The inverse of `min_max`; `as_text`: what Sec. 3.3.6 does, times the range plus the minimum: 2 low too much."""
-    return np.asarray(y, float) * (high - low) + (low if as_text else -low)
+def undo_min_max(y: ArrayLike, low: float, high: float) -> NDArray:
+    """The inverse of `min_max`. Sec. 3.3.6 adds the minimum where it has to be subtracted: 2 low too much."""
+    return np.asarray(y, float) * (high - low) - low
 
 
 def power(y: ArrayLike) -> NDArray:

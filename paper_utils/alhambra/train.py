@@ -22,9 +22,9 @@ from paper_utils.nets import settings, training
 from paper_utils.nets.checkpoints import History
 from paper_utils.nets.dense import MLP
 from paper_utils.nets.model_file import Model
+from paper_utils.nets.plan import Batch, Plan
 from paper_utils.nets.run import Run
 from paper_utils.nets.settings import setting
-from paper_utils.nets.training import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +69,10 @@ def learnable(*parts: Catalogue) -> list[str]:
 
 
 def split(catalogue: Catalogue, settings: Settings, run: Run) -> tuple[Catalogue, Catalogue]:
-    """Objects to learn from and objects to judge by, by the run's seed; the run remembers which."""
-    parts = catalogue.split(run.seed, (1 - settings.test_share, settings.test_share))
-    run.data = {"library": catalogue.content_hash(), "split": parts[0].content_hash()}
+    """Of those with a redshift, objects to learn from and to judge by, by the run's seed; the run remembers which."""
+    found = catalogue.select(label(catalogue, "redshift") >= 0)
+    parts = found.split(run.seed, (1 - settings.test_share, settings.test_share))
+    run.data = {"library": found.content_hash(), "split": parts[0].content_hash()}
     return parts
 
 
@@ -106,8 +107,8 @@ def network(
     y = found.learn_scale(x, values).targets(values).to(x.device)
     plan = _plan(name, len(x), n_epochs, settings, run, "cosine" if anneal else "constant")
     learn = partial(_descend, found, x, y, plan, run.fabric)
-    finish = partial(_correct, x=x, values=torch.tensor(values)) if found.spec.linear else None
-    inputs = (x, y, plan, _descend, finish)
+    finish = (lambda model: model.learn_correction(x, values)) if found.spec.linear else None
+    inputs = (x, torch.tensor(values), plan, _descend)
     return run.trained(key, found, learn, inputs, finish, what=f"{name} (Cacho 2020)", n_train=len(x))
 
 
@@ -135,7 +136,7 @@ def _plan(name: str, n: int, n_epochs: int, settings: Settings, run: Run, schedu
 
 
 def _descend(
-    found: Network, x: Tensor, y: Tensor, plan: Plan, fabric, validation: training.Batch | None = None, **options: Any
+    found: Network, x: Tensor, y: Tensor, plan: Plan, fabric, validation: Batch | None = None, **options: Any
 ) -> History:
     """Train on inputs x (N, n_in) and targets y, the linear ones by their closed-form gradients."""
     if not found.spec.linear:
@@ -143,10 +144,6 @@ def _descend(
     step = LinearStep(found, x, y, plan)
     watch = validation and training.Validation(found, model.loss, validation, plan, fabric)
     return training.repeat(step, step.state, len(x), plan, fabric.device, validation=watch, **options)
-
-
-def _correct(found: Network, x: Tensor, values: Tensor) -> Network:
-    return found.learn_correction(x, values.numpy())
 
 
 def teachers(part: Catalogue) -> dict[str, NDArray]:
@@ -193,14 +190,9 @@ def density(
         schedule="one-cycle",
         seed=run.seed,
     )
-    rows = torch.tensor(rows, device=x.device)
-    finish = partial(_calibrate, x=x[aside], z=torch.tensor(z[aside]))
+    rows, finish = torch.tensor(rows, device=x.device), lambda model: model.calibrate(x[aside], z[aside])
     what = "redshift of a galaxy as a density p(z)"
     return run.fit(key, found, mdn.loss, {"x": x, "t": t}, plan, rows=rows, finish=finish, what=what, n_train=len(rows))
-
-
-def _calibrate(found: PhotoZ, x: Tensor, z: Tensor) -> PhotoZ:
-    return found.calibrate(x, z.numpy())
 
 
 def bands_of(part: Catalogue) -> list[str]:

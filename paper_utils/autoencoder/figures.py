@@ -16,6 +16,7 @@ from paper_utils.base.plots import (
     BLUE,
     GREEN,
     GREY,
+    MARKED,
     MODEL,
     ORANGE,
     PAPER,
@@ -139,18 +140,16 @@ def plot_displacement(z: NDArray, curves: Mapping[str, NDArray], floor: Mapping[
     return fig
 
 
-def plot_gradient_weight(
-    edges: NDArray, curves: Mapping[str, NDArray], lines: Mapping[str, float], split: float
-) -> Figure:
-    """What the latents depend on, by rest-frame wavelength; blueward of `split` is seen at every z."""
+def plot_gradient_weight(edges: NDArray, curves: Mapping[str, NDArray], inside: tuple[float, float]) -> Figure:
+    """What the latents depend on, by rest-frame wavelength; the range `inside` is seen at every redshift."""
     fig, ax = plt.subplots(figsize=(WIDTH, 2.8))
     for (name, values), (line, _) in zip(curves.items(), STYLES, strict=False):
         ax.stairs(values, edges, ls=line, lw=1.2, label=name, baseline=None)
     top = max(np.nanmax(values) for values in curves.values())
-    for i, (name, at) in enumerate(lines.items()):
+    for i, (name, at) in enumerate(MARKED.items()):
         ax.axvline(at, color=GREY, lw=0.5, zorder=0)
         ax.text(at, top * (1.02 + 0.07 * (i % 2)), name, fontsize=6.5, ha="center", va="bottom")
-    ax.axvspan(edges[0], split, color=BLUE, alpha=0.06, lw=0)
+    ax.axvspan(*inside, color=BLUE, alpha=0.06, lw=0)
     ax.set(xlabel=REST_LABEL, ylabel="gradient weight / its mean", xlim=edges[[0, -1]], ylim=(0, 1.2 * top))
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return fig

@@ -6,8 +6,16 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
+
+from paper_utils.autoencoder.model import shifted
+
+
+def seen_at(data: dict[str, Tensor], z: float) -> dict[str, Tensor]:
+    """Spectra {"y", "w", "z"} as if all at about redshift z (`model.shifted`)."""
+    moved = shifted(data["y"], data["w"], data["z"], torch.full_like(data["z"], z))
+    return dict(zip("ywz", moved, strict=True))
 
 
 def displacement(s: Tensor, origin: Tensor, population: Tensor) -> Tensor:
@@ -40,13 +48,33 @@ def by_rest_wavelength(values: Tensor, w: Tensor, wave_obs: NDArray, z: Tensor, 
     return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
 
 
-def explained(x: NDArray, target: NDArray, x_test: NDArray, target_test: NDArray, n_max: int = 5000) -> float:
-    """R^2 of a test set's targets (N,), predicted from x (N, K) by boosted trees learned on the first n_max objects.
+def line_strength(wave: ArrayLike, flux: ArrayLike, centre: float, core: float, sides: float) -> NDArray:
+    """Flux (N,) within `core` of `centre` above the mean from there to `sides`, all Angstrom; wave (R,) is linear."""
+    wave, flux = np.asarray(wave), np.asarray(flux)
+    distance = np.abs(wave - centre)
+    continuum = flux[:, (distance > core) & (distance < sides)].mean(axis=1, keepdims=True)
+    return (flux - continuum)[:, distance < core].sum(axis=1) * np.diff(wave).mean()
+
+
+def guessed(x: NDArray, target: NDArray, x_test: NDArray, n_max: int = 5000) -> NDArray:
+    """A test set's targets (N,), predicted from x (N, K) by boosted trees learned on the first n_max objects.
 
     Trees, because latents are not linear in the parameters; the same learner for every encoding keeps them comparable.
     """
     from sklearn.ensemble import HistGradientBoostingRegressor
-    from sklearn.metrics import r2_score
 
     trees = HistGradientBoostingRegressor(max_iter=100, learning_rate=0.1, random_state=0)
-    return float(r2_score(target_test, trees.fit(x[:n_max], target[:n_max]).predict(x_test)))
+    return trees.fit(x[:n_max], target[:n_max]).predict(x_test)
+
+
+def mean_r2(*columns: NDArray) -> float:
+    """R^2 averaged over quantities; columns (N,) are their true values and then, in the same order, the guesses."""
+    from sklearn.metrics import r2_score
+
+    n = len(columns) // 2
+    return float(r2_score(np.stack(columns[:n], axis=1), np.stack(columns[n:], axis=1)))
+
+
+def explained(x: NDArray, target: NDArray, x_test: NDArray, target_test: NDArray) -> float:
+    """R^2 of what is `guessed`."""
+    return mean_r2(target_test, guessed(x, target, x_test))

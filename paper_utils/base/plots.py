@@ -27,6 +27,11 @@ STYLES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"), ((0, (5, 1)), "v"), 
 TYPES = {"star-forming": SKY, "quiescent": VERMILION, "seyfert": ORANGE, "liner": PURPLE, "none": SKY}
 REST_LABEL = "Rest-frame vacuum wavelength [Å]"
 FLUX_LABEL = r"$F_\lambda$ [$10^{-17}$ erg s$^{-1}$ cm$^{-2}$ Å$^{-1}$]"
+# Features of optical spectra that are marked in figures: vacuum Angstrom.
+MARKED = {
+    "[O II]": 3728.5, "H, K": 3952.0, r"H$\beta$": 4862.7, "[O III]": 5008.2, "Mg": 5176.0, "Na": 5895.6,
+    r"H$\alpha$": 6564.6, "[S II]": 6725.0,
+}  # fmt: skip
 PAPER = {"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1}  # keeps text readable over curves
 
 

@@ -15,8 +15,8 @@ from paper_utils.diffusion.model import Diffusion, sample
 from paper_utils.diffusion.regression import SpectrumRegressor
 from paper_utils.diffusion.train import Search, Settings, train_diffusion, train_regression
 from paper_utils.nets.model_file import Model
+from paper_utils.nets.plan import Batch
 from paper_utils.nets.run import Run
-from paper_utils.nets.training import Batch
 from paper_utils.stats.scores import bootstrap
 
 # name -> pixels along a side, bands (or their mean), published mean squared error x 1000

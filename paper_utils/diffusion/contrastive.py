@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from paper_utils.diffusion.augmentation import augmented
 from paper_utils.nets import resnet
 from paper_utils.nets.model_file import Model
+from paper_utils.nets.plan import Batch
 from paper_utils.nets.standard import Standard
-from paper_utils.nets.training import Batch
 
 TEMPERATURE = 0.05  # at first: the authors' constant
 MIN_TEMPERATURE = 0.01

@@ -21,8 +21,8 @@ from paper_utils.diffusion.samplers import N_TIMES, cosine_schedule, integrate
 from paper_utils.diffusion.unet import UNet
 from paper_utils.nets import resnet
 from paper_utils.nets.model_file import Model
+from paper_utils.nets.plan import Batch
 from paper_utils.nets.standard import Standard
-from paper_utils.nets.training import Batch
 
 AVERAGE = 0.9999  # decay of the moving average of the weights, which are those to sample with (Sec. 3.1)
 PREDICTIONS = ("noise", "v")

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from paper_utils.diffusion.augmentation import augmented, centred
 from paper_utils.nets import resnet
 from paper_utils.nets.model_file import Model
+from paper_utils.nets.plan import Batch
 from paper_utils.nets.standard import Standard
-from paper_utils.nets.training import Batch
 
 
 class SpectrumRegressor(Model):

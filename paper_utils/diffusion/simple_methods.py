@@ -29,8 +29,8 @@ from paper_utils.latents import restframe
 from paper_utils.latents.model import ImageRegressor, simple_cnn
 from paper_utils.latents.vae import InfoVAE, infovae_loss
 from paper_utils.nets import d4
+from paper_utils.nets.plan import Batch, Plan
 from paper_utils.nets.run import Run
-from paper_utils.nets.training import Batch, Plan
 
 WIDE, NARROW = 20, 5  # pixels: half the sides of the squares that colours are measured in
 N_COMPONENTS, RIDGE = 30, RidgeCV(np.logspace(-2, 4, 13))

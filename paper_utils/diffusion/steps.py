@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from paper_utils.diffusion.judge import interval
 from paper_utils.diffusion.model import Diffusion, sample
 from paper_utils.diffusion.samplers import integrate
+from paper_utils.stats.scores import interval
 
 WAYS = [(name, n) for name in ("ddim", "dpm++") for n in (5, 10, 25)] + [("ddim", None), ("ancestral", None)]
 ALL = ("ddim", None)  # every step, from the same noise: what fewer are held against

@@ -17,9 +17,9 @@ from paper_utils.diffusion.model import AVERAGE, Diffusion, contexts, diffusion_
 from paper_utils.diffusion.regression import SpectrumRegressor, regression_loss
 from paper_utils.nets import settings
 from paper_utils.nets.model_file import Model
+from paper_utils.nets.plan import Batch, Plan
 from paper_utils.nets.run import Run
 from paper_utils.nets.settings import setting
-from paper_utils.nets.training import Batch, Plan
 
 Z_RANGE = grid.Z_RANGE
 CONVERGED = "until convergence"

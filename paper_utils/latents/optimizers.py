@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from paper_utils.nets.training import Plan
+from paper_utils.nets.plan import Plan
 
 
 def lookahead(optimizer: Optimizer, k: int = 6, alpha: float = 0.5) -> Optimizer:

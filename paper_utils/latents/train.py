@@ -19,9 +19,9 @@ from paper_utils.latents.vae import InfoVAE, infovae_loss
 from paper_utils.measure import apertures
 from paper_utils.nets import d4, settings
 from paper_utils.nets.model_file import Model
+from paper_utils.nets.plan import Batch, Plan
 from paper_utils.nets.run import Run
 from paper_utils.nets.settings import setting
-from paper_utils.nets.training import Batch, Plan
 
 PROPOSED = "xresnet18-hybrid"  # by the paper
 SPLIT = (0.8, 0.2)  # Sec. 2.1: training and validation
@@ -170,7 +170,7 @@ def train(data, s: Settings, run: Run) -> dict[str, Model]:
             latents = vae.encode(restframe.rest_spectra(spectra, filler, device=device.type)[0])[0]
     cube = torch.as_tensor(images.cube, dtype=torch.float32, device=device)
     noise = apertures.sky_noise(cube)
-    sample = Sample(cube, latents, noise, images.bands.tolist(), images.pixel_scale, train, validation)
+    sample = Sample(cube, latents, noise, images.bands.tolist(), float(images.pixel_scale), train, validation)
     network = train_network(run, PROPOSED, sample, s, s.n_epochs[1], stretch="asinh")
     train_head(run, network, vae, sample, s)
     return run.models

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from paper_utils.nets.model_file import Model
-from paper_utils.nets.training import Batch
+from paper_utils.nets.plan import Batch
 
 N_PRIOR = 200  # draws of the unit normal that a batch's latents are compared with
 

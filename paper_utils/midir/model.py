@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss, normalize
 
 from paper_utils.nets.model_file import Model
+from paper_utils.nets.plan import Batch, Plan, schedule_of
 from paper_utils.nets.standard import Standard
-from paper_utils.nets.training import Batch, Plan, schedule_of
 
 
 class Generator(nn.Module):

@@ -19,9 +19,9 @@ from paper_utils.midir.model import GLO, WGAN, Adversaries, glo_loss, whitened_c
 from paper_utils.nets import settings, training
 from paper_utils.nets.dense import MLP
 from paper_utils.nets.model_file import Model
+from paper_utils.nets.plan import Batch, Plan
 from paper_utils.nets.run import Run
 from paper_utils.nets.settings import setting
-from paper_utils.nets.training import Batch, Plan
 
 REDSHIFT = 2.0  # of the galaxies that the 20 bands see (Table 1)
 WEIGHT_DECAY = 1e-5  # of the generator in GLO; the paper has one, not printed

@@ -19,6 +19,7 @@ from paper_utils.base.errors import WeightsError
 from paper_utils.nets import training
 from paper_utils.nets.checkpoints import History
 from paper_utils.nets.model_file import Card, Model, slug
+from paper_utils.nets.plan import Batch, Loss, Plan
 
 N_SAMPLED = 2**20  # elements of a tensor that its fingerprint looks at one by one
 
@@ -61,12 +62,12 @@ class Run:
         self,
         name: str,
         model: Model,
-        loss: training.Loss,
-        data: training.Batch,
-        plan: training.Plan,
+        loss: Loss,
+        data: Batch,
+        plan: Plan,
         *,
         rows: Tensor | None = None,
-        validation: training.Batch | None = None,
+        validation: Batch | None = None,
         finish: Callable[[Model], object] | None = None,
         **about: Any,
     ) -> Model:
@@ -132,7 +133,7 @@ class Run:
         model.card = found.card
 
     def _card(self, name: str, history: History, inputs: tuple) -> Card:
-        plans = [asdict(part) for part in inputs if isinstance(part, training.Plan)]
+        plans = [asdict(part) for part in inputs if isinstance(part, Plan)]
         return {
             "study": self.study,
             "name": name,
@@ -170,7 +171,7 @@ def _fingerprint(*parts: Any) -> str:
             digest.update(f"[{len(value)}]".encode())
             for item in value:
                 update(item)
-        elif isinstance(value, training.Plan):
+        elif isinstance(value, Plan):
             update({name: getattr(value, name) for name in value.__dataclass_fields__})
         elif callable(value):
             digest.update(value.__qualname__.encode())

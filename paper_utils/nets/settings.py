@@ -22,7 +22,7 @@ import yaml
 from paper_utils.base import paths
 from paper_utils.base.errors import ProfileError, unknown
 
-PROFILES = ("smoke", "quick", "overnight", "paper")
+PROFILES = ("smoke", "quick", "paper")
 NOT_PRINTED = "not printed"
 
 

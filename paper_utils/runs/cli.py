@@ -1,4 +1,4 @@
-"""The command line: `companion reproduce`, `scoreboard`, `data`, `measure`, `lab` and `publish`.
+"""The command line: `companion reproduce`, `train`, `measure`, `scoreboard`, `lab`, `publish`; `data` in cli_data.py.
 
 Heavy libraries are imported inside the commands, so that `companion --help` answers at once.
 """
@@ -13,9 +13,9 @@ from typing import Annotated
 import typer
 
 from paper_utils.base import paths
-from paper_utils.base.errors import CompanionError, ProfileError, unknown
+from paper_utils.base.errors import CompanionError, ProfileError
 from paper_utils.nets.settings import PROFILES
-from paper_utils.runs import parameters
+from paper_utils.runs import cli_data, parameters
 
 commands = typer.Typer(
     help="Five machine-learning studies of galaxy spectra, regenerated from one mock sky.",
@@ -23,10 +23,7 @@ commands = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-data_commands = typer.Typer(help="The data behind the studies: what exists, how to get it, is your file usable.")
-commands.add_typer(data_commands, name="data", no_args_is_help=True)
-
-
+commands.add_typer(cli_data.commands, name="data", no_args_is_help=True)
 Profile = StrEnum("Profile", PROFILES)
 
 
@@ -97,7 +94,7 @@ def reproduce(
         common |= assigned.get(study, {})
         jobs_to_do.append(notebooks.plan(study, str(profile), output, **common))
     for study, path in data_of.items():
-        report.note(f"data for study {study}: {_check(study, path, mapping_of.get(study))}")
+        report.note(f"data for study {study}: {cli_data.checked(study, path, mapping_of.get(study))}")
     _prepare(output)
     outcomes = report.run_with_progress(jobs_to_do, workers=jobs, fresh=fresh)
     report.summary(outcomes)
@@ -162,50 +159,6 @@ def scoreboard(
         print(json.dumps(rows, indent=1, ensure_ascii=False))
     else:
         report.show_scoreboard(rows)
-
-
-@data_commands.command("list")
-def data_list() -> None:
-    """List the data sets that the studies used, with sizes, licences and how to get each."""
-    from paper_utils.runs import report
-
-    report.sources(report.read_sources())
-
-
-@data_commands.command("get")
-def data_get(
-    name: Annotated[str, typer.Argument(help="A name from `companion data list`.")],
-    objects: Annotated[
-        Path | None, typer.Option(metavar="TABLE", help="For which objects (panstarrs, sdss-spectra).")
-    ] = None,
-    to: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where to; the cache by default.")] = None,
-) -> None:
-    """Download a data set, as far as that is possible; for the others, say how to get them.
-
-    Examples: companion data get alhambra; companion data get panstarrs --objects mine.csv --to mine
-    """
-    from paper_utils.files import fetch
-    from paper_utils.runs import report
-
-    sources = {source["name"]: source for source in report.read_sources()}
-    if name not in sources:
-        raise unknown("data set is called", name, sources)
-    if name in fetch.NAMES:
-        report.note(f"{name} is at {fetch.get(name, objects, to)}")
-    else:
-        report.note(f"{name} is nothing to fetch from here. {sources[name]['how_to_get']}")
-
-
-@data_commands.command("check")
-def data_check(
-    study: Annotated[str, typer.Argument(metavar="NN", help="The study that should use the file.")],
-    path: Annotated[Path, typer.Argument(help="Your file.")],
-    mapping: Annotated[
-        Path | None, typer.Option(metavar="YAML", help="Which column is which, see data/README.md.")
-    ] = None,
-) -> None:
-    """Say whether a study can use your file and, if not, which row is wrong and how to mend it."""
-    print(_check(study.zfill(2), path, mapping))
 
 
 @commands.command()
@@ -308,12 +261,6 @@ def _prepare(output: Path) -> None:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ProfileError(f"--output {output}: {error.strerror}. Give a folder that can be written.") from None
-
-
-def _check(study: str, path: Path, mapping: Path | None = None) -> object:
-    from paper_utils.files.user import check_file
-
-    return check_file(study, path, mapping)
 
 
 if __name__ == "__main__":

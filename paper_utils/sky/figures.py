@@ -12,14 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from paper_utils.base.plots import BLUE, FLUX_LABEL, GREY, ORANGE, PAPER, REST_LABEL, SKY, TRUTH, TYPES, WIDTH
+from paper_utils.base.plots import BLUE, FLUX_LABEL, GREY, MARKED, ORANGE, PAPER, REST_LABEL, SKY, TRUTH, TYPES, WIDTH
 from paper_utils.sky import colours
 
 MOCK, REAL, REAL_TOO = BLUE, TRUTH, ORANGE
-MARKED = {
-    "[O II]": 3728.5, "H, K": 3952.0, r"H$\beta$": 4862.7, "[O III]": 5008.2, "Mg": 5176.0, "Na": 5895.6,
-    r"H$\alpha$": 6564.6, "[S II]": 6725.0,
-}  # fmt: skip
 
 
 class Step(NamedTuple):

@@ -85,7 +85,7 @@ def test_densities_are_kept_calibrated(trained):
     kept = Model.load(folder / "density-truth.safetensors")
     assert torch.equal(kept.levels, models["density, truth"].levels)
     assert (kept.levels - even).abs().max() > 1e-3
-    assert kept.card["what"].endswith("truth")
+    assert kept.card["name"] == "density, truth"
 
 
 def test_a_survey_of_other_bands_is_refused(trained, catalogue):

@@ -11,7 +11,7 @@ from paper_utils.base.errors import DataError
 from paper_utils.base.wavelengths import log_grid
 from paper_utils.nets import training
 from paper_utils.nets.dense import MLP
-from paper_utils.nets.training import Plan
+from paper_utils.nets.plan import Plan
 
 WAVE_REST = np.geomspace(1700, 7500, 1500)
 WAVE_OBS = np.geomspace(3540.5, 7409, 300)

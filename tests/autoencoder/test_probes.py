@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from paper_utils.autoencoder import apply, probes
 from paper_utils.autoencoder import model as ae
-from paper_utils.autoencoder import probes
 from paper_utils.base.containers import WAVE_OBS, Spectra
 from paper_utils.nets import training
 from paper_utils.sky import outliers
@@ -50,6 +50,30 @@ def test_explained_is_one_for_what_is_known_and_none_for_what_is_not():
     x, x_test = rng.normal(size=(2000, 3)), rng.normal(size=(500, 3))
     assert probes.explained(x, x[:, 0] ** 2, x_test, x_test[:, 0] ** 2) > 0.9  # not linear
     assert probes.explained(x, rng.normal(size=2000), x_test, rng.normal(size=500)) < 0.1
+
+
+def test_a_line_is_as_strong_as_it_was_made():
+    wave = np.arange(3600, 3900, 1.5)
+    strength = np.array([0.0, 5, 40])
+    line = np.exp(-0.5 * ((wave - 3728.5) / 3) ** 2) / (3 * np.sqrt(2 * np.pi))
+    found = probes.line_strength(wave, 2 + strength[:, None] * line, 3728.5, 12, 30)
+    assert np.allclose(found, strength, rtol=2e-3, atol=1e-9)
+
+
+def test_spectra_are_seen_at_another_redshift():
+    data = {"y": torch.rand(2, len(WAVE_OBS)), "w": torch.ones(2, len(WAVE_OBS)), "z": torch.tensor([0.1, 0.2])}
+    moved = probes.seen_at(data, 0.3)
+    assert torch.allclose(moved["z"], torch.tensor(0.3), atol=2e-4)
+    assert (moved["w"] == 0).any()
+
+
+def test_mean_r2_is_that_of_scikit_learn():
+    from sklearn.metrics import r2_score
+
+    rng = np.random.default_rng(0)
+    truth, guess = rng.normal(size=(3, 50)), rng.normal(size=(3, 50))
+    expected = np.mean([r2_score(*pair) for pair in zip(truth, guess, strict=True)])
+    assert probes.mean_r2(*truth, *guess) == pytest.approx(expected)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +126,7 @@ class OneLine(ae.Autoencoder):
         rest = self.wave_rest.float()
         self.one = 1 + sum(2 * torch.exp(-0.5 * ((rest - at) / 4) ** 2) for at in (4862.7, 5008.2, 6564.6))
 
-    def encode(self, y, z):
+    def encode(self, y, z, w=None):
         return torch.zeros(len(y), 1)
 
     def decode(self, s):
@@ -118,7 +142,7 @@ def test_a_redshift_is_found_between_the_trials():
     )
     w = torch.full_like(y, 0.05**-2)
     trials = z_true[:, None] + 0.0004 + torch.linspace(-0.02, 0.02, 41)
-    z, chi2 = ae.best_redshift(model, y, w, trials)
+    z, chi2 = apply.best_redshift(model, y, w, trials)
     # A line of sigma 4 A and height 6 in noise 0.05: far better than a tenth of the trials' step of 0.001.
     assert (z - z_true).abs().max() < 1e-4
     assert torch.allclose(chi2, torch.ones(3), atol=0.1)

@@ -8,6 +8,7 @@ import torch
 from paper_utils.diffusion import contrastive as c
 from paper_utils.diffusion.augmentation import centred
 from paper_utils.nets import training
+from paper_utils.nets.plan import Plan
 
 
 def test_published_sizes():
@@ -66,7 +67,7 @@ def learned():
         model = c.Contrastive(
             32, n_bands=2, n_features=16, base=16, mults=(1, 2), image="resnet18", image_width=1 / 8
         ).learn_scale(images, x)
-    plan = training.Plan(150, 64, 2e-3, weight_decay=1e-3)
+    plan = Plan(150, 64, 2e-3, weight_decay=1e-3)
     return model, training.fit(model, c.contrastive_loss, {"images": images, "x": x}, plan, progress=False)
 
 

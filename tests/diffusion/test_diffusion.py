@@ -10,7 +10,7 @@ from paper_utils.diffusion import samplers
 from paper_utils.diffusion.augmentation import augmented, centred
 from paper_utils.diffusion.gaussian import Blocks, Gaussian
 from paper_utils.nets import training
-from paper_utils.nets.training import Plan
+from paper_utils.nets.plan import Plan
 
 N_WAVE = 24
 

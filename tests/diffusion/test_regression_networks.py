@@ -5,6 +5,7 @@ import torch
 
 from paper_utils.diffusion.regression import SpectrumRegressor, regression_loss
 from paper_utils.nets import training
+from paper_utils.nets.plan import Plan
 
 
 def stamps(n, seed):
@@ -31,7 +32,7 @@ def test_it_starts_from_the_mean_spectrum():
 def test_a_colour_gives_the_slope():
     images, x = stamps(512, 0)
     model = new(images, x)
-    data, plan = {"images": images, "x": x}, training.Plan(60, 64, 3e-3)
+    data, plan = {"images": images, "x": x}, Plan(60, 64, 3e-3)
     history = training.fit(model, regression_loss, data, plan, progress=False)
     assert history["loss"][-1] < 0.3 * history["loss"][0]
     images, x = stamps(200, 1)

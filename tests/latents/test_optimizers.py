@@ -8,6 +8,7 @@ from torch import nn
 
 from paper_utils.latents.optimizers import lookahead, ranger
 from paper_utils.nets import training
+from paper_utils.nets.plan import Plan, schedule_of
 
 
 def quadratic(p):
@@ -43,7 +44,7 @@ def test_lookahead_does_not_touch_weights_that_learn_nothing():
     assert (used.detach() < 1).all()
 
 
-PLAN = training.Plan(40, 16, lr=0.03, weight_decay=0.01, optimizer=ranger, schedule="fastai")
+PLAN = Plan(40, 16, lr=0.03, weight_decay=0.01, optimizer=ranger, schedule="fastai")
 
 
 def small():
@@ -70,7 +71,7 @@ def test_only_matrices_decay():
 def test_one_cycle_is_fastais():
     n = 400
     optimizer = ranger(small(), PLAN)
-    scheduler = training.schedule_of(optimizer, dataclasses.replace(PLAN, n_steps=n))
+    scheduler = schedule_of(optimizer, dataclasses.replace(PLAN, n_steps=n))
     rates, momenta = [], []
     for _ in range(n):
         rates.append(optimizer.param_groups[0]["lr"])
@@ -87,7 +88,7 @@ def test_one_cycle_is_fastais():
 @pytest.mark.parametrize("n", [1, 4, 5])
 def test_a_cycle_of_few_steps_runs(n):
     optimizer = ranger(small(), PLAN)
-    scheduler = training.schedule_of(optimizer, dataclasses.replace(PLAN, n_steps=n))
+    scheduler = schedule_of(optimizer, dataclasses.replace(PLAN, n_steps=n))
     for _ in range(n):
         optimizer.step()
         scheduler.step()

@@ -9,6 +9,7 @@ import torch
 
 from paper_utils.latents import vae
 from paper_utils.nets import training
+from paper_utils.nets.plan import Plan
 
 N, N_WAVE, NOISE = 1024, 80, 0.05
 
@@ -92,7 +93,7 @@ def train(lam, n_steps=1000):
     with training.seeded(0):
         model = vae.InfoVAE(N_WAVE, 2, (64, 32)).learn_mean(x)
     data = {"x": x, "w": torch.full_like(x, NOISE**-2)}
-    plan = training.Plan(n_steps, 64, 3e-3, schedule="one-cycle")
+    plan = Plan(n_steps, 64, 3e-3, schedule="one-cycle")
     history = training.fit(model, partial(vae.infovae_loss, lam=lam), data, plan, progress=False)
     with torch.no_grad():
         return model, history, model.encode(x)[0], t

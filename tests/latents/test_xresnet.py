@@ -10,6 +10,7 @@ from paper_utils.latents import model as xresnet
 from paper_utils.latents.deconvolution import Deconv2d
 from paper_utils.latents.optimizers import ranger
 from paper_utils.nets import d4, training
+from paper_utils.nets.plan import Plan
 from paper_utils.stats.scores import coverage
 
 PUBLISHED = {
@@ -128,7 +129,7 @@ def ellipses(n, seed=0, size=24, noise=0.05):
 
 
 def learn(model, images, latents, n_steps, lr, seed=0):
-    plan = training.Plan(n_steps, 32, lr, weight_decay=0.01, optimizer=ranger, schedule="fastai", seed=seed)
+    plan = Plan(n_steps, 32, lr, weight_decay=0.01, optimizer=ranger, schedule="fastai", seed=seed)
     return training.fit(model, train.image_loss, {"images": images, "latents": latents}, plan, progress=False)
 
 

@@ -13,6 +13,7 @@ from paper_utils.midir.reconstruct import frozen, nearest_starts, reconstruct, r
 from paper_utils.midir.train import adam_on_both
 from paper_utils.nets import training
 from paper_utils.nets.dense import MLP
+from paper_utils.nets.plan import Plan
 from paper_utils.nets.standard import Standard
 
 
@@ -74,7 +75,7 @@ def test_glo_learns_a_planted_family_and_keeps_its_latents_on_the_sphere():
     with training.seeded(2):
         model = GLO(400, 4, 30, width=32, n_hidden=2)
     target = model.generator.learn_scale(x, per_bin=True)
-    plan = training.Plan(800, 50, lr=5e-3, optimizer=partial(adam_on_both, lr_latents=2e-2))
+    plan = Plan(800, 50, lr=5e-3, optimizer=partial(adam_on_both, lr_latents=2e-2))
     history = training.fit(model, glo_loss, {"x": target}, plan, progress=False)
     assert history["loss"][0] > 0.5  # nothing known: about the variance, 1
     assert history["loss"][-1] < 0.1
@@ -83,7 +84,7 @@ def test_glo_learns_a_planted_family_and_keeps_its_latents_on_the_sphere():
 
 def test_only_the_generator_decays():
     model = GLO(9, 4, 30, width=8, n_hidden=2)
-    weights, latents = adam_on_both(model, training.Plan(1, 1, lr=0.5, weight_decay=1e-5), 0.05).param_groups
+    weights, latents = adam_on_both(model, Plan(1, 1, lr=0.5, weight_decay=1e-5), 0.05).param_groups
     assert (weights["lr"], weights["weight_decay"], len(weights["params"])) == (0.5, 1e-5, 10)
     assert (latents["lr"], latents["weight_decay"], len(latents["params"])) == (0.05, 0, 1)
 
@@ -92,7 +93,7 @@ def one_wgan_iteration(penalised):
     with training.seeded(0):
         model = WGAN(4, 30, width=16, n_hidden=2, penalised=penalised)
     before = copy.deepcopy(model.generator.state_dict())
-    step = Adversaries(model, torch.randn(500, 30), training.Plan(1, 500), training.fabric_on("cpu"))
+    step = Adversaries(model, torch.randn(500, 30), Plan(1, 500), training.fabric_on("cpu"))
     counts = {"generator": 0, "critic": 0}
     for name, optimizer in zip(counts, step.optimizers, strict=True):
         optimizer.register_step_post_hook(lambda *_, name=name: counts.update({name: counts[name] + 1}))
@@ -117,7 +118,7 @@ def test_a_gradient_penalty_leaves_the_weights_free_and_forbids_batch_norm():
 
 def test_adversaries_go_on_where_they_were_stopped(tmp_path):
     x = torch.randn(60, 30, generator=torch.Generator().manual_seed(0))
-    plan = training.Plan(10, 50, schedule="halving")
+    plan = Plan(10, 50, schedule="halving")
 
     def run(**options):
         with training.seeded(0):

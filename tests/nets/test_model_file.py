@@ -85,7 +85,7 @@ def _with_card(file, **changes):
     ("changes", "told"),
     [
         ({"kind": "os.path"}, "does not know"),
-        ({"kind": "nets.training.Plan"}, "does not know"),
+        ({"kind": "nets.plan.Plan"}, "does not know"),
         ({"kind": None}, "does not know"),
         ({"config": {"n_in": 4, "n_out": 2}}, "does not fit"),
         ({"config": {"n_inputs": 3}}, "does not fit"),

@@ -10,7 +10,7 @@ from paper_utils.base import hashes
 from paper_utils.base.errors import WeightsError
 from paper_utils.nets import model_file, run
 from paper_utils.nets.dense import MLP
-from paper_utils.nets.training import Plan
+from paper_utils.nets.plan import Plan
 
 HASHES = {"library": "a" * 64, "split": "b" * 64}
 X = torch.randn(30, 3, generator=torch.Generator().manual_seed(0))

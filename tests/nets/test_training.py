@@ -10,7 +10,7 @@ from torch import nn
 from paper_utils.base.errors import WeightsError
 from paper_utils.nets import checkpoints, training
 from paper_utils.nets.dense import MLP
-from paper_utils.nets.training import Plan
+from paper_utils.nets.plan import Plan, moving_average
 
 X = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
 Y = X @ torch.tensor([[1.0, -2.0], [0.5, 0.0], [3.0, 1.0]])
@@ -174,7 +174,7 @@ def test_gradients_are_clipped():
 def test_average_follows_the_weights_and_forgets_the_start():
     """Weights that are 1, 2, 3, ...: the average is their exponential mean with the decay (1 + n) / (10 + n)."""
     model, expected = nn.Linear(1, 1), None
-    average = training.moving_average(model, 0.5)
+    average = moving_average(model, 0.5)
     for n, value in enumerate(np.arange(1.0, 30)):
         nn.init.constant_(model.weight, value)
         average.update_parameters(model)
@@ -185,7 +185,7 @@ def test_average_follows_the_weights_and_forgets_the_start():
 
 def test_average_keeps_counters_and_means_of_batch_norm():
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
-    average = training.moving_average(model, 0.9)
+    average = moving_average(model, 0.9)
     for _ in range(5):
         model(X)
         average.update_parameters(model)

@@ -108,7 +108,7 @@ FIGURES = {
         np.linspace(0, 0.5, 4), {"plain": SOME[:3, :4] ** 2}, {"noise": np.full(4, 0.1)}
     ),
     "gradient weight": lambda: spectra_plots.plot_gradient_weight(
-        np.linspace(3500, 9000, 301), {"plain": SOME[0] ** 2}, {"Na": 5895.6}, 6180
+        np.linspace(3500, 9000, 301), {"plain": SOME[0] ** 2}, (3784, 6180)
     ),
     "fits": lambda: spectra_plots.plot_fits(OPTICAL, SPECTRA[:2], SOME[:2] ** 2, SPECTRA[:2], ["a", "b"], np.zeros(2)),
     "path": lambda: spectra_plots.plot_path(OPTICAL, SPECTRA, np.array([0, 0.5, 1]), ("red", "blue")),
@@ -243,7 +243,7 @@ def test_schematics_name_both_ways_of_training():
 
 
 def test_networks_say_how_many_neurons_and_what_they_do():
-    fig = catalogue_plots.plot_networks({"redshift": Spec("zb_1", (120,), 1, "linear", 80)}, 75)
+    fig = catalogue_plots.plot_networks({"redshift": Spec("zb_1", (120,), 1, "linear")}, 75)
     texts = [text.get_text() for text in fig.axes[0].texts]
     assert texts == ["75\ninputs", "120\nlinear", "1\nlinear", "redshift"]
     assert plots.plot_missing("no masses").axes[0].texts[0].get_text() == "no masses"

@@ -1,0 +1,53 @@
+"""The linear twin of study 2's autoencoder: principal components of spectra at z = 0, which also are its start."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from paper_utils.autoencoder.model import N_REST, RestFrame
+from paper_utils.stats import pca
+
+N_FITTED = 6000  # spectra that the components are fitted to
+
+
+class PrincipalComponents(RestFrame):
+    """As many numbers per galaxy as an autoencoder has latents; spectra in units of their median.
+
+    Spectra at z = 0 have gaps where the redshift takes them out of view, so components are fitted with weights, and
+    coefficients are found by weighted least squares on what was observed. Latents are coefficients less their mean, in
+    units of their standard deviation, once `standardise` has been called.
+    """
+
+    def __init__(self, n_latent: int = 10):
+        super().__init__()
+        for name, shape in {"mean": (N_REST,), "components": (n_latent, N_REST), "middle": (n_latent,)}.items():
+            self.register_buffer(name, torch.zeros(shape))
+        self.register_buffer("spread", torch.ones(n_latent))
+
+    def learn(self, data: dict[str, Tensor], n_iterations: int = 8) -> PrincipalComponents:
+        """Components of the first `N_FITTED` spectra of data = {"y", "w", "z"}."""
+        rest = self.deredshift(*(data[name][:N_FITTED] for name in "ywz"))
+        found = pca.weighted_pca(*rest, len(self.components), n_iterations)
+        self.mean.copy_(found.mean)
+        self.components.copy_(found.components)
+        return self
+
+    def standardise(self, coefficients: Tensor) -> None:
+        """Take the unit of the latents from coefficients (N, K) of many spectra."""
+        self.middle.copy_(coefficients.mean(dim=0))
+        self.spread.copy_(coefficients.std(dim=0))
+
+    def encode(self, y: Tensor, z: Tensor, w: Tensor) -> Tensor:
+        """Latents (N, K)."""
+        found = pca.Components(self.mean, self.components).encode(*self.deredshift(y, w, z))
+        return (found - self.middle) / self.spread
+
+    def start(self) -> tuple[Tensor, Tensor]:
+        """The spectrum (R,) of latents 0, and the change (K, R) that a latent of 1 makes: a linear decoder."""
+        return self.mean + self.middle @ self.components, self.components * self.spread[:, None]
+
+    def decode(self, s: Tensor) -> Tensor:
+        """Spectra at z = 0 (N, R)."""
+        mean, components = self.start()
+        return mean + s @ components

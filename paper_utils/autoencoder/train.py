@@ -1,0 +1,101 @@
+"""Study 2's trainings: the settings, the start from principal components, and the three recipes of Sec. 4."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from paper_utils.autoencoder.apply import Data, SpectrumAutoencoder, latents, prepared, rows, with_unit
+from paper_utils.autoencoder.fast import FastEncoder
+from paper_utils.autoencoder.linear import PrincipalComponents
+from paper_utils.autoencoder.model import Encoder, latent_loss, reconstruction_loss
+from paper_utils.base.containers import Spectra
+from paper_utils.nets import settings
+from paper_utils.nets.model_file import Model
+from paper_utils.nets.plan import Plan
+from paper_utils.nets.run import Run
+from paper_utils.nets.settings import setting
+
+FRACTIONS = (0.7, 0.15, 0.15)  # to train, to validate and to test on; the first is printed (Sec. 4)
+N_WATCHED = 100  # validation spectra whose loss is followed
+
+
+@dataclass(frozen=True)
+class Settings(settings.Settings):
+    """How much of study 2 a run does."""
+
+    n_spectra: int = setting("mock spectra", paper=100_000)
+    channels: tuple[int, int, int] = setting(
+        "of the encoder's convolutions; 128 and 256 are the authors' code's", paper="–, –, 512"
+    )
+    n_start: int = setting("steps of the encoder towards principal components before the rest", paper=0)
+    n_steps: int = setting("steps of each of the three trainings", paper="300 epochs")
+    batch_size: int = setting("spectra in a step")
+    lr: float = setting("highest rate of the one-cycle schedule")
+    augment: float = setting("share of each batch with altered redshifts, in the second training")
+    n_test: int = setting("test spectra in the experiments below the loss table")
+    n_outliers: int = setting("outliers planted of each kind", paper="–")
+    precision: str = setting("bf16-mixed takes half the time where the hardware has bfloat16", default="32-true")
+    n_latent: int = setting("latents S", paper=10, default=10)
+    lr_start: float = setting("highest rate of the start's schedule", paper="–", default=3e-3)
+    consistency: float = setting("weight of the penalty, in the third training", default=6.0)
+
+
+def train(data: Spectra, s: Settings, run: Run) -> dict[str, Model]:
+    """Split the spectra by the run's seed and train the study's models."""
+    data = with_unit(data)
+    learned, watched, _ = data.split(run.seed, FRACTIONS)
+    run.data = {"library": data.content_hash(), "split": learned.content_hash()}
+    fit, watch = (prepared(part, run.fabric.device) for part in (learned, watched))
+    twin, models = train_all(fit, watch, s, run)
+    return {"PCA": twin, **models}
+
+
+def train_all(fit: Data, watch: Data, s: Settings, run: Run) -> tuple[PrincipalComponents, dict[str, Model]]:
+    """The principal components and the three autoencoders by name, from spectra as `prepared` makes them.
+
+    All three begin at the same point.
+    """
+    twin, s_fit = principal_components(fit, s, run)
+    start = train_start(fit | {"s": s_fit}, s, run) if s.n_start else None
+    recipes = {"plain": {}, "augmented": {"augment": s.augment}, "consistency": {"consistency": s.consistency}}
+    models = {name: train_autoencoder(name, fit, watch, s, run, twin, start, **how) for name, how in recipes.items()}
+    return twin, models
+
+
+def principal_components(fit: Data, s: Settings, run: Run) -> tuple[PrincipalComponents, torch.Tensor]:
+    """The linear twin, and its latents (N, S) of the training set."""
+    twin = PrincipalComponents(s.n_latent).to(run.fabric.device).learn(fit).eval()
+    coefficients = latents(twin, fit)
+    twin.standardise(coefficients)
+    return twin, (coefficients - twin.middle) / twin.spread
+
+
+def train_start(data: Data, s: Settings, run: Run) -> Encoder:
+    """The encoder alone towards the principal latents "s"."""
+    encoder = run.make(lambda: FastEncoder(s.n_latent, s.channels))
+    plan = Plan(s.n_start, s.batch_size, s.lr_start, schedule="one-cycle", seed=run.seed)
+    return run.fit("start", encoder, latent_loss, {name: data[name] for name in "yzs"}, plan)
+
+
+def train_autoencoder(
+    name: str,
+    fit: Data,
+    watch: Data,
+    s: Settings,
+    run: Run,
+    twin: PrincipalComponents,
+    start: Encoder | None = None,
+    **recipe: float,
+) -> SpectrumAutoencoder:
+    """One autoencoder by `reconstruction_loss` with the options `recipe`, from the start if there is one."""
+    model = run.make(lambda: SpectrumAutoencoder(s.n_latent, s.channels))
+    model.summarise(fit)
+    if start is not None:
+        model.start_from(*twin.start())
+        model.encoder.load_state_dict(start.state_dict())
+    plan = Plan(s.n_steps, s.batch_size, s.lr, schedule="one-cycle", seed=run.seed)
+    spectra, watched = ({key: part[key] for key in "ywz"} for part in (fit, rows(watch, slice(N_WATCHED))))
+    return run.fit(name, model, partial(reconstruction_loss, **recipe), spectra, plan, validation=watched)

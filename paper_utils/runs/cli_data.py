@@ -1,0 +1,63 @@
+"""The command line's `companion data`: what data exist, how to get them, and whether your file is usable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from paper_utils.base.errors import unknown
+
+commands = typer.Typer(help="The data behind the studies: what exists, how to get it, is your file usable.")
+
+
+@commands.command("list")
+def data_list() -> None:
+    """List the data sets that the studies used, with sizes, licences and how to get each."""
+    from paper_utils.runs import report
+
+    report.sources(report.read_sources())
+
+
+@commands.command("get")
+def data_get(
+    name: Annotated[str, typer.Argument(help="A name from `companion data list`.")],
+    objects: Annotated[
+        Path | None, typer.Option(metavar="TABLE", help="For which objects (panstarrs, sdss-spectra).")
+    ] = None,
+    to: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where to; the cache by default.")] = None,
+) -> None:
+    """Download a data set, as far as that is possible; for the others, say how to get them.
+
+    Examples: companion data get alhambra; companion data get panstarrs --objects mine.csv --to mine
+    """
+    from paper_utils.files import fetch
+    from paper_utils.runs import report
+
+    sources = {source["name"]: source for source in report.read_sources()}
+    if name not in sources:
+        raise unknown("data set is called", name, sources)
+    if name in fetch.NAMES:
+        report.note(f"{name} is at {fetch.get(name, objects, to)}")
+    else:
+        report.note(f"{name} is nothing to fetch from here. {sources[name]['how_to_get']}")
+
+
+@commands.command("check")
+def data_check(
+    study: Annotated[str, typer.Argument(metavar="NN", help="The study that should use the file.")],
+    path: Annotated[Path, typer.Argument(help="Your file.")],
+    mapping: Annotated[
+        Path | None, typer.Option(metavar="YAML", help="Which column is which, see data/README.md.")
+    ] = None,
+) -> None:
+    """Say whether a study can use your file and, if not, which row is wrong and how to mend it."""
+    print(checked(study.zfill(2), path, mapping))
+
+
+def checked(study: str, path: Path, mapping: Path | None = None) -> object:
+    """What a study would read from a file. Raises DataError where it cannot use it."""
+    from paper_utils.files.user import check_file
+
+    return check_file(study, path, mapping)
