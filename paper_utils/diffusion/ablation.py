@@ -12,7 +12,9 @@ from torch import Tensor
 
 from paper_utils.diffusion.augmentation import centred, degraded
 from paper_utils.diffusion.model import Diffusion, sample
-from paper_utils.diffusion.train import Settings, train_diffusion, train_regression
+from paper_utils.diffusion.regression import SpectrumRegressor
+from paper_utils.diffusion.train import Search, Settings, train_diffusion, train_regression
+from paper_utils.nets.model_file import Model
 from paper_utils.nets.plan import Batch
 from paper_utils.nets.run import Run
 from paper_utils.stats.scores import bootstrap
@@ -49,30 +51,37 @@ def seen_as(case: str, images: Tensor, bands: Sequence[str]) -> Tensor:
     return images if size == images.shape[-1] else degraded(images, size)
 
 
-def predicted(
-    case: str, data: Batch, images: Tensor, bands: Sequence[str], s: Settings, run: Run, whole: Diffusion
-) -> NDArray:
-    """Low-resolution spectra (n_seeds, N, 563) that networks of one case, a seed each, predict for test images.
+def networks(case: str, data: Batch, bands: Sequence[str], s: Settings, run: Run, whole: Diffusion) -> list[Model]:
+    """The networks of one case, a seed each, of low-resolution data = {"images", "x"}.
 
-    data : of low resolution, {"images", "x"}.   whole : the diffusion model of undegraded images, trained already.
+    whole : the diffusion model of undegraded images, trained already.
     """
-    data = data | {"images": seen_as(case, data["images"], bands)}
-    seen, found = seen_as(case, images, bands), []
+    data, found = data | {"images": seen_as(case, data["images"], bands)}, []
     for seed in range(run.seed, run.seed + s.ablation.n_seeds):
         one = replace(run, seed=seed)
         name = f"{s.ablation.network}, {case}" + (f", seed {seed}" if seed > run.seed else "")
-        if s.ablation.network == "diffusion":
-            same = name == f"diffusion, {next(iter(CASES))}" and s.ablation.n_steps == s.low.n_steps
-            low = replace(s.low, n_steps=s.ablation.n_steps)
-            model = whole if same else train_diffusion(name, data, s, low, one)
-            generator = torch.Generator(images.device).manual_seed(seed)
-            how = {"sampler": s.search.sampler, "n_steps": s.search.n_steps, "generator": generator}
-            with torch.no_grad():
-                x = sample(model, model.encode(centred(seen)), **how)[:, 0]
+        if s.ablation.network == "regression":
+            found.append(train_regression(name, data, s, one, s.ablation.n_steps, s.ablation.width))
+        elif case == next(iter(CASES)) and seed == run.seed and s.ablation.n_steps == s.low.n_steps:
+            found.append(whole)
         else:
-            x = train_regression(name, data, s, one, s.ablation.n_steps, s.ablation.width).predict(seen)
-        found.append(x.exp().cpu().numpy())
-    return np.array(found)
+            found.append(train_diffusion(name, data, s, replace(s.low, n_steps=s.ablation.n_steps), one))
+    return found
+
+
+@torch.no_grad()
+def predicted(found: Sequence[Model], case: str, images: Tensor, bands: Sequence[str], s: Search, seed: int) -> NDArray:
+    """Low-resolution spectra (n_seeds, N, 563) that the networks of one case predict for images (N, B, H, H)."""
+    seen, parts = seen_as(case, images, bands), []
+    for k, model in enumerate(found):
+        if isinstance(model, SpectrumRegressor):
+            x = model.predict(seen)
+        else:
+            generator = torch.Generator(images.device).manual_seed(seed + k)
+            how = {"sampler": s.sampler, "n_steps": s.n_steps, "generator": generator}
+            x = sample(model, model.encode(centred(seen)), **how)[:, 0]
+        parts.append(x.exp().cpu().numpy())
+    return np.array(parts)
 
 
 def errors(flux: NDArray, observed: NDArray, wave_rest: NDArray) -> NDArray:

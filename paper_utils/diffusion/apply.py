@@ -141,6 +141,10 @@ class SpectraFromImages(Model):
         context = self.full.encode(seen).repeat_interleave(n_samples, dim=0)
         return sample(self.full, context, low=low, **how)[:, 0].unflatten(0, (len(images), n_samples))
 
+    def liked(self, images: Tensor, x: np.ndarray) -> np.ndarray:
+        """How well log spectra (N, n, 4500) go with images (N, n_bands, H, W): cosines (N, n)."""
+        return self.full_match.scores(centred(images), torch.as_tensor(x).to(images)).cpu().numpy()
+
 
 def _pick(spectra: Tensor, at: Tensor) -> Tensor:
     """Of spectra (N, n, L) those at indices (N, k): (N, k, L)."""

@@ -68,10 +68,7 @@ def plot_predictions(
         _frame(ax, wave_rest, [observed[i], predicted[i]])
         ax.text(0.01, 0.96, titles[i], transform=ax.transAxes, va="top", fontsize=7, bbox=PAPER)
         _picture(beside, images[i])
-    axes[0, 0].legend(ncols=3, fontsize=7, loc="lower left", bbox_to_anchor=(0, 1.0), borderpad=0)
-    fig.supxlabel(REST_LABEL, fontsize=9)
-    fig.supylabel(FLUX_LABEL, fontsize=9)
-    return fig
+    return _labelled(fig, axes[0, 0])
 
 
 def plot_pipeline(counts: tuple[int, int, int], sizes: tuple[int, int]) -> Figure:
@@ -125,11 +122,7 @@ def plot_population_fits(
         ax.text(0.01, 0.96, titles[i], transform=ax.transAxes, va="top", fontsize=7, bbox=PAPER)
         _picture(beside, images[i])
     handles = {text: handle for ax in axes[:, 0] for handle, text in zip(*ax.get_legend_handles_labels(), strict=True)}
-    axes[0, 0].legend(handles.values(), handles.keys(), ncols=3, fontsize=7, loc="lower left",
-                      bbox_to_anchor=(0, 1.0), borderpad=0)  # fmt: skip
-    fig.supxlabel(REST_LABEL, fontsize=9)
-    fig.supylabel(FLUX_LABEL, fontsize=9)
-    return fig
+    return _labelled(fig, axes[0, 0], handles)
 
 
 def plot_degraded(
@@ -144,9 +137,7 @@ def plot_degraded(
         _frame(ax, wave_rest, [observed, flux])
         text = f"{name}: MSE {1e3 * errors[name]:.1f} × 10⁻³"
         ax.text(0.01, 0.96, text, transform=ax.transAxes, va="top", fontsize=7, bbox=PAPER)
-    fig.supxlabel(REST_LABEL, fontsize=9)
-    fig.supylabel(FLUX_LABEL, fontsize=9)
-    return fig
+    return _labelled(fig)
 
 
 def plot_resolutions(images: Mapping[str, NDArray]) -> Figure:
@@ -196,10 +187,7 @@ def plot_samples(
             ax.plot(wave_rest, truth[i], color=TRUTH, lw=0.7, label="observed, without noise")
         _frame(ax, wave_rest, [observed[i], high])
         ax.text(0.01, 0.96, titles[i], transform=ax.transAxes, va="top", fontsize=7, bbox=PAPER)
-    axes[0, 0].legend(ncols=4, fontsize=7, loc="lower left", bbox_to_anchor=(0, 1.0), borderpad=0)
-    fig.supxlabel(REST_LABEL, fontsize=9)
-    fig.supylabel(FLUX_LABEL, fontsize=9)
-    return fig
+    return _labelled(fig, axes[0, 0])
 
 
 def plot_coverage_by_wavelength(
@@ -225,6 +213,16 @@ def plot_few_steps(rows: Mapping[str, tuple[NDArray, NDArray, NDArray]]) -> Figu
     left.set(xscale="log", xlabel="denoising steps", ylabel="mean squared error")
     right.set(xscale="log", xlabel="time [s]")
     left.legend(fontsize=7)
+    return fig
+
+
+def _labelled(fig: Figure, ax: Axes | None = None, handles: Mapping | None = None) -> Figure:
+    """The labels of rest-frame spectra, and a legend over the first panel."""
+    if ax is not None:
+        entries = (handles.values(), handles.keys()) if handles else ()
+        ax.legend(*entries, ncols=4, fontsize=7, loc="lower left", bbox_to_anchor=(0, 1.0), borderpad=0)
+    fig.supxlabel(REST_LABEL, fontsize=9)
+    fig.supylabel(FLUX_LABEL, fontsize=9)
     return fig
 
 

@@ -6,6 +6,7 @@ Doorenbos+ 2024, Secs. 5.1, 5.5-5.7. Whether sampled spectra are calibrated is i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from paper_utils.base.containers import Spectra
 from paper_utils.diffusion import angstrom_grid as grid
 from paper_utils.measure import emission, indices, redshift
-from paper_utils.stats import calibration, photoz
+from paper_utils.stats import calibration, photoz, scores
 
 ELLIPTICAL, SPIRAL, UNCERTAIN = "elliptical", "spiral", "uncertain"
 # Bulge shares above and below which a look at the image decides; between them lie the "composite bulge-disk systems
@@ -29,6 +30,7 @@ LINE_ERRORS = {"Hbeta": 0.15, "OIII_5007": 0.15, "Halpha": 0.20, "NII_6584": 0.3
 EW_ERROR = 1.0
 Z_SEARCHED = (0.02, 0.18)
 WAVE_OPTICAL = np.arange(4000.0, 7001.0)  # A in the rest frame, for the mean squared error
+interval = partial(scores.interval, level=0.95)  # of every number of this study
 CLASSES = (emission.PASSIVE, emission.STAR_FORMING, emission.AGN)
 
 
@@ -96,17 +98,6 @@ def pearson(x: ArrayLike, y: ArrayLike) -> float:
     good = np.isfinite(x) & np.isfinite(y)
     vary = good.sum() > 2 and min(np.std(x[good]), np.std(y[good])) > 1e-9
     return float(np.corrcoef(x[good], y[good])[0, 1]) if vary else 0.0
-
-
-def interval(
-    statistic: Callable[..., float], *columns: ArrayLike, level: float = 0.95, n_resamples: int = 500, seed: int = 0
-) -> tuple[float, float, float]:
-    """statistic(*columns) with its bootstrap interval: columns (N, ...) are of the same objects, resampled together."""
-    columns = [np.asarray(column) for column in columns]
-    draws = np.random.default_rng(seed).integers(0, len(columns[0]), (n_resamples, len(columns[0])))
-    values = [statistic(*(column[rows] for column in columns)) for rows in draws]
-    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(statistic(*columns)), float(low), float(high)
 
 
 def paired(
@@ -203,11 +194,11 @@ def agn_scores(actual: ArrayLike, called: ArrayLike) -> dict[str, NDArray]:
 
 
 def auc(positive: ArrayLike, score: ArrayLike) -> float:
-    """Area under the ROC curve of a score (N,) that is higher for positives (N,) bool; NaN where there is one class."""
+    """Area under the ROC curve of a score (N,) that is higher for positives (N,) bool; 0.5 where there is one class."""
     from sklearn.metrics import roc_auc_score
 
     positive = np.asarray(positive, bool)
-    return float(roc_auc_score(positive, score)) if 0 < positive.sum() < positive.size else np.nan
+    return float(roc_auc_score(positive, score)) if 0 < positive.sum() < positive.size else 0.5
 
 
 def flipped_scores(actual: NDArray, predicted: NDArray, n_experiments: int = 5000, seed: int = 0) -> dict:

@@ -27,9 +27,9 @@ from paper_utils.diffusion.augmentation import degraded
 from paper_utils.diffusion.train import CYCLE, Settings
 from paper_utils.latents import restframe
 from paper_utils.latents.model import ImageRegressor, simple_cnn
-from paper_utils.latents.train import image_loss
 from paper_utils.latents.vae import InfoVAE, infovae_loss
-from paper_utils.nets.plan import Plan
+from paper_utils.nets import d4
+from paper_utils.nets.plan import Batch, Plan
 from paper_utils.nets.run import Run
 
 WIDE, NARROW = 20, 5  # pixels: half the sides of the squares that colours are measured in
@@ -129,6 +129,12 @@ class Study4(NamedTuple):
         return flux / grid.red_mean(flux, z)[:, None], z
 
 
+def latents_loss(model: ImageRegressor, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    """Squared error of standardised latents, of batch = {"images", "latents"}, each image in a random orientation."""
+    output = model(d4.randomly_oriented(batch["images"], generator)).float()
+    return {"loss": (output - model.latents(batch["latents"])).square().mean()}
+
+
 def train_study_4(images: Tensor, spectra: Spectra, s: Settings, run: Run, bands) -> Study4:
     """On training images (N, B, H, H) and the same galaxies' spectra on `WAVE_OBS`."""
     x, w, _ = restframe.rest_spectra(spectra)
@@ -143,4 +149,4 @@ def train_study_4(images: Tensor, spectra: Spectra, s: Settings, run: Run, bands
     cnn.learn_scale(images)
     cnn.latents.learn(goals)
     plan = Plan(2 * s.n_steps_cnn, 64, s.encoder.lr, **CYCLE, seed=run.seed)
-    return Study4(vae, run.fit("CNN of study 4", cnn, image_loss, {"images": images, "latents": goals}, plan))
+    return Study4(vae, run.fit("CNN of study 4", cnn, latents_loss, {"images": images, "latents": goals}, plan))

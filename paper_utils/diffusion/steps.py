@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from paper_utils.diffusion.judge import interval
+from paper_utils.diffusion.augmentation import centred
 from paper_utils.diffusion.model import Diffusion, sample
 from paper_utils.diffusion.samplers import integrate
+from paper_utils.stats.scores import interval
 
 WAYS = [(name, n) for name in ("ddim", "dpm++") for n in (5, 10, 25)] + [("ddim", None), ("ancestral", None)]
 ALL = ("ddim", None)  # every step, from the same noise: what fewer are held against
@@ -74,9 +75,9 @@ def fewest(rows: list[dict], within: float = 2.0, speed: float = 8.0) -> dict:
 
 @torch.no_grad()
 def encoding_seconds(model: Diffusion, images: Tensor, again: bool, n_steps: int = 10) -> float:
-    """Seconds for n_steps of one sample of each of the `centred` images, encoded once, or `again` in every step."""
+    """Seconds for n_steps of one sample of each of the images, encoded once, or `again` in every step."""
     noise = torch.randn((len(images), model.n_wave), generator=torch.Generator().manual_seed(0)).to(images.device)
-    begin = time.perf_counter()
+    images, begin = centred(images), time.perf_counter()
     once = model.encode(images)
     beside = model.beside(once)
 

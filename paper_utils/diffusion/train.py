@@ -21,6 +21,7 @@ from paper_utils.nets.plan import Batch, Plan
 from paper_utils.nets.run import Run
 from paper_utils.nets.settings import setting
 
+Z_RANGE = grid.Z_RANGE
 CONVERGED = "until convergence"
 CYCLE = {"optimizer": "adamw", "schedule": "one-cycle"}
 
@@ -154,9 +155,14 @@ class Part(NamedTuple):
 def split(images: Images, spectra: Spectra, s: Data, seed: int) -> tuple[Part, Part, Part]:
     """Training, validation and test set of the galaxies that have a spectrum on `angstrom_grid.WAVE` (`to_grid`)."""
     held_out = [n / len(spectra) for n in (s.n_validation, min(s.n_test, len(spectra) // 4))]
-    row_of = {name: i for i, name in enumerate(images.ids)}
     parts = spectra.split(seed, (1 - sum(held_out), *held_out))
-    return tuple(Part(images.select([row_of[name] for name in part.ids]), part) for part in parts)
+    return tuple(Part(rows_of(images, part.ids), part) for part in parts)
+
+
+def rows_of(container, ids):
+    """The objects of a container that have these ids, in their order."""
+    row_of = {name: i for i, name in enumerate(container.ids)}
+    return container.select([row_of[name] for name in ids])
 
 
 def batch_of(part: Part, pin: bool, device: torch.device | str) -> Batch:
@@ -169,6 +175,11 @@ def batch_of(part: Part, pin: bool, device: torch.device | str) -> Batch:
 def low_resolution(data: Batch) -> Batch:
     """The same for networks of low-resolution spectra."""
     return {"images": data["images"], "x": data["low"]}
+
+
+def full_resolution(data: Batch) -> Batch:
+    """The same for networks of full spectra that are given no other."""
+    return {"images": data["images"], "x": data["x"]}
 
 
 def train_diffusion(
@@ -227,16 +238,14 @@ def train_regression(name: str, data: Batch, s: Settings, run: Run, n_steps: int
 
 def train_networks(data: Batch, s: Settings, run: Run, validation: Batch | None = None) -> dict[str, Model]:
     """The four networks of the pipeline, the arguments of `SpectraFromImages.of`."""
-    full = {name: data[name] for name in ("images", "x")}
-    watched = (None, None, None)
-    if validation is not None:
-        watched = (low_resolution(validation), validation, {name: validation[name] for name in ("images", "x")})
-    low = train_diffusion("diffusion, low", low_resolution(data), s, s.low, run, validation=watched[0])
+    both = (data, validation)
+    lows, fulls = ([None if part is None else of(part) for part in both] for of in (low_resolution, full_resolution))
+    low = train_diffusion("diffusion, low", lows[0], s, s.low, run, validation=lows[1])
     return {
         "low": low,
-        "full": train_diffusion("diffusion, full", data, s, s.full, run, validation=watched[1], encoder=low),
-        "low_match": train_contrastive("contrastive, low", low_resolution(data), s, s.low_match, run, watched[0]),
-        "full_match": train_contrastive("contrastive, full", full, s, s.full_match, run, watched[2]),
+        "full": train_diffusion("diffusion, full", data, s, s.full, run, validation=validation, encoder=low),
+        "low_match": train_contrastive("contrastive, low", lows[0], s, s.low_match, run, lows[1]),
+        "full_match": train_contrastive("contrastive, full", fulls[0], s, s.full_match, run, fulls[1]),
     }
 
 
@@ -253,9 +262,17 @@ def assembled(networks: dict[str, Model], part: Part, s: Settings, run: Run) -> 
 
 
 def train(data: tuple[Images, Spectra], s: Settings, run: Run) -> dict[str, Model]:
-    """The study's model from images and spectra (on `WAVE_OBS`) of the same galaxies."""
-    images, spectra = data
-    part, validation, _ = split(images, grid.to_grid(spectra), s.data, run.seed)
-    batches = (batch_of(each, s.data.pin, run.fabric.device) for each in (part, validation))
-    networks = train_networks(next(batches), s, run, next(batches))
-    return {"spectra from images": assembled(networks, part, s, run)}
+    """All the study's models from images and spectra (on `WAVE_OBS`) of the same galaxies, as the notebook has them."""
+    from paper_utils.diffusion import ablation, simple_methods  # their networks are trained by this module's functions
+
+    images, observed = data
+    part, validation, _ = split(images, usable := grid.to_grid(observed), s.data, run.seed)
+    run.data = {"library": usable.content_hash(), "split": part.spectra.content_hash()}
+    learn, watch = (batch_of(each, s.data.pin, run.fabric.device) for each in (part, validation))
+    networks, bands = train_networks(learn, s, run, watch), [str(band) for band in images.bands]
+    for case in ablation.CASES:
+        ablation.networks(case, low_resolution(learn), bands, s, run, networks["low"])
+    simple_methods.train_study_4(learn["images"], rows_of(observed, part.spectra.ids), s, run, bands)
+    train_regression("plain CNN", full_resolution(learn), s, run, s.n_steps_cnn, s.encoder.width)
+    assembled(networks, part, s, run)
+    return run.models

@@ -112,9 +112,9 @@ def test_intervals_are_of_objects_and_pairs_of_the_same():
     assert found["b-a"] == pytest.approx((0.1, 0.1, 0.1), abs=0.003)
 
 
-def test_area_under_the_curve_of_one_class_is_nothing():
+def test_area_under_the_curve_of_one_class_is_a_guess():
     assert sampled.auc([True, True, False], [0.9, 0.8, 0.1]) == 1
-    assert np.isnan(sampled.auc([True, True], [0.9, 0.8]))
+    assert sampled.auc([True, True], [0.9, 0.8]) == 0.5
 
 
 def test_choices_from_planted_samples():
