@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
-def rmse_standardised(predicted: ArrayLike, target: ArrayLike) -> float:
+def rmse(predicted: ArrayLike, target: ArrayLike) -> float:
     """Root of the mean squared error over objects and standardised latents (N, n_latent): the loss of Table 1.
 
     1 for whoever guesses the mean. (The authors average the roots of batches, which is a little less.)
