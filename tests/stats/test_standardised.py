@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from paper_utils.stats.standardised import r2, rmse_intervals, rmse, squares
+from paper_utils.stats.standardised import r2, rmse, rmse_intervals, squares
 
 RNG = np.random.default_rng(0)
 
