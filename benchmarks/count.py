@@ -5,9 +5,10 @@ A code line is neither blank, comment nor docstring. Core is the package without
 notebook pulls in are the modules that it imports, directly or not. Cells are measured in lines that are not blank.
 
 Plumbing is the share of a notebook's code lines that belong to statements which only import, record, format or print:
-imports; calls of methods of `study`, `claims`, `shown` and `saved`, of `print`, `display` and `Markdown`; assignments
-to names that begin with "card", to `achieved` and to a `.format`; and the heads of loops and conditions that hold
-nothing else. What exceeds its limit is marked with "!".
+imports; calls of methods of `study`, `claims` and `shown`, but for their `figure` and `table`, which show what the
+reader came for; calls of `print`, `display` and `Markdown`; assignments to names that begin with "card", to `achieved`
+and to a `.format`; and the heads of loops and conditions that hold nothing else. What exceeds its limit is marked with
+"!".
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ WINGS = ("files", "sky")
 LIMITS = {"core": 6500, "wings": 3900, "file": 300}
 NOTEBOOK_LIMITS = {"cells": 45, "median": 9, "p90": 22, "plumbing %": 15, "code per text": 1.5}
 PULLED_LIMITS = {"01": 1800, "02": 3000, "03": 5000}
-RECORDERS, PRINTERS = {"study", "claims", "shown", "saved"}, {"print", "display", "Markdown"}
+RECORDERS, SHOWING, PRINTERS = {"study", "claims", "shown"}, {"figure", "table"}, {"print", "display", "Markdown"}
 
 
 def code_lines(code: str) -> set[int]:
@@ -78,11 +79,11 @@ def _only_records(statement: ast.stmt) -> bool:
         return True
     for call in (node for node in ast.walk(statement) if isinstance(node, ast.Call)):
         function = call.func
-        if isinstance(function, ast.Name) and function.id in PRINTERS:
-            return True
         if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
             if function.value.id in RECORDERS:
-                return True
+                return function.attr not in SHOWING
+        if isinstance(function, ast.Name) and function.id in PRINTERS and not _shows(call):
+            return True
     for target in getattr(statement, "targets", [getattr(statement, "target", None)]):
         if isinstance(target, ast.Attribute) and target.attr == "format":
             return True
@@ -90,6 +91,13 @@ def _only_records(statement: ast.stmt) -> bool:
         if isinstance(name, ast.Name) and (name.id.startswith("card") or name.id == "achieved"):
             return True
     return False
+
+
+def _shows(call: ast.Call) -> bool:
+    """Whether all that a call of `display` is given is a figure or table."""
+    given = [argument.func.attr if isinstance(argument, ast.Call) and isinstance(argument.func, ast.Attribute) else ""
+             for argument in call.args]  # fmt: skip
+    return bool(given) and set(given) <= SHOWING
 
 
 def measure(notebook: Path, package: Path = PACKAGE) -> tuple[dict[str, float], Counter[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -197,6 +197,23 @@ def plot_path(wave_rest: NDArray, spectra: NDArray, share: NDArray, ends: tuple[
     ax.set(xlabel=REST_LABEL, ylabel=FLUX_LABEL, xlim=wave_rest[[0, -1]], ylim=(0, np.percentile(spectra, 99.7) * 1.15))
     ax.legend(title=f"from {ends[0]}\nto {ends[1]}", loc="upper left", bbox_to_anchor=(1, 1))
     return fig
+
+
+def slider(draw: Callable[[int], Figure], label: str):
+    """A widget that shows draw(percent) at the percentage that a slider is at, 0 - 100."""
+    import ipywidgets
+    from IPython.core.pylabtools import print_figure
+
+    handle, picture = ipywidgets.IntSlider(50, 0, 100, 5, description=label), ipywidgets.Image()
+
+    def show(_=None) -> None:
+        fig = draw(handle.value)
+        picture.value = print_figure(fig)
+        plt.close(fig)
+
+    handle.observe(show, "value")
+    show()
+    return ipywidgets.VBox([handle, picture])
 
 
 def _shade_weights(ax: Axes, rest: NDArray, w: NDArray, low: float, high: float) -> None:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from astropy.stats import mad_std
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from paper_utils.autoencoder.model import shifted
+from paper_utils.base.constants import C_KMS
 
 
 def seen_at(data: dict[str, Tensor], z: float) -> dict[str, Tensor]:
@@ -73,6 +75,21 @@ def mean_r2(*columns: NDArray) -> float:
 
     n = len(columns) // 2
     return float(r2_score(np.stack(columns[:n], axis=1), np.stack(columns[n:], axis=1)))
+
+
+def roc_area(ordinary: NDArray, odd: NDArray) -> float:
+    """Area under the ROC curve of a score (N,) that is to be higher for what is odd: 0.5 finds nothing, 1 finds all."""
+    from sklearn.metrics import roc_auc_score
+
+    is_odd = np.arange(len(ordinary) + len(odd)) >= len(ordinary)
+    return float(roc_auc_score(is_odd, np.concatenate([ordinary, odd])))
+
+
+def redshift_errors(z: Tensor, z_true: Tensor, limit: float = 1000.0) -> tuple[NDArray, float]:
+    """Which redshifts (N,) are within `limit` [km/s], and the scatter of those [km/s], from their median deviation."""
+    error = ((z - z_true) / (1 + z_true)).cpu().numpy() * C_KMS
+    right = np.abs(error) < limit
+    return right, float(mad_std(error[right]))
 
 
 def explained(x: NDArray, target: NDArray, x_test: NDArray, target_test: NDArray) -> float:

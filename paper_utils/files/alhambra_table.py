@@ -15,6 +15,8 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+from astropy.table import Column as TableColumn
+from astropy.table import Table
 
 from paper_utils.base import checks, paths, storage
 from paper_utils.base.checks import Z_RANGE
@@ -35,6 +37,7 @@ MARKS = np.array([-9.99, -99, -99.9, -99.99, -999, -999.9, -9999], np.float32)
 FAINT_MARKS = np.array([99, 99.9, 99.99, 999, 9999], np.float32)
 POSITIVE = ("magnitude", "aperture", "error", "redshift", "type", "mass", "star", "fit")
 INTEGERS = ("identifier", "place", "flag")
+TYPICAL = (5.0, 40.0)  # magnitudes within which the median of any survey's galaxies lies
 
 
 def read(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catalogue:
@@ -50,9 +53,6 @@ def read(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catal
     Raises DataError naming the file, the row (from 1) and the column: see `tables.read`; also for an object name that
     is blank or used twice, an identifier that is no whole number, and a redshift outside `checks.Z_RANGE`.
     """
-    from astropy.table import Column as TableColumn
-    from astropy.table import Table
-
     path = Path(path)
     if mapping is None and path.suffix in storage.ENDINGS:
         return Catalogue.load(path)
@@ -78,19 +78,38 @@ def read(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catal
         ids += block.ids
     if mapping.id:
         tables.check_ids(ids, path, mapping.id)
-    table, truth = Table(), Table()
+    table = Table()
     for column in columns:
         # Column by column, so that no second copy of all of them is in memory.
         values = np.concatenate(parts.pop(column.name))
         table[column.name] = TableColumn(values, unit=column.unit or None, description=column.meaning, copy=False)
     table.meta["wavelength_um"] = {c.name: c.wavelength_um for c in columns if c.wavelength_um is not None}
     table.meta["marked"] = marked
-    for name, pieces in truth_parts.items():
-        truth[name] = np.concatenate(pieces)
-    catalogue = Catalogue(
-        table, bands=np.array(mapping.bands), ids=np.array(ids), truth=truth if mapping.truth else None
-    )
-    return catalogue.check(source=path)
+    truth = Table({name: np.concatenate(pieces) for name, pieces in truth_parts.items()}) if mapping.truth else None
+    return Catalogue(table, bands=np.array(mapping.bands), ids=np.array(ids), truth=truth).check(source=path)
+
+
+def read_to_train(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catalogue:
+    """As `read`; also DataError where there is nothing to learn from: a band without magnitudes, or no redshifts."""
+    catalogue = read(path, mapping)
+    for band in catalogue.bands:
+        values = np.asarray(catalogue.table[band])
+        measured = values[np.abs(values) != NOT_DETECTED]
+        if not measured.size:
+            problem, remedy = "no object has a magnitude", "Leave the band out of the mapping."
+        elif not TYPICAL[0] < (median := np.median(measured)) < TYPICAL[1]:
+            problem = f"the median is {median:g}, which is no magnitude"
+            remedy = "If these are fluxes, give their `flux_zero_point:` in the mapping."
+        else:
+            continue
+        raise DataError(problem, remedy=remedy, source=path, row=f"band {str(band)!r}")
+    if "zb_1" not in catalogue.table.colnames:
+        problem, remedy = "there is no redshift to learn", "Give `redshift: COLUMN` in the mapping."
+    elif (np.abs(catalogue.table["zb_1"]) == NOT_DETECTED).all():
+        problem, remedy = "no object has a redshift", "Give another column."
+    else:
+        return catalogue
+    raise DataError(problem, remedy=remedy, source=path, row="zb_1")
 
 
 def get(folder: Path | str | None = None, *, address: str = ADDRESS, **options) -> Path:
@@ -107,14 +126,15 @@ def get(folder: Path | str | None = None, *, address: str = ADDRESS, **options) 
     except (OSError, ValueError, TypeError):
         record = {}
 
+    def described(file: Path) -> dict:
+        return {"size": file.stat().st_size, "sha256": file_hash(file)}
+
     def is_whole(file: Path) -> bool:
-        if file == path and record:
-            return [file.stat().st_size, file_hash(file)] == [record.get("size"), record.get("sha256")]
-        return _is_catalogue(file)
+        return described(file).items() <= record.items() if file == path and record else _is_catalogue(file)
 
     download({path: [address]}, is_whole, resume=True, **options)
-    found = {"address": address, "size": path.stat().st_size, "sha256": file_hash(path)}
-    if found != {key: record.get(key) for key in found}:
+    found = {"address": address} | described(path)
+    if not found.items() <= record.items():
         if record:
             warnings.warn(f"the file at {address} is not the one of {record.get('fetched')}", stacklevel=2)
         with paths.atomic(record_file) as temporary:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from paper_utils.base import paths
 from paper_utils.base.errors import DataError
+from paper_utils.files import alhambra_table, panstarrs, sdss, skyserver
+from paper_utils.files import objects as object_tables
 
 NAMES = ("alhambra", "panstarrs", "sdss-query", "sdss-spectra")
 
@@ -23,25 +25,14 @@ def get(name: str, objects: Path | None = None, folder: Path | None = None) -> P
     if name not in needs and objects is not None:
         raise DataError(f"{name} is fetched whole", remedy="Leave --objects out.")
     if name == "alhambra":
-        from paper_utils.files import alhambra_table
-
         return alhambra_table.get(folder)
     if name == "sdss-query":
-        from paper_utils.files import skyserver
-
         return skyserver.get(folder)
     if name == "panstarrs":
-        from paper_utils.files import panstarrs
-
         return panstarrs.get(objects, folder)
-    return _spectra(objects, folder)
-
-
-def _spectra(path: Path, folder: Path) -> Path:
-    from paper_utils.files import objects, sdss
-
-    names = [str(name) for name in objects.read(path)["spectrum"] if name]
+    names = [str(name) for name in object_tables.read(objects)["spectrum"] if name]
     if not names:
-        raise DataError("no object has a plate, mjd and fibre", remedy="Give these columns, or specObjID.", source=path)
+        remedy = "Give these columns, or specObjID."
+        raise DataError("no object has a plate, mjd and fibre", remedy=remedy, source=objects)
     sdss.get([name.split("-") for name in names], folder / "spectra")
     return folder

@@ -6,15 +6,15 @@ import contextlib
 import re
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from astropy import units
+from astropy.io.fits import Header
+from astropy.wcs import WCS
+from astropy.wcs.utils import proj_plane_pixel_scales
 
 from paper_utils.base.errors import DataError, readable
 from paper_utils.files import fits_files
-
-if TYPE_CHECKING:
-    from astropy.io.fits import Header
 
 ZERO_POINT = 22.5  # AB magnitude of one nanomaggy
 SAME_SCALE = 5e-3  # relative
@@ -31,11 +31,10 @@ def planes(path: Path) -> dict[str, tuple[np.ndarray, Header]]:
             if not hdu.is_image or hdu.data is None or hdu.data.dtype.kind not in "fiu":
                 continue
             data, header = hdu.data, hdu.header
-            data = data[0] if data.ndim == 3 and len(data) == 1 else data
-            if data.ndim == 2:
-                planes.setdefault(_band(header), (data.astype(np.float32), header))
-            elif data.ndim == 3:
+            if data.ndim == 3 and len(data) > 1:
                 planes |= {band: (plane.astype(np.float32), header) for band, plane in _cube_bands(header, data, path)}
+            elif data.ndim == 2 or data.shape[:-2] == (1,):
+                planes.setdefault(_band(header), (data.reshape(data.shape[-2:]).astype(np.float32), header))
     if not planes:
         raise DataError("there is no image in it", remedy="Give FITS images of two or three axes.", source=path)
     return planes
@@ -48,8 +47,6 @@ def factor(header: Header, zero_point: float = np.nan) -> float:
     the zero point 25 + 2.5 log10(exposure time / s) (Waters+ 2020, 2020ApJS..251....4W); MAGZERO and the like.
     Raises DataError.
     """
-    from astropy import units
-
     if not np.isfinite(zero_point):
         unit = str(header.get("BUNIT", "")).strip()
         if (nmgy := UNITS.get(unit.casefold())) is not None:
@@ -59,14 +56,12 @@ def factor(header: Header, zero_point: float = np.nan) -> float:
         if np.isfinite(nmgy := _number(header, "NMGY")) and nmgy > 0:
             return nmgy
         exposure = _number(header, "EXPTIME")
-        if exposure > 0:
-            zero_point = _number(header, "FPA.ZP") + 2.5 * np.log10(exposure)
-        zero_point = next((p for p in (zero_point, *(_number(header, k) for k in ZERO_POINTS)) if np.isfinite(p)), None)
-    if zero_point is None or not abs(zero_point) < 100:
-        raise DataError(
-            "the header has no unit of flux (BUNIT) and no zero point",
-            remedy="Give the table a column zero_point, the AB magnitude of one unit (22.5 for nanomaggies).",
-        )
+        stacked = _number(header, "FPA.ZP") + 2.5 * np.log10(exposure) if exposure > 0 else np.nan
+        stated = (stacked, *(_number(header, key) for key in ZERO_POINTS))
+        zero_point = next(filter(np.isfinite, stated), np.nan)
+    if not abs(zero_point) < 100:
+        remedy = "Give the table a column zero_point, the AB magnitude of one unit (22.5 for nanomaggies)."
+        raise DataError("the header has no unit of flux (BUNIT) and no zero point", remedy=remedy)
     return 10 ** (0.4 * (ZERO_POINT - zero_point))
 
 
@@ -85,9 +80,6 @@ def linear(data: np.ndarray, header: Header) -> np.ndarray:
 
 def sky(header: Header, corners: np.ndarray, path: Path):
     """Arcsec per pixel, unit vectors (2, 3) to two pixels, and a function of ra, dec to pixels."""
-    from astropy.wcs import WCS
-    from astropy.wcs.utils import proj_plane_pixel_scales
-
     remedy = "Write its WCS into the header, or give the table a column pixel_scale [arcsec]."
     with readable(path, "a usable WCS", remedy), warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
@@ -122,11 +114,8 @@ def _cube_bands(header: Header, data: np.ndarray, path: Path):
         keys = [f"{key}{i}" for key in ("BAND", "FILTER") for i in range(len(data) + 1)]
         names = [str(header[key]).strip().lower() for key in keys if key in header]
     if len(names) != len(data) or len(set(names)) != len(names) or not all(len(name) == 1 for name in names):
-        raise DataError(
-            f"a cube of {len(data)} images, of which the header names {' '.join(names) or 'none'}",
-            remedy="Write their bands into the header, BANDS = 'grizy'.",
-            source=path,
-        )
+        problem = f"a cube of {len(data)} images, of which the header names {' '.join(names) or 'none'}"
+        raise DataError(problem, remedy="Write their bands into the header, BANDS = 'grizy'.", source=path)
     return zip(names, data, strict=True)
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from paper_utils.base.columns import Column, alhambra_columns
 from paper_utils.base.errors import DataError, readable
@@ -82,13 +82,7 @@ def _mark(value: object) -> float | str:
 Name = Annotated[str, BeforeValidator(_name)]
 
 
-class _Strict(BaseModel):
-    """Keys that are not named are refused."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class _Band(_Strict):
+class _Band(BaseModel, extra="forbid"):
     """What may be said of a band."""
 
     column: Name | None = None
@@ -100,7 +94,7 @@ def _band(value: object) -> object:
     return value if isinstance(value, dict) else {"column": value}
 
 
-class _File(_Strict):
+class _File(BaseModel, extra="forbid"):
     """The YAML file's keys."""
 
     bands: Annotated[dict[Name, Annotated[_Band, BeforeValidator(_band)]], BeforeValidator(_named), Field(min_length=1)]
@@ -138,9 +132,8 @@ def load(path: Path | str) -> Mapping:
         return _mapping(_File.model_validate(content))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        problem = (
-            MESSAGES.get(first["type"]) or f"{first['msg'].removeprefix('Value error, ')}: {str(first['input'])[:60]!r}"
-        )
+        message = f"{first['msg'].removeprefix('Value error, ')}: {str(first['input'])[:60]!r}"
+        problem = MESSAGES.get(first["type"], message)
         key = ": ".join(str(part) for part in first["loc"] if part != "[key]")
         raise DataError(problem, remedy=remedy, source=path, row=key or None) from None
     except ValueError as problem:
@@ -159,16 +152,16 @@ def _mapping(file: _File) -> Mapping:
         source_of[column.name] = source
 
     for name, band in file.bands.items():
-        source = band.column or name
-        magnitude = Column(name, "magnitude", "input", "mag", -99.0, band.wavelength_um, f"magnitude from {source}")
-        add(magnitude, source)
+        meaning = f"magnitude from {band.column or name}"
+        add(Column(name, "magnitude", "input", "mag", -99.0, band.wavelength_um, meaning), band.column or name)
         if band.error:
             add(Column(f"d{name}", "error", "input", "mag", -99.0, None, f"uncertainty of {name}"), band.error)
     known = {column.name: column for column in alhambra_columns()}
     for name, source in file.columns.items():
         add(known.get(name, Column(name, "shape", "input", "", -99.0, None, "further input")), source)
-    redshift = {"zb_1": file.redshift} if file.redshift else {}
-    for name, source in [*redshift.items(), *file.labels.items()]:
+    if file.redshift:
+        add(known["zb_1"], file.redshift)
+    for name, source in file.labels.items():
         add(known[name], source)
     return Mapping(
         tuple(columns),

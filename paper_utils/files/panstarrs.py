@@ -13,40 +13,30 @@ import warnings
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.table import Table
 
 from paper_utils.base import paths
 from paper_utils.base.errors import DataError
 from paper_utils.files import fits_files, objects, tables
 from paper_utils.files.download import download
 
-if TYPE_CHECKING:
-    from astropy.table import Table
-
 BASE = "https://ps1images.stsci.edu"
 BANDS, SIZE = "grizy", 224  # Wu & Peek 2020, Sec. 2.2
 PER_SECOND = 5.0  # requests: 64 000 objects take a day
 
 
-def get(
-    table: Table | Path | str,
-    folder: Path | str,
-    *,
-    size: int = SIZE,
-    bands: str = BANDS,
-    base: str = BASE,
-    per_second: float = PER_SECOND,
-    **options,
-) -> Path:
+def get(table: Table | Path | str, folder: Path | str, *, size: int = SIZE, base: str = BASE, **options) -> Path:
     """Fetch stamps of size x size pixels of all objects into `folder`/stamps, and the table beside them; the folder.
 
     table : a file (`objects.read`), or a Table with columns id, ra and dec [deg] and any others.
     Stamps are called ID_g.fits and so on. Those that are there whole, and of this size, are not fetched again: a second
     call goes on where one was stopped. `options` are those of `download.download` (n_parallel = 4 requests at a time,
-    n_tries = 4, progress); at most `per_second` requests begin in a second.
+    n_tries = 4, progress); at most `PER_SECOND` requests begin in a second, unless it says otherwise.
 
     Objects outside the survey (south of declination -30) are counted in a warning. Raises DataError for a table that
     cannot be used, if no object is in the survey, and, after all others were fetched, if a stamp could not be.
@@ -56,34 +46,32 @@ def get(
     rows = objects.read(path) if path else table
     _check(rows, path)
     _check_places(rows, folder)
-    options |= {"per_second": per_second}
-
-    listings = {str(row["id"]): folder / ".listings" / f"{row['id']}.txt" for row in rows}
+    options = {"per_second": PER_SECOND} | options
+    places = {str(row["id"]): {"ra": float(row["ra"]), "dec": float(row["dec"])} for row in rows}
+    listings = {name: folder / ".listings" / f"{name}.txt" for name in places}
     wanted = {}
-    for row in rows:
-        query = {"ra": float(row["ra"]), "dec": float(row["dec"]), "filters": bands, "type": "stack"}
-        wanted[listings[str(row["id"])]] = [f"{base}/cgi-bin/ps1filenames.py?{urlencode(query)}"]
+    for name, place in places.items():
+        query = urlencode(place | {"filters": BANDS, "type": "stack"})
+        wanted[listings[name]] = [f"{base}/cgi-bin/ps1filenames.py?{query}"]
     download(wanted, _is_listing, **options)
 
     wanted, lacking = {}, []
-    for row in rows:
-        stacks = _stacks(listings[str(row["id"])])
-        if not set(bands) <= set(stacks):
-            lacking.append(str(row["id"]))
+    for name, place in places.items():
+        stacks = _stacks(listings[name])
+        if not set(BANDS) <= set(stacks):
+            lacking.append(name)
             continue
-        query = {"ra": float(row["ra"]), "dec": float(row["dec"]), "size": size, "format": "fits"}
-        for band in bands:
-            stamp = folder / "stamps" / f"{row['id']}_{band}.fits"
+        query = place | {"size": size, "format": "fits"}
+        for band in BANDS:
+            stamp = folder / "stamps" / f"{name}_{band}.fits"
             wanted[stamp] = [f"{base}/cgi-bin/fitscut.cgi?{urlencode(query | {'red': stacks[band]}, safe='/')}"]
     if not wanted:
-        raise DataError(
-            f"none of {len(rows)} objects is in the survey in all of {', '.join(bands)}",
-            remedy="It covers declinations above -30 degrees: check ra and dec [deg].",
-            source=path,
-        )
+        problem = f"none of {len(rows)} objects is in the survey in all of {', '.join(BANDS)}"
+        remedy = "It covers declinations above -30 degrees: check ra and dec [deg]."
+        raise DataError(problem, remedy=remedy, source=path)
     if lacking:
         warnings.warn(f"{len(lacking)} of {len(rows)} objects are not in the survey ({lacking[0]} ...)", stacklevel=2)
-    there = rows[[str(name) not in set(lacking) for name in rows["id"]]]
+    there = rows[~np.isin(list(places), lacking)]
     with paths.atomic(folder / "objects.ecsv") as temporary:
         there.write(temporary, format="ascii.ecsv", overwrite=True)
     download(wanted, partial(_is_stamp, size=size), **options)
@@ -92,19 +80,17 @@ def get(
 
 def _check_places(rows: Table, folder: Path) -> None:
     """What is in the folder from before must be of the same objects: files are called by their ids alone."""
-    from astropy.coordinates import SkyCoord
-
     before = folder / "objects.ecsv"
     if not before.exists():
         return
-    known = {str(row["id"]): [row["ra"], row["dec"]] for row in objects.read(before)}
-    again = [row for row in rows if str(row["id"]) in known]
-    if not again:
-        return
-    here = SkyCoord([[row["ra"], row["dec"]] for row in again], unit="deg")
-    there = SkyCoord([known[str(row["id"])] for row in again], unit="deg")
-    for i in np.flatnonzero(here.separation(there).arcsec > 1)[:1]:
-        problem = f"object {again[i]['id']} lies elsewhere than when this folder was filled"
+    known = objects.read(before)
+    names, *rows_of = np.intersect1d(np.array(rows["id"], str), known["id"], return_indices=True)
+    here, there = (
+        SkyCoord(np.array(table["ra"][i], float), np.array(table["dec"][i], float), unit="deg")
+        for table, i in zip((rows, known), rows_of, strict=True)
+    )
+    for name in names[here.separation(there).arcsec > 1][:1]:
+        problem = f"object {name} lies elsewhere than when this folder was filled"
         raise DataError(problem, remedy="Fetch these objects into another folder.", source=folder)
 
 
@@ -143,8 +129,6 @@ def _stacks(path: Path) -> dict[str, str]:
 
 
 def _is_stamp(path: Path, size: int) -> bool:
-    from astropy.io import fits
-
     if not fits_files.is_whole(path):
         return False
     with contextlib.suppress(Exception):  # of astropy, by what is wrong

@@ -11,23 +11,21 @@ import contextlib
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import h5py
 import numpy as np
+from astropy.table import Table
 
 from paper_utils.base.checks import odd_redshift
 from paper_utils.base.containers import Images
 from paper_utils.base.errors import DataError, readable
 from paper_utils.files import sdss, stamps
 
-if TYPE_CHECKING:
-    from astropy.table import Table
-
 BANDS, PIXEL_SCALE = "ugriz", 0.396
 CUBES = ("cube", "data", "images")  # `data` in the authors' example of 100 galaxies
 ENDINGS = (".npz", ".npy", ".h5", ".hdf5")
-OURS = {"z": "z", "ra": "ra", "dec": "dec", "ebv": "ebv", "plate": "plate", "mjd": "mjd", "fiber": "fiber",
-        "fiberid": "fiber"}  # fmt: skip
+OURS = {name: name for name in ("z", "ra", "dec", "ebv", "plate", "mjd", "fiber")}
+OURS |= {"fiberid": "fiber", "specobjid": "specObjID"}
 R_MAGNITUDES = ("dered_petro_r", "petroMag_r", "modelMag_r", "cModelMag_r")
 WHOLE = "a file that can be read to its end"
 BLOCK = 256  # rows read at a time, 21 MB
@@ -43,27 +41,21 @@ def objects(path: Path | str) -> Table:
     Without specObjID or plate, mjd and fiber, objects are numbered and have no spectrum. A spectrum's repeats are left
     out, counted in a warning. Raises DataError.
     """
-    from astropy.table import Table
-
     path = Path(path)
     with _opened(path) as (shape, _, labels):
         columns = _columns(labels, shape[0], path)
     names = _spectra(columns, shape[0], path)
     columns.pop("specObjID", None)
-    table = Table(columns)
-    table["spectrum"] = names
-    table["id"] = names if names.any() else np.arange(shape[0]).astype(str)
-    table["row"] = np.arange(shape[0])
+    rows = np.arange(shape[0])
+    table = Table(columns | {"spectrum": names, "id": names if names.any() else rows.astype(str), "row": rows})
     _, first = np.unique(table["id"], return_index=True)
     if len(first) < len(table):
         warnings.warn(f"{len(table) - len(first)} of {len(table)} rows repeat an object: left out", stacklevel=2)
     return table[np.sort(first)]
 
 
-def read(
-    path: Path | str, table: Table | None = None, *, max_objects: int | None = None, max_bad: float = stamps.MAX_BAD
-) -> Images:
-    """The images of the objects in `table` (rows of `objects`; default: all, or `max_objects` spread over the file).
+def read(path: Path | str, table: Table | None = None, *, max_bad: float = stamps.MAX_BAD) -> Images:
+    """The images of the objects in `table` (rows of `objects`; default: all).
 
     Bad pixels and bad objects as in `stamps.read`. Where the labels have a magnitude in r (`R_MAGNITUDES`), a warning
     says when the images' own differ by more than one: then they are not in nanomaggies. Raises DataError.
@@ -71,8 +63,6 @@ def read(
     path = Path(path)
     if table is None:
         table = objects(path)
-    if max_objects and len(table) > max_objects:
-        table = table[np.linspace(0, len(table) - 1, max_objects).astype(int)]
     found, bad = [None] * len(table), {}
     with _opened(path) as (shape, rows, _):
         for at, image in _selected(rows, shape[0], np.asarray(table["row"]), path):
@@ -95,15 +85,13 @@ def is_cube(path: Path) -> bool:
     """Whether a file's name, and of HDF5 its datasets, say that it is such a cube and not `Images.save`'s."""
     if path.suffix != ".h5" and path.suffix != ".hdf5":
         return path.suffix == ".npz" or (path.suffix == ".npy" and path.stem in CUBES)
-    import h5py
-
     with contextlib.suppress(OSError, RuntimeError, KeyError, ValueError), h5py.File(path) as file:
         return "bands" not in file and any(name in file for name in CUBES)
     return False
 
 
 def _columns(labels: dict[str, np.ndarray], n: int, path: Path) -> dict[str, np.ndarray]:
-    """The labels as columns (n,) under their own names, those of `OURS` in small letters."""
+    """The labels as columns (n,) under their own names, those of `OURS` as we write them."""
     columns = {}
     for name, values in labels.items():
         parts = {part: values[part] for part in values.dtype.names} if values.dtype.names else {name: values}
@@ -111,7 +99,7 @@ def _columns(labels: dict[str, np.ndarray], n: int, path: Path) -> dict[str, np.
             column = column[:, 0] if column.ndim == 2 and column.shape[1] == 1 else column
             if column.shape != (n,):
                 raise _unfit(f"has shape {column.shape}, for {n} images", path, f"label {part!r}")
-            part = "specObjID" if part.casefold() == "specobjid" else OURS.get(part.casefold(), part)
+            part = OURS.get(part.casefold(), part)
             if column.dtype.kind in "iufbSU" and part and "/" not in part:
                 column = np.char.decode(column, "utf-8", "replace") if column.dtype.kind == "S" else column
                 columns[part] = column.astype(column.dtype.newbyteorder("="))
@@ -146,16 +134,15 @@ def _selected(rows: Rows, n: int, wanted: np.ndarray, path: Path) -> Iterator[tu
 
 
 def _check_magnitudes(images: Images, path: Path) -> None:
-    names = [name for name in R_MAGNITUDES if name in images.truth.colnames]
-    if not names:
+    if (name := next((name for name in R_MAGNITUDES if name in images.truth.colnames), None)) is None:
         return
-    stated = np.asarray(images.truth[names[0]], float)
+    stated = np.asarray(images.truth[name], float)
     flux = images.cube[:, BANDS.index("r")].sum(axis=(1, 2), dtype=float)
     with np.errstate(all="ignore"):
         offset = stated - (22.5 - 2.5 * np.log10(flux))
     usable = np.isfinite(offset) & (stated > 5) & (stated < 30)
     if usable.any() and abs(median := np.median(offset[usable])) > 1:
-        problem = f"the images are {median:+.1f} mag off {names[0]}: their unit may not be nanomaggies"
+        problem = f"the images are {median:+.1f} mag off {name}: their unit may not be nanomaggies"
         warnings.warn(f"{path.name}: {problem}", stacklevel=3)
 
 
@@ -186,11 +173,11 @@ def _npz(path: Path, stack: contextlib.ExitStack):
     if by_column or dtype.kind not in "fiu":
         problem = "is stored column by column" if by_column else f"holds {dtype}"
         raise _unfit(problem, path, f"array {name!r}")
-    begin, length = file.tell(), int(np.prod(shape[1:]))
+    begin, size = file.tell(), int(np.prod(shape[1:])) * dtype.itemsize
 
     def rows(start: int, stop: int) -> np.ndarray:
-        file.seek(begin + start * length * dtype.itemsize)
-        block = file.read((stop - start) * length * dtype.itemsize)
+        file.seek(begin + start * size)
+        block = file.read((stop - start) * size)
         return np.frombuffer(block, dtype).reshape(stop - start, *shape[1:]).astype(np.float32)
 
     return shape, rows, {other: arrays[other] for other in arrays.files if other != name}
@@ -210,14 +197,11 @@ def _cube_name(names, path: Path) -> str:
 
 
 def _hdf5(path: Path, stack: contextlib.ExitStack):
-    import h5py
-
     file = stack.enter_context(h5py.File(path))
     name = _cube_name(file, path)
     cube = file[name]
     labels = {}
     for other, item in file.items():
-        if other != name and isinstance(item, h5py.Dataset) and len(item.shape) in (1, 2):
-            text = h5py.check_string_dtype(item.dtype)
-            labels[other] = np.asarray(item.asstr()[()], dtype=str) if text else item[()]
+        if other != name and isinstance(item, h5py.Dataset) and item.ndim in (1, 2):
+            labels[other] = item.asstr()[()].astype(str) if h5py.check_string_dtype(item.dtype) else item[()]
     return cube.shape, lambda start, stop: np.asarray(cube[start:stop], np.float32), labels

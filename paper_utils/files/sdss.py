@@ -1,18 +1,18 @@
 """Spectra of SDSS and BOSS: read `spec-PLATE-MJD-FIBER.fits` files into `Spectra`, and fetch them from the archive.
 
 SDSS spectra are binned in steps of 1e-4 in log10 of the vacuum wavelength, all beginning at a multiple of 1e-4, so that
-putting one on the common grid `data.WAVE_OBS` is a shift by whole bins: nothing is resampled. File format: the SDSS
-data model of `spec` and `spec-lite` files (DR8 and later): COADD, SPECOBJ (BOSS: SPALL) and SPZLINE.
+putting one on the common grid `containers.WAVE_OBS` is a shift by whole bins: nothing is resampled. File format: the
+SDSS data model of `spec` and `spec-lite` files (DR8 and later): COADD, SPECOBJ (BOSS: SPALL) and SPZLINE.
 """
 
 from __future__ import annotations
 
-import contextlib
-import re
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from astropy.table import Table
 
 from paper_utils.base.checks import odd_redshift
 from paper_utils.base.constants import C_KMS
@@ -32,7 +32,7 @@ LINES = {
     "[N_II] 6583": "NII_6583", "[S_II] 6716": "SII_6716", "[S_II] 6730": "SII_6731",
 }  # fmt: skip
 LINE_COLUMNS = {"flux": "LINEAREA", "flux_err": "LINEAREA_ERR", "ew": "LINEEW", "ew_err": "LINEEW_ERR"}
-LINE_UNITS = {"flux": "1e-17 erg / (s cm2)", "flux_err": "1e-17 erg / (s cm2)", "ew": "Angstrom", "ew_err": "Angstrom"}
+LINE_UNITS = {"flux": "1e-17 erg / (s cm2)", "ew": "Angstrom"}
 
 BASE = "https://data.sdss.org/sas"
 # Reductions in which a spectrum may lie: of SDSS-I/II (26: most plates, 103 and 104: star clusters and SEGUE), and of
@@ -71,35 +71,26 @@ def files_in(path: Path | str) -> list[Path]:
     folder = Path(path)
     files = sorted(file for ending in FITS_ENDINGS for file in folder.rglob(f"*{ending}"))
     if not files:
-        raise DataError(
-            "no FITS files here" if folder.is_dir() else "no such folder",
-            remedy="Give a folder of SDSS files under their own names, such as spec-0266-51602-0001.fits.",
-            source=folder,
-        )
+        problem = "no FITS files here" if folder.is_dir() else "no such folder"
+        remedy = "Give a folder of SDSS files under their own names, such as spec-0266-51602-0001.fits."
+        raise DataError(problem, remedy=remedy, source=folder)
     return files
 
 
 def read_files(
-    files: Sequence[Path],
-    folder: Path,
-    *,
-    skip_bad: bool = False,
-    most: float = 1.0,
-    bits: int = ALL_BITS,
-    n_jobs: int = 1,
+    files: list[Path], folder: Path, *, skip_bad: bool = False, most: float = 1.0, bits: int = ALL_BITS, n_jobs: int = 1
 ) -> Spectra:
     """The spec files `files` below `folder`, in that order; as `read_folder`, with at most a share `most` skipped."""
     rows, skipped, file_of = [], {}, {}
     for file, row in zip(files, attempts(_read, ((file, bits) for file in files), n_jobs), strict=True):
-        bad = row if isinstance(row, DataError) else None
-        if not bad and (twin := file_of.setdefault(row["id"], file)) is not file:
-            bad = DataError(f"the same spectrum as in {twin.name}", remedy="Keep one of the two.", source=file)
-        if bad and not skip_bad:
-            raise bad
-        if bad:
-            skipped[str(file.relative_to(folder))] = bad.problem
-        else:
+        if not isinstance(row, DataError) and (twin := file_of.setdefault(row["ids"], file)) is not file:
+            row = DataError(f"the same spectrum as in {twin.name}", remedy="Keep one of the two.", source=file)
+        if not isinstance(row, DataError):
             rows.append(row)
+        elif skip_bad:
+            skipped[str(file.relative_to(folder))] = row.problem
+        else:
+            raise row
     leave_out(skipped, len(files), "files", folder, "Get them again.", most)
     return _spectra(rows, folder, {"skipped": skipped})
 
@@ -126,8 +117,7 @@ def read_lsf(path: Path | str) -> np.ndarray:
     positive width.
     """
     coadd, _, _ = _tables(Path(path))
-    names = coadd.names
-    good = coadd["wdisp"] > 0 if "wdisp" in names and "loglam" in names else np.zeros(0, bool)
+    good = coadd["wdisp"] > 0 if {"wdisp", "loglam"} <= set(coadd.names) else np.zeros(0, bool)
     if good.sum() < 2:
         raise DataError("no widths of the line-spread function (wdisp)", remedy="Get the file again.", source=path)
     return np.interp(np.log10(WAVE_OBS), coadd["loglam"][good], coadd["wdisp"][good]) * C_KMS * np.log(10) * 1e-4
@@ -193,40 +183,29 @@ def get(
     if bad := [row for row in rows if len(row) != 3 or min(row) < 0]:
         raise DataError(f"{bad[0]} is no plate, MJD and fibre", remedy="Give rows of three positive integers.")
     files = [Path(folder) / file_name(*row) for row in rows]
-    download(
-        {file: urls(*row, release, base) for file, row in zip(files, rows, strict=True)}, fits_files.is_whole, **options
-    )
+    addresses = {file: urls(*row, release, base) for file, row in zip(files, rows, strict=True)}
+    download(addresses, fits_files.is_whole, **options)
     return files
 
 
 def _spectra(rows: list[dict], source, meta: dict | None = None) -> Spectra:
-    from astropy.table import Table
-
     truth = Table([row["truth"] for row in rows], meta=meta)
     for name in truth.colnames:
-        if (column := re.match(r"(flux|ew)(_err)?(?=_)", name)) is not None:
-            truth[name].unit = LINE_UNITS[column[0]]
-    stack = {name: np.stack([row[name] for row in rows]) for name in ("flux", "ivar")}
-    z, ids = np.array([row["z"] for row in rows], float), np.array([row["id"] for row in rows])
-    return Spectra(wave_obs=WAVE_OBS, **stack, z=z, ids=ids, truth=truth).check(source=source)
+        truth[name].unit = LINE_UNITS.get(name.partition("_")[0])
+    stack = {name: np.array([row[name] for row in rows]) for name in ("flux", "ivar", "z", "ids")}
+    return Spectra(wave_obs=WAVE_OBS, **stack, truth=truth).check(source=source)
 
 
 def _read(path: Path, bits: int) -> dict:
-    """One spec file as a dict of id, z, truth and flux, ivar (L,) on the grid."""
+    """One spec file as a dict of ids, z, truth and flux, ivar (L,) on the grid."""
     coadd, row, lines = _tables(path)
     remedy = "Give spec files of SDSS DR8 or later (COADD, SPECOBJ or SPALL)."
     with readable(path, "the columns of a spec file", remedy):
         loglam, flux, ivar, mask = (coadd[name] for name in ("loglam", "flux", "ivar", "and_mask"))
-        plate, mjd, fiber = (int(row[name]) for name in ("PLATE", "MJD", "FIBERID"))
-        z = float(row["Z"])
-        truth = {
-            "class": str(row["CLASS"]).strip(),
-            "subclass": str(row["SUBCLASS"]).strip(),
-            "z_err": float(row["Z_ERR"]),
-            "zwarning": int(row["ZWARNING"]),
-            "snr": float(row["SN_MEDIAN_ALL"]),
-            "snr_r": float(row["SN_MEDIAN"][2]),
-        }
+        z, plate, mjd, fiber = float(row["Z"]), *(int(row[name]) for name in ("PLATE", "MJD", "FIBERID"))
+        truth = {name.casefold(): str(row[name]).strip() for name in ("CLASS", "SUBCLASS")}
+        truth |= {"z_err": float(row["Z_ERR"]), "zwarning": int(row["ZWARNING"])}
+        truth |= {"snr": float(row["SN_MEDIAN_ALL"]), "snr_r": float(row["SN_MEDIAN"][2])}
         measured = _line_columns(lines)
     if odd_redshift(z):
         raise DataError(f"the redshift is {z:g}", remedy="Leave out objects whose redshift failed.", source=path)
@@ -235,7 +214,7 @@ def _read(path: Path, bits: int) -> dict:
         raise DataError(f"the inverse variance is {ivar[i]:g}", remedy=remedy, source=path, row=f"pixel {i}")
     truth |= {"plate": plate, "mjd": mjd, "fiber": fiber} | measured
     flux, ivar = _on_grid(loglam, flux, np.where(mask & bits, 0, ivar), path)
-    return {"id": object_id(plate, mjd, fiber), "z": z, "flux": flux, "ivar": ivar, "truth": truth}
+    return {"ids": object_id(plate, mjd, fiber), "z": z, "flux": flux, "ivar": ivar, "truth": truth}
 
 
 def _tables(path: Path):
@@ -245,9 +224,7 @@ def _tables(path: Path):
             remedy = "Convert them to vacuum first; all spec files of DR8 and later are in vacuum."
             raise DataError("the header says VACUUM = F: wavelengths in air", remedy=remedy, source=path)
         # One by one: a slice would read on to the many single exposures of a full file.
-        hdu_of = {}
-        with contextlib.suppress(IndexError):
-            hdu_of.update((hdus[i].name, hdus[i]) for i in (1, 2, 3))
+        hdu_of = {hdu.name: hdu for hdu in itertools.islice(hdus, 1, 4)}
         record = hdu_of.get("SPECOBJ", hdu_of.get("SPALL"))
         if "COADD" not in hdu_of or record is None:
             problem = f"no COADD and SPECOBJ (or SPALL) among its tables: {', '.join(hdu_of) or 'none'}"

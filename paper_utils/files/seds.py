@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from astropy.table import Table
 
 from paper_utils.base.containers import WAVE_UM, SedLibrary
 from paper_utils.base.errors import DataError, readable
@@ -29,10 +30,8 @@ def resample(wave_um: np.ndarray, flux: np.ndarray, wave_new_um: np.ndarray = WA
     wave_um, flux = np.asarray(wave_um, dtype=float), np.asarray(flux, dtype=float)
     spectra = np.atleast_2d(flux)
     if wave_um.ndim != 1 or spectra.ndim != 2 or spectra.shape[1] != wave_um.size:
-        raise DataError(
-            f"{wave_um.shape} wavelengths do not go with fluxes of shape {flux.shape}",
-            remedy="Give wavelengths of shape (L,) and fluxes of shape (L,) or (N, L).",
-        )
+        problem = f"{wave_um.shape} wavelengths do not go with fluxes of shape {flux.shape}"
+        raise DataError(problem, remedy="Give wavelengths of shape (L,) and fluxes of shape (L,) or (N, L).")
     _positive(wave_um[None], "wavelength")
     _positive(spectra, "flux")
     wave, place = np.unique(wave_um, return_inverse=True)
@@ -59,8 +58,6 @@ def read_swire(folder: Path | str) -> SedLibrary:
     `wave_min_um`, `wave_max_um` that the file covers (beyond it the spectrum is extrapolated, see `resample`).
     Raises DataError for a folder without templates and for a file that cannot be read.
     """
-    from astropy.table import Table
-
     files = sorted(Path(folder).glob("*.sed"))
     if not files:
         raise DataError("no .sed files here", remedy="Give the folder with the SWIRE templates.", source=folder)
@@ -86,8 +83,6 @@ def read_npz_library(path: Path | str) -> SedLibrary:
     `f_AGN`, `f_s`, the other arrays under their own names, and `split`: the first 9000 "train", the rest "test".
     Raises DataError.
     """
-    from astropy.table import Table
-
     path = Path(path)
     with readable(path, "a readable .npz file", "Copy it again."), path.open("rb") as raw:
         with np.load(raw, allow_pickle=False) as file:
@@ -98,27 +93,19 @@ def read_npz_library(path: Path | str) -> SedLibrary:
     for name, array in arrays.items():
         expected = (len(flux), 3) if name == "fraction" else (len(flux),)
         if array.shape[: len(expected)] != expected:
-            raise DataError(
-                f"{name} has shape {array.shape}",
-                remedy=f"It needs {expected}, one row per SED.",
-                source=path,
-                row=name,
-            )
+            remedy = f"It needs {expected}, one row per SED."
+            raise DataError(f"{name} has shape {array.shape}", remedy=remedy, source=path, row=name)
     if "fraction" in arrays:
-        names = ("f_SB", "f_AGN", "f_s")
-        arrays = dict(zip(names, arrays.pop("fraction").T, strict=True)) | arrays
-    index = np.arange(len(flux))
-    arrays["split"] = np.where(index < N_TRAIN_NPZ, "train", "test")
-    ids = [f"rt{i:05d}" for i in index]
+        arrays = dict(zip(("f_SB", "f_AGN", "f_s"), arrays.pop("fraction").T, strict=True)) | arrays
+    arrays["split"] = np.where(np.arange(len(flux)) < N_TRAIN_NPZ, "train", "test")
+    ids = [f"rt{i:05d}" for i in range(len(flux))]
     return SedLibrary(wave_um=wave_um, flux=flux, ids=ids, params=Table(arrays)).check(source=path)
 
 
 def _end_slope(x: np.ndarray, y: np.ndarray, near: np.ndarray) -> np.ndarray:
     """(N, 1) least-squares slopes of `y` (N, L) over the points `near` an end, or over the two outermost."""
     if near.sum() < 2:
-        outermost = slice(0, 2) if near[0] else slice(-2, None)
-        near = np.zeros_like(near)
-        near[outermost] = True
+        near = slice(0, 2) if near[0] else slice(-2, None)
     dx = x[near] - x[near].mean()
     return (y[:, near] @ dx / (dx @ dx))[:, None]
 
@@ -126,11 +113,8 @@ def _end_slope(x: np.ndarray, y: np.ndarray, near: np.ndarray) -> np.ndarray:
 def _positive(values: np.ndarray, what: str):
     if (bad := np.argwhere(~(np.isfinite(values) & (values > 0)))).size:
         row, i = bad[0]
-        raise DataError(
-            f"the {what} is {values[row, i]:g}",
-            remedy="Interpolation is logarithmic: leave such points out, or replace them by a small positive floor.",
-            row=f"spectrum {row}, point {i}",
-        )
+        remedy = "Interpolation is logarithmic: leave such points out, or replace them by a small positive floor."
+        raise DataError(f"the {what} is {values[row, i]:g}", remedy=remedy, row=f"spectrum {row}, point {i}")
 
 
 def _read_two_columns(file: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from astropy.table import Table, vstack
+from tqdm import tqdm
 
 from paper_utils.base import paths
 from paper_utils.base.errors import DataError, readable
-
-if TYPE_CHECKING:
-    from astropy.table import Table
 
 SAMPLE = paths.DATA / "doorenbos2024.sql"
 Z_EDGES = np.linspace(0.05, 0.15, 11)  # a slice stays below the server's limits of rows and minutes
@@ -23,10 +21,8 @@ def query(sql: str, *, release: int = 17, timeout_s: float = 600.0) -> Table:
     try:
         from astroquery.sdss import SDSS
     except ImportError:
-        raise DataError(
-            "astroquery, by which SDSS's database is asked, is not installed",
-            remedy=f"Install it with `pip install astroquery`, or {BY_HAND}.",
-        ) from None
+        remedy = f"Install it with `pip install astroquery`, or {BY_HAND}."
+        raise DataError("astroquery, which asks SDSS's database, is not installed", remedy=remedy) from None
     with readable(None, "answered", f"Try again later, or {BY_HAND}."):
         table = SDSS.query_sql(sql, data_release=release, timeout=timeout_s)
     if table is None or not len(table):
@@ -39,9 +35,6 @@ def get(folder: Path | str | None = None, *, progress: bool = True) -> Path:
 
     Asked for in slices of redshift, of which those that came are kept: a second call goes on. Raises DataError.
     """
-    from astropy.table import Table, vstack
-    from tqdm import tqdm
-
     folder = Path(folder or paths.CACHE / "sdss-query")
     whole = folder / "doorenbos2024.csv"
     if whole.is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,8 +23,8 @@ def read(files: Sequence[Path | str], z: float | None = None) -> Spectra:
     if not files:
         raise DataError("no files", remedy="Give spec-PLATE-MJD-FIBER.fits files.")
     parts, widths = [], []
-    given = map(Path, files)
-    for file in (file for path in given for file in (sdss.files_in(path) if path.is_dir() else [path])):
+    folders_opened = (sdss.files_in(path) if path.is_dir() else [path] for path in map(Path, files))
+    for file in itertools.chain.from_iterable(folders_opened):
         part = sdss.read(file)
         lsf = part.lsf_kms
         if lsf is None:
@@ -31,9 +32,8 @@ def read(files: Sequence[Path | str], z: float | None = None) -> Spectra:
         parts.append(part)
         widths.append(np.broadcast_to(lsf, part.flux.shape))
         if not np.array_equal(part.wave_obs, parts[0].wave_obs):
-            raise DataError(
-                "other wavelengths than in the files before it", remedy="Measure it alone.", source=file, row="wave_obs"
-            )
+            problem = "other wavelengths than in the files before it"
+            raise DataError(problem, remedy="Measure it alone.", source=file, row="wave_obs")
     stack = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ("flux", "ivar", "z", "ids")}
     if z is not None:
         stack["z"] = np.full(len(stack["ids"]), float(z))

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
+from astropy.io.fits import Header
+from astropy.table import Table
+from scipy.ndimage import gaussian_filter
 
 from paper_utils.base.checks import odd_redshift
 from paper_utils.base.containers import Images
@@ -20,19 +22,13 @@ from paper_utils.base.errors import DataError
 from paper_utils.files import fits_images, objects
 from paper_utils.files.failures import attempts, leave_out
 
-if TYPE_CHECKING:
-    from astropy.io.fits import Header
-    from astropy.table import Table
-
-ENDINGS = (".fits", ".fit", ".fits.gz", ".fits.fz")
 BLUE_TO_RED = "ugrizy"
 MAX_BAD_PIXELS = 0.25  # share of a band's pixels beyond which filling them would be painting
 MAX_BAD = 0.1  # share of objects
 KERNEL = 1.5  # pixels, of the Gaussian that fills holes
 
 
-@dataclass(frozen=True, eq=False)
-class Stamp:
+class Stamp(NamedTuple):
     """One object: cube (B, H, W) nmgy with holes filled, its bands, arcsec per pixel, pixels that were filled."""
 
     cube: np.ndarray
@@ -41,17 +37,10 @@ class Stamp:
     bad_pixels: int
 
 
-def read(
-    folder: Path | str,
-    table: Table | None = None,
-    *,
-    bands: str | None = None,
-    max_bad: float = MAX_BAD,
-    n_jobs: int = 1,
-) -> Images:
+def read(folder: Path | str, table: Table | None = None, *, max_bad: float = MAX_BAD, n_jobs: int = 1) -> Images:
     """The stamps of the objects in `table` (default: that in the folder, by `objects.read`), in its order.
 
-    bands : their names, one letter each; by default those that most objects have, from blue to red.
+    Bands are called by one letter, and are those that most objects have, from blue to red.
     Pixels that are not finite are filled from their neighbours; `truth` has their number as `bad_pixels`, and what the
     table has. An object that cannot be used (no file for a band, another shape or pixel scale than most, no WCS, a band
     without values, a file cut short, too many bad pixels, no unit, no redshift) is left out, counted in a warning and
@@ -67,8 +56,8 @@ def read(
     if not any(files_of.values()):
         remedy = f"Call them ID_g.fits, ID_r.fits ... or ID.fits; the first object is {str(table['id'][0])!r}."
         raise DataError(f"no stamps of the {len(table)} objects here", remedy=remedy, source=folder)
-    if bands is None:
-        bands = _common_bands(files_of)
+    # Those that most objects have, or "" where a file holds all of an object's.
+    bands, _ = Counter(_ordered(files) for files in files_of.values() if files).most_common(1)[0]
     jobs = ((files_of[str(row["id"])], dict(zip(row.colnames, row, strict=True)), bands, folder) for row in table)
     stamps, bad = [], {}
     for name, stamp in zip(table["id"], attempts(_read, jobs, n_jobs), strict=True):
@@ -85,8 +74,6 @@ def fill(cube: np.ndarray) -> tuple[np.ndarray, int]:
     A hole takes the mean of its neighbours under a Gaussian, and where none is near, the band's median. Raises
     DataError (which names the band by its number) for a band without values, of one value, or of too many holes.
     """
-    from scipy.ndimage import gaussian_filter
-
     cube = np.array(cube, np.float32)
     # Powers of ten that no nanomaggy reaches are marks of other programs, and overflow further on.
     cube[np.abs(cube) > 1e20] = np.nan
@@ -132,12 +119,11 @@ def _files(folder: Path, ids) -> dict[str, dict[str, Path]]:
     """{id: {band: file}}; the band is "" where a file holds all of them."""
     files_of = {str(name): {} for name in ids}
     for path in sorted(folder.glob("*")):
-        if not path.name.endswith(ENDINGS):
+        if not (stem := re.fullmatch(r"(.+)\.(?:fit|fits|fits\.gz|fits\.fz)", path.name)):
             continue
-        stem = re.sub(r"\.(fits?|fits\.gz|fits\.fz)$", "", path.name)
-        match = re.fullmatch(r"(.+)[._-]([A-Za-z])", stem)
-        if stem in files_of:
-            files_of[stem].setdefault("", path)
+        match = re.fullmatch(r"(.+)[._-]([A-Za-z])", stem[1])
+        if stem[1] in files_of:
+            files_of[stem[1]].setdefault("", path)
         elif match and match[1] in files_of:
             files_of[match[1]].setdefault(match[2].lower(), path)
     return files_of
@@ -147,13 +133,7 @@ def _ordered(bands) -> str:
     return "".join(sorted(bands, key=lambda band: (BLUE_TO_RED.find(band) % 99, band)))
 
 
-def _common_bands(files_of: dict) -> str | None:
-    """The bands that most objects have, or None where a file holds all of an object's."""
-    bands, _ = Counter(_ordered(files) for files in files_of.values() if files).most_common(1)[0]
-    return bands or None
-
-
-def _read(files: dict[str, Path], row: dict, bands: str | None, folder: Path) -> Stamp:
+def _read(files: dict[str, Path], row: dict, bands: str, folder: Path) -> Stamp:
     if not files:
         raise DataError("there is no file of it", remedy="Get it, or leave the object out.", source=folder)
     whole = files.get("")
@@ -164,21 +144,19 @@ def _read(files: dict[str, Path], row: dict, bands: str | None, folder: Path) ->
         bands = bands or _ordered(band for band in planes if band)
         name_of = dict.fromkeys(bands, whole)
     else:
-        name_of = {band: files[band] for band in bands or "" if band in files}
+        name_of = {band: files[band] for band in bands if band in files}
         planes = {band: next(iter(fits_images.planes(file).values())) for band, file in name_of.items()}
     if missing := [band for band in bands or "?" if band not in planes]:
         remedy = "Get it; bands are named by the file (ID_g.fits) or the header (FILTER, EXTNAME, BANDS)."
         raise DataError(f"there is no image in band {missing[0]!r}", remedy=remedy, source=source)
-    planes = [planes[band] for band in bands]
-    files = [name_of[band] for band in bands]
+    planes, files = ([of[band] for band in bands] for of in (planes, name_of))
     (shape, _), *others = Counter(data.shape for data, _ in planes).most_common()
     if others:
         odd = next(file for file, (data, _) in zip(files, planes, strict=True) if data.shape != shape)
         problem = f"it has {others[0][0]} pixels, other bands have {shape}"
         raise DataError(problem, remedy="Cut them to the same pixels.", source=odd)
     scale = _check_sky(planes, files, row)
-    cube = np.empty((len(planes), *shape), np.float32)
-    at = 0
+    cube, at = np.empty((len(planes), *shape), np.float32), 0
     try:
         for at, (data, header) in enumerate(planes):
             nmgy = fits_images.factor(header, row.get("zero_point", np.nan))
@@ -231,14 +209,12 @@ def _check_sky(planes: list[tuple[np.ndarray, Header]], names: list[Path], row: 
 
 def _refuse_the_odd(stamps: list[Stamp | None], ids, bad: dict[str, str]) -> None:
     """Stamps of another shape or pixel scale than most go into `bad`."""
-    there = [stamp for stamp in stamps if stamp is not None]
+    there = {i: stamp for i, stamp in enumerate(stamps) if stamp is not None}
     if not there:
         return
-    (bands, shape), _ = Counter((stamp.bands, stamp.cube.shape[1:]) for stamp in there).most_common(1)[0]
-    scale = float(np.median([stamp.pixel_scale for stamp in there]))
-    for i, (name, stamp) in enumerate(zip(ids, stamps, strict=True)):
-        if stamp is None:
-            continue
+    (bands, shape), _ = Counter((stamp.bands, stamp.cube.shape[1:]) for stamp in there.values()).most_common(1)[0]
+    scale = float(np.median([stamp.pixel_scale for stamp in there.values()]))
+    for i, stamp in there.items():
         if stamp.bands != bands:
             problem = f"it has bands {stamp.bands}, most have {bands}. Get the missing ones."
         elif stamp.cube.shape[1:] != shape:
@@ -247,4 +223,4 @@ def _refuse_the_odd(stamps: list[Stamp | None], ids, bad: dict[str, str]) -> Non
             problem = f"it has pixels of {stamp.pixel_scale:.4g} arcsec, most have {scale:.4g}. Resample it."
         else:
             continue
-        bad[str(name)], stamps[i] = problem, None
+        bad[str(ids[i])], stamps[i] = problem, None

@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow
 import pyarrow.compute
 import pyarrow.csv
+from astropy.table import Table
 
 from paper_utils.base.errors import DataError, readable
 from paper_utils.files import fits_files
@@ -64,8 +65,8 @@ def read(
     """
     path, blanks = Path(path), BLANKS | {text.strip().casefold() for text in blanks}
     found, blocks = _opened(path, [*needed, *optional, *([id_column] if id_column else [])], remedy)
-    place_of = {name: _place(found, name, name in needed, path, remedy) for name in (*needed, *optional)}
-    place_of = {name: place for name, place in place_of.items() if place is not None}
+    places = ((name, _place(found, name, name in needed, path, remedy)) for name in (*needed, *optional))
+    place_of = {name: place for name, place in places if place is not None}
     id_place = _place(found, id_column, True, path, remedy) if id_column else None
     row = 1
     for block in blocks(sorted({*place_of.values(), *([id_place] if id_column else [])})):
@@ -91,16 +92,15 @@ def check_ids(ids: Sequence[str], source: object, column: str | None = None, *, 
     """
     row_of = {}
     for row, name in enumerate(map(str, ids), start=1):
-        problem, remedy = None, "Give every object its own name of printable text, and drop repeats."
-        if not name or not name.isprintable():
-            problem = f"the object is called {name!r}"
-        elif of_files and ("/" in name or name.startswith(".")):
-            problem, remedy = f"the object is called {name!r}", "Files are found by their ids, which have no '/'."
-        elif (first := row_of.setdefault(name, row)) != row:
-            problem = f"the object {name!r} stands in row {first} already"
-        if problem:
-            where = f"row {row}" + (f", column {column!r}" if column else "")
-            raise DataError(problem, remedy=remedy, source=source, row=where)
+        problem, remedy = f"the object is called {name!r}", "Give every object its own name of printable text."
+        if of_files and ("/" in name or name.startswith(".")):
+            remedy = "Files are found by their ids, which have no '/'."
+        elif name and name.isprintable():
+            if (first := row_of.setdefault(name, row)) == row:
+                continue
+            problem, remedy = f"the object {name!r} stands in row {first} already", f"{remedy[:-1]}, and drop repeats."
+        where = f"row {row}" + (f", column {column!r}" if column else "")
+        raise DataError(problem, remedy=remedy, source=source, row=where)
 
 
 def names(path: Path | str, wanted: Collection[str]) -> list[str]:
@@ -121,11 +121,9 @@ def _opened(path: Path, wanted: list[str], remedy: str) -> tuple[list[str], Call
     with _text(path) as lines:
         n_skipped, header, delimiter = _header(lines, wanted)
     if delimiter is None:
-        raise DataError(
-            f"no header with any of the columns wanted ({', '.join(wanted[:4])} ...); the file begins {header[:60]!r}",
-            remedy="A first line names the columns, with commas, semicolons, tabs, pipes or white space. " + remedy,
-            source=path,
-        )
+        problem = f"no header with any of the columns wanted ({', '.join(wanted[:4])} ...)"
+        remedy = f"A first line names the columns, with commas, semicolons, tabs, pipes or white space. {remedy}"
+        raise DataError(f"{problem}; the file begins {header[:60]!r}", remedy=remedy, source=path)
     found = _split(header, delimiter)
     return found, lambda places: _of_text(path, n_skipped, delimiter, len(found), places)
 
@@ -148,14 +146,10 @@ def _place(found: list[str], name: str, needed: bool, path: Path, remedy: str) -
 def _text(path: Path) -> Iterator[io.TextIOBase]:
     """Lines of a text file, gzipped or not, whatever ends them. Raises DataError where it cannot be read."""
     remedy = "It was cut or damaged, or has no rows: get or copy it again."
-    with readable(path, "a table that can be read to its end", remedy), path.open("rb") as raw, _unzipped(raw) as file:
-        with io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace") as lines:
+    with readable(path, "a table that can be read to its end", remedy), path.open("rb") as raw:
+        file = gzip.open(raw) if raw.peek(2)[:2] == b"\x1f\x8b" else raw
+        with file, io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace") as lines:
             yield lines
-
-
-def _unzipped(raw: io.BufferedReader):
-    zipped = raw.peek(2)[:2] == b"\x1f\x8b"
-    return gzip.open(raw) if zipped else raw
 
 
 def _header(lines, wanted) -> tuple[int, str, str | None]:
@@ -205,12 +199,10 @@ def _of_text(path: Path, n_skipped: int, delimiter: str, n_columns: int, places:
         except pyarrow.ArrowInvalid as problem:
             if not (odd := re.search(r"Row #(\d+): Expected \d+ columns, got (\d+)", str(problem))):
                 raise
-            raise DataError(
-                f"the row has {odd[2]} cells, the header {n_columns} ({DELIMITERS[delimiter]} between them)",
-                remedy="Mend the row, or the file if it was cut; put text with such a character inside in quotes.",
-                source=path,
-                row=f"row {int(odd[1]) - reading.skip_rows}",
-            ) from None
+            problem = f"the row has {odd[2]} cells, the header {n_columns} ({DELIMITERS[delimiter]} between them)"
+            remedy = "Mend the row, or the file if it was cut; put text with such a character inside in quotes."
+            row = f"row {int(odd[1]) - reading.skip_rows}"
+            raise DataError(problem, remedy=remedy, source=path, row=row) from None
 
 
 def _texts(column) -> list[str]:
@@ -226,12 +218,9 @@ def _numbers(column, name: str, first_row: int, blanks: Collection[str], path: P
         if values.ndim == 1 and values.dtype.kind in "fiub":
             return values.astype(float).filled(np.nan)
         if values.ndim != 1 or values.dtype.kind != "U":
-            raise DataError(
-                f"column {name!r} holds {values.dtype} of shape {values.shape}",
-                remedy="Columns hold a number in each row; one of vectors is asked for as NAME[0], NAME[1] ...",
-                source=path,
-                row=f"column {name!r}",
-            )
+            problem = f"column {name!r} holds {values.dtype} of shape {values.shape}"
+            remedy = "Columns hold a number in each row; one of vectors is asked for as NAME[0], NAME[1] ..."
+            raise DataError(problem, remedy=remedy, source=path, row=f"column {name!r}")
         column = pyarrow.array(values.filled("").tolist(), pyarrow.binary())
     try:
         filled = pyarrow.compute.if_else(pyarrow.compute.equal(column, b""), None, column)
@@ -249,30 +238,22 @@ def _number(text: str, blanks: Collection[str], name: str, row: int, path: Path)
             raise ValueError
         return WORDS[word] if word in WORDS else float(text)
     except ValueError:
-        raise DataError(
-            f"{text[:40]!r} is not a number",
-            remedy="Correct the cell, or leave it empty where there is no value (numbers take a decimal point).",
-            source=path,
-            row=f"row {row}, column {name!r}",
-        ) from None
+        problem, where = f"{text[:40]!r} is not a number", f"row {row}, column {name!r}"
+        remedy = "Correct the cell, or leave it empty where there is no value (numbers take a decimal point)."
+        raise DataError(problem, remedy=remedy, source=path, row=where) from None
 
 
 def _astropy_columns(path: Path) -> dict[str, object]:
     """Columns of a FITS or ECSV table by name; one of K numbers per row as K columns NAME[0] ... NAME[K-1]."""
-    from astropy.table import Table
-
     kind = "ECSV" if path.suffix == ".ecsv" else "FITS"
     remedy = "It may be cut, damaged or hold no table: copy it again."
     # Opened here: of a damaged file astropy leaves its own open.
     with readable(path, f"a whole {kind} table", remedy), fits_files.strict(), path.open("rb") as raw:
-        if kind == "ECSV":
-            table = Table.read(raw.read().decode().splitlines(), format="ascii.ecsv")
-        else:
-            table = Table.read(raw, format="fits")
+        content = raw.read().decode().splitlines() if kind == "ECSV" else raw
+        table = Table.read(content, format="ascii.ecsv" if kind == "ECSV" else "fits")
         table.convert_bytestring_to_unicode()
         columns = {}
-        for name in table.colnames:
-            column = table[name]
+        for name, column in table.columns.items():
             if len(getattr(column, "shape", ())) == 2:
                 columns |= {f"{name}[{k}]": column[:, k] for k in range(column.shape[1])}
             else:

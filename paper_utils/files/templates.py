@@ -84,11 +84,9 @@ def convert(archive: Path, npz: Path) -> None:
     """Write the models inside the source distribution `archive` to `npz`, whole or not at all. Raises DataError."""
     size, digest = archive.stat().st_size, hashlib.sha256(archive.read_bytes()).hexdigest()
     if size != SIZE or digest != SHA256:
-        raise DataError(
-            f"{size} bytes of SHA-256 {digest[:12]}..., where {SIZE} of {SHA256[:12]}... are expected",
-            remedy="The archive is damaged or another version: delete it and fetch it again.",
-            source=archive,
-        )
+        problem = f"{size} bytes of SHA-256 {digest[:12]}..., where {SIZE} of {SHA256[:12]}... are expected"
+        remedy = "The archive is damaged or another version: delete it and fetch it again."
+        raise DataError(problem, remedy=remedy, source=archive)
     arrays = _extract(archive)
     with paths.atomic(npz) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
@@ -103,18 +101,15 @@ def _fetch(npz: Path) -> None:
         wanted = Path(folder) / "requirements.txt"
         wanted.write_text(f"ppxf==8.2.6 --hash=sha256:{SHA256}\n")
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--retries", "2"]
-        done = subprocess.run(
-            [*pip, "--no-deps", "--no-binary", "ppxf", "--dest", folder, "--requirement", str(wanted)],
-            capture_output=True,
-            text=True,
-        )
+        options = ["--no-deps", "--no-binary", "ppxf", "--dest", folder, "--requirement", str(wanted)]
+        done = subprocess.run([*pip, *options], capture_output=True, text=True)
         if done.returncode or not (Path(folder) / ARCHIVE).is_file():
-            complaint = [line for line in (done.stderr or "").strip().splitlines() if line][-1:] or ["no reason given"]
-            raise DataError(
-                f"the E-MILES templates could not be fetched with pip ({complaint[0].strip()})",
-                remedy="On a machine with network run `python -m pip download --no-deps --no-binary ppxf ppxf==8.2.6` "
-                f"and copy {ARCHIVE} to {npz.parent}.",
+            complaint = (done.stderr.strip().splitlines() or ["no reason given"])[-1].strip()
+            remedy = (
+                "On a machine with network run `python -m pip download --no-deps --no-binary ppxf ppxf==8.2.6` "
+                f"and copy {ARCHIVE} to {npz.parent}."
             )
+            raise DataError(f"the E-MILES templates could not be fetched with pip ({complaint})", remedy=remedy)
         convert(Path(folder) / ARCHIVE, npz)
 
 
@@ -134,14 +129,8 @@ def _extract(archive: Path) -> dict[str, np.ndarray]:
     ages, metals = (np.unique(axis) for axis in np.array(list(spectra)).T)
     lam = header["CRVAL1"] + header["CDELT1"] * np.arange(header["NAXIS1"])
     templates = np.stack([[spectra[age, metal] for metal in metals] for age in ages])
-    return {
-        "templates": np.moveaxis(templates, -1, 0),
-        "masses": _masses(table, ages, metals),
-        "lam": lam,
-        "ages": ages,
-        "metals": metals,
-        "fwhm": resolution(lam),
-    }
+    templates = np.moveaxis(templates, -1, 0)
+    return dict(zip(ARRAYS, (templates, _masses(table, ages, metals), lam, ages, metals, resolution(lam)), strict=True))
 
 
 def _masses(table: str, ages: np.ndarray, metals: np.ndarray) -> np.ndarray:
@@ -166,20 +155,17 @@ def _read(npz: Path, air: bool, remedy: str) -> EMiles:
             raise error("does not increase along one axis", remedy="Sort the grid.", row=axis)
     length, ages, metals = (a[axis].size for axis in ("lam", "ages", "metals"))
     shapes = {"templates": (length, ages, metals), "masses": (ages, metals), "fwhm": (length,)}
-    for name in ARRAYS:
-        if name in shapes and a[name].shape != shapes[name]:
-            raise error(f"has shape {a[name].shape}, not {shapes[name]}", remedy=remedy, row=name)
-        if not np.isfinite(a[name]).all() or (name != "metals" and a[name].min() < 0):
+    for name, array in a.items():
+        if array.shape != shapes.get(name, array.shape):
+            raise error(f"has shape {array.shape}, not {shapes[name]}", remedy=remedy, row=name)
+        if not np.isfinite(array).all() or (name != "metals" and array.min() < 0):
             raise error("holds values that are negative or not finite", remedy=remedy, row=name)
     (first, *_, last), (youngest, *_, oldest) = a["lam"], a["ages"]
     if not (first > 90 and last < 1e8 and 0 < youngest and oldest < 100):
         problem = f"wavelengths {first:g}-{last:g} and ages {youngest:g}-{oldest:g} make no sense"
         raise error(problem, remedy="Give lam in Angstrom and ages in Gyr.")
     return EMiles(
-        ages=a["ages"].astype(float),
-        metals=a["metals"].astype(float),
+        **{name: a[name].astype(float) for name in ("ages", "metals", "masses", "fwhm")},
         wave_rest=air_to_vacuum(a["lam"]) if air else a["lam"].astype(float),
         templates=np.ascontiguousarray(np.moveaxis(a["templates"], 0, -1), dtype=np.float32),
-        masses=a["masses"].astype(float),
-        fwhm=a["fwhm"].astype(float),
     )

@@ -1,5 +1,4 @@
-"""Study 4's prediction: from the image of a galaxy to the latents of its spectrum, with uncertainties, and to the
-spectrum itself."""
+"""Study 4's prediction: the image of a galaxy -> the latents of its spectrum, with uncertainties, and the spectrum."""
 
 from __future__ import annotations
 
@@ -33,22 +32,16 @@ def predict(
         arXiv:1506.02142), with `generator` on the device of the images. Features are computed once for all draws.
     """
     model.eval()
-    parts = [_predict(model, part, n_draws, generator) for part in images.split(BATCH_SIZE)]
-    mean, said, scattered = (torch.cat(each) for each in zip(*parts, strict=True))
+    found = []
+    for part in images.split(BATCH_SIZE):
+        seen = model.features(part)[None]
+        if n_draws:
+            seen = model.dropped(seen.expand(n_draws, -1, -1), generator)
+        means, log_var = model.split(model.head(seen))  # (n_draws or 1, N, n_latent)
+        variance = model.gaussian * log_var.exp().mean(dim=0)
+        found.append((means.mean(dim=0), variance.sqrt(), means.std(dim=0, correction=0)))
+    mean, said, scattered = (torch.cat(each) for each in zip(*found, strict=True))
     return model.latents.undone(mean), model.latents.scale * said, model.latents.scale * scattered
-
-
-def _predict(
-    model: ImageRegressor, images: Tensor, n_draws: int, generator: torch.Generator | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    features = model.features(images)
-    if n_draws:
-        features = model.dropped(features.expand(n_draws, -1, -1), generator)
-    mean, log_var = model.split(model.head(features))
-    variance = log_var.exp() if model.gaussian else torch.zeros_like(mean)
-    if not n_draws:
-        return mean, variance.sqrt(), torch.zeros_like(mean)
-    return mean.mean(dim=0), variance.mean(dim=0).sqrt(), mean.std(dim=0, correction=0)
 
 
 @torch.no_grad()

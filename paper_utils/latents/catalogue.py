@@ -1,5 +1,4 @@
-"""What a catalogue says of study 4's galaxies: magnitudes, colours and sizes measured on the networks' own images, and
-on the mock sky the truth."""
+"""What a catalogue says of study 4's galaxies: colours and sizes measured on the networks' images, and mock truth."""
 
 from __future__ import annotations
 

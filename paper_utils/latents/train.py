@@ -1,5 +1,4 @@
-"""Study 4's settings, losses and trainings: the autoencoder that makes the targets, the networks of Table 1 from images
-in any orientation to these latents, and a head that knows its uncertainty."""
+"""Study 4's settings, losses and trainings: autoencoder, networks of Table 1, and a head that knows its uncertainty."""
 
 from __future__ import annotations
 
@@ -24,6 +23,7 @@ from paper_utils.nets.run import Run
 from paper_utils.nets.settings import setting
 
 PROPOSED = "xresnet18-hybrid"  # by the paper
+Z_RANGE = (0.01, 0.3)  # of mock galaxies
 SPLIT = (0.8, 0.2)  # Sec. 2.1: training and validation
 
 

@@ -1,4 +1,4 @@
-"""The eight orientations of a square image, the group D4: the augmentation that no survey's noise can tell."""
+"""The eight orientations of a square image, the group D4: augmentation that leaves flux and noise as they are."""
 
 from __future__ import annotations
 

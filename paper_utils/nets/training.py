@@ -218,7 +218,7 @@ def repeat(
                     history["step"].append(done)
                     for name, values in sums.items():
                         history.setdefault(name, []).append(float(torch.stack(values).mean()))
-                    bar.set_postfix({name: f"{history[name][-1]:.3g}" for name in sums})
+                    bar.set_postfix({name: f"{history[name][-1]:.3g}" for name in sums}, refresh=False)
                     sums = {}
                     bar.update(done - bar.n)
                 now = time.perf_counter()

@@ -28,7 +28,7 @@ def settings(study: str, profile: str, changes: Mapping[str, Any] | None = None)
 
 def data(study: str, s: Settings, source: Path | None, mapping: Path | None, seed: int, device: str):
     """What a study's `train` takes: from the mock sky, or from a user's file. Raises DataError for one of no use."""
-    from paper_utils.files import templates, user
+    from paper_utils.files import pairs, templates, user
     from paper_utils.sky import (
         alhambra_catalogue,
         cameras,
@@ -57,4 +57,4 @@ def data(study: str, s: Settings, source: Path | None, mapping: Path | None, see
     if study == "04":
         camera = replace(camera, size=s.size, pixel_scale=s.pixel_scale)
     observed = sdss_spectra.spectra(n, ssps, z_range=room(study, "train").Z_RANGE, **sky)
-    return user.Pair(images.images(observed.truth, ssps, camera, **sky), observed)
+    return pairs.Pair(images.images(observed.truth, ssps, camera, **sky), observed)

@@ -47,27 +47,11 @@ def outliers(dz: ArrayLike, limit: float = OUTLIER, axis: int = -1) -> NDArray:
     return (np.abs(dz) > limit).mean(axis=axis)
 
 
-def scores(z: ArrayLike, truth: ArrayLike, n_resamples: int = 0) -> dict:
-    """sigma_mad, sigma_68, bias (median dz), mean, outliers and n of a sample of redshifts.
-
-    With `n_resamples`, also the 68 % bootstrap interval of each, as "sigma_mad_interval" and so on.
-    """
+def scores(z: ArrayLike, truth: ArrayLike) -> dict[str, float]:
+    """sigma_mad, sigma_68, bias (median dz), outliers and n of a sample of redshifts."""
     dz = residuals(z, truth)
-    statistics: Mapping[str, Callable] = {
-        "sigma_mad": sigma_mad,
-        "sigma_68": sigma_68,
-        "bias": np.median,
-        "mean": np.mean,
-        "outliers": outliers,
-    }
-    out = {name: float(statistic(dz)) for name, statistic in statistics.items()} | {"n": dz.size}
-    if n_resamples:
-        rng = np.random.default_rng(0)  # one sample at a time: all at once would be N x n_resamples numbers
-        resampled = (dz[rng.integers(0, dz.size, dz.size)] for _ in range(n_resamples))
-        values = np.array([[statistic(sample) for statistic in statistics.values()] for sample in resampled])
-        for name, interval in zip(statistics, np.quantile(values, [0.16, 0.84], axis=0).T, strict=True):
-            out[f"{name}_interval"] = tuple(interval.tolist())
-    return out
+    statistics = {"sigma_mad": sigma_mad, "sigma_68": sigma_68, "bias": np.median, "outliers": outliers}
+    return {name: float(statistic(dz)) for name, statistic in statistics.items()} | {"n": dz.size}
 
 
 def slope(predicted: ArrayLike, expected: ArrayLike) -> tuple[float, float]:

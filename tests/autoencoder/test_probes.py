@@ -67,6 +67,20 @@ def test_spectra_are_seen_at_another_redshift():
     assert (moved["w"] == 0).any()
 
 
+def test_redshifts_far_off_are_counted_and_the_others_scatter_as_planted():
+    z = torch.linspace(0.01, 0.3, 400, dtype=torch.float64)
+    planted = 50 * np.random.default_rng(0).normal(size=400)
+    planted[::10] = 5000
+    right, scatter = probes.redshift_errors(z + (1 + z) * torch.tensor(planted) / 299792.458, z)
+    assert right.sum() == 360
+    assert scatter == pytest.approx(50, rel=0.15)
+
+
+def test_an_outlier_score_is_worth_the_share_of_pairs_in_order():
+    ordinary, odd = np.array([1.0, 2, 3, 4]), np.array([2.5, 5])
+    assert probes.roc_area(ordinary, odd) == (2 + 4) / 8
+
+
 def test_mean_r2_is_that_of_scikit_learn():
     from sklearn.metrics import r2_score
 

@@ -418,7 +418,8 @@ def test_study_2_takes_spectra_through_the_same_door(tmp_path):
     for source in (path, path.parent, one.save(tmp_path / "one.h5")):
         with pytest.raises(DataError, match="1 objects are too few"):
             check_file("02", source)
-    many = {f.name: np.repeat(getattr(one, f.name), 120, axis=0) for f in fields(one) if "N" in f.metadata["axes"]}
+    per_object = {f.name: getattr(one, f.name) for f in fields(one) if "N" in f.metadata["axes"]}
+    many = {name: np.repeat(value, 120, axis=0) for name, value in per_object.items() if value is not None}
     saved = replace(one, **many | {"ids": [f"s{i}" for i in range(120)], "truth": None}).save(tmp_path / "many.h5")
     assert str(check_file("02", saved)).startswith("Spectra: 120 spectra")
     # Without any usable pixel, or with more below zero than above, a spectrum has no unit.

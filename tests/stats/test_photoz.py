@@ -44,13 +44,14 @@ def test_scores_and_their_intervals():
     rng = np.random.default_rng(0)
     truth = rng.uniform(0.1, 1.0, 4000)
     z = truth + (1 + truth) * rng.normal(0.002, 0.02, 4000)
-    found = photoz.scores(z, truth, n_resamples=200)
+    found, dz = photoz.scores(z, truth), photoz.residuals(z, truth)
     assert found["n"] == 4000
     assert found["bias"] == pytest.approx(np.median(photoz.residuals(z, truth)))
     assert found["outliers"] == 0
-    low, high = found["mean_interval"]
+    _, low, high = metrics.interval(np.mean, dz)
     assert (high - low) / 2 == pytest.approx(0.02 / np.sqrt(4000), rel=0.2)
-    low, high = found["sigma_mad_interval"]
+    value, low, high = metrics.interval(photoz.sigma_mad, dz)
+    assert value == found["sigma_mad"]
     assert low < found["sigma_mad"] < high
     assert (high - low) / 2 == pytest.approx(1.17 * 0.02 / np.sqrt(4000), rel=0.25)  # sigma (2 x 0.368 N)^-1/2
     one = metrics.bootstrap(photoz.residuals(z, truth), photoz.sigma_mad, n_resamples=200)
