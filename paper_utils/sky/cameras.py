@@ -14,15 +14,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from scipy.optimize import brentq
 
 from paper_utils.base.errors import DataError
-
-if TYPE_CHECKING:
-    import torch
 
 WING_SHARE, WING_WIDTH = 0.17, 2.8  # of the flux; over the core's
 
@@ -79,8 +76,6 @@ class Camera:
 
     def expose(self, clean: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Sky-subtracted stamps (N, B, H, W) [nmgy] with noise, of noiseless ones on the generator's device."""
-        import torch
-
         sigma, gain = (torch.as_tensor(v, dtype=clean.dtype, device=clean.device)[:, None, None] for v in self.noise())
         white = torch.randn(clean.shape, generator=generator, device=clean.device, dtype=clean.dtype)
         return white.mul_((clean.clamp(min=0) / gain + sigma**2).sqrt_()).add_(clean)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from astropy.cosmology import Planck18
 from astropy.table import Table
 from scipy.special import expit
 
@@ -95,8 +96,6 @@ def draw(
 
 def _cells(z_max: float, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Redshifts and masses whose cells may hold a galaxy bright enough, and the running sum of galaxies per deg2."""
-    from astropy.cosmology import Planck18
-
     z, mass = np.linspace(0.005, z_max, 401), np.linspace(*LOG_MSTAR, 301)
     zc, mc = 0.5 * (z[1:] + z[:-1]), 0.5 * (mass[1:] + mass[:-1])
     volume = Planck18.differential_comoving_volume(zc).to_value("Mpc3/sr") * np.radians(1) ** 2

@@ -8,9 +8,11 @@ converts them for its templates. Distances and ages: Planck 2018, as everywhere 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+from astropy.cosmology import Planck18
+from astropy.table import Table
 from scipy.ndimage import map_coordinates
 from scipy.special import expit, ndtr, ndtri
 
@@ -21,9 +23,6 @@ from paper_utils.base.errors import DataError
 from paper_utils.base.wavelengths import LINES
 from paper_utils.sky import nebular, relations, starlight
 from paper_utils.sky.populations import SALPETER_PER_CHABRIER
-
-if TYPE_CHECKING:
-    from astropy.table import Table
 
 R_LIMIT = 17.77  # Main Galaxy Sample: Petrosian r, Galactic extinction removed (Strauss+ 2002, 2002AJ....124.1810S)
 LOG_MSTAR = (8.0, 12.0)
@@ -60,8 +59,6 @@ def draw(
         comoving volume. The mass function does not evolve and there is no large-scale structure.
     Raises DataError if n < 1, or if z_range is not 0 < low < high <= 1.
     """
-    from astropy.table import Table
-
     if survey not in ("sdss_main", "volume"):
         raise ValueError(f'survey is "sdss_main" or "volume", not {survey!r}')
     if n < 1:
@@ -148,8 +145,6 @@ def _between(nodes, log_values: np.ndarray):
 @lru_cache(maxsize=1)
 def _cosmos() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Redshifts, age of the universe [Gyr] and comoving volume per unit redshift there."""
-    from astropy.cosmology import Planck18
-
     z = np.geomspace(1e-3, 10.0, 2000)
     return z, Planck18.age(z).to_value("Gyr"), Planck18.differential_comoving_volume(z).to_value("Mpc3/sr")
 

@@ -9,19 +9,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from astropy.table import Table, vstack
 
 from paper_utils.base.containers import Images
 from paper_utils.base.errors import DataError
 from paper_utils.sky import field, galaxies, light_profiles, sdss_spectra, structure
 from paper_utils.sky.cameras import Camera
 from paper_utils.sky.populations import Populations
-
-if TYPE_CHECKING:
-    import torch
-    from astropy.table import Table
 
 BATCH_SIZE = 250
 
@@ -55,8 +52,6 @@ def images(
     `noise`. Raises DataError for an empty table, for a senseless row, and for a redshift at which a band leaves the
     templates (0.75 for u).
     """
-    from astropy.table import vstack
-
     if not len(truth):
         raise DataError("the table has no galaxies", remedy="Draw some: galaxies.draw.", row="truth")
     cube = np.empty((len(truth), len(camera.bands), camera.size, camera.size), np.float32)
@@ -98,8 +93,6 @@ def batches(
 
 
 def _stream(truth, ssps, camera, seed, batch_size, device, noise, neighbours) -> Iterator[Batch]:
-    import torch
-
     # Neither the numbers that drew the galaxies nor each other's.
     of_shapes, of_field = (np.random.default_rng([seed, stream]) for stream in (1, 2))
     generator = torch.Generator(device).manual_seed(seed)

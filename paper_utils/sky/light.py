@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from astropy.table import Table
 
 from paper_utils.base import dust
@@ -70,8 +71,6 @@ def light_table(ssps: Populations, curves: Curves, z_max: float = Z_MAX) -> Ligh
     curves : band -> (observed wavelength [vacuum Angstrom], response per photon).
     Raises DataError if a band leaves the populations at some redshift from 0 to z_max.
     """
-    import torch
-
     z = np.expm1(np.arange(0, np.log1p(z_max) + STEP, STEP))
     full = extended(ssps)
     low = min(wave[0] for wave, _ in curves.values()) / (1 + z[-1])
@@ -108,8 +107,6 @@ def magnitudes(truth: Table, table: LightTable) -> np.ndarray:
     As `sdss_spectra.magnitudes`, to 0.01 mag, without making a spectrum. Lines are taken as infinitely narrow.
     Raises DataError for a redshift outside the table.
     """
-    import torch
-
     z = np.asarray(truth["z"], float)
     if (bad := np.flatnonzero(~((z > 0) & (z < table.z[-1])))).size:
         raise DataError(

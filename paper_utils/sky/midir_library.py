@@ -18,9 +18,11 @@ Spectra are F_nu in any unit such that the integral of F_nu / wave over ln(wave)
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import torch
+from astropy.table import Table
 
 from paper_utils.base.containers import WAVE_UM, SedLibrary
 from paper_utils.sky import starlight
@@ -34,9 +36,6 @@ from paper_utils.sky.transfer import (
     tables,
     unit_power,
 )
-
-if TYPE_CHECKING:
-    from astropy.table import Table
 
 HOST_AGE_GYR = 1.32  # fixed in the paper (Sec. 3.1)
 FRACTIONS = {"starburst": "f_SB", "torus": "f_AGN", "host": "f_s"}  # shares of the bolometric luminosity as seen
@@ -70,8 +69,6 @@ def draw(n: int, seed: int) -> Table:
 
     The fractions follow a Dirichlet(1, 0.7, 0.7) distribution: galaxies dominated by any component, and all mixtures.
     """
-    from astropy.table import Table
-
     rng = np.random.default_rng(seed)
     table = Table({"id": [f"mock-{seed}-{i:06d}" for i in range(n)]})
     for p in PARAMETERS:
@@ -95,8 +92,6 @@ def _clouds(device: str):
     grows as (1 + 7/4 t/t_s)^(4/7) (Spitzer 1978) with t_s = 50 pc / 10 km/s = 5 Myr: the column of the shell thins as
     r^-2, its grains cool, PAHs survive and more of the cluster shines through gaps.
     """
-    import torch
-
     t = tables(device)
     light = torch.as_tensor(starlight.ssp(_CLOUD_AGE_MYR * 1e-3, WAVE_UM), device=device)
     power = light @ t.weight
@@ -123,8 +118,6 @@ def _starburst(tau_v, tau_star, t_star, device):
 
     They began `t_star` Myr ago and fade over `tau_star` Myr.
     """
-    import torch
-
     direct, thermal, primary, power = _clouds(device)
     age = torch.arange(_CLOUD_AGE_MYR.size + 1, dtype=torch.float64, device=device)  # edges of the bins
     since = torch.minimum(age, t_star[:, None]) - t_star[:, None]
@@ -150,8 +143,6 @@ def _host(tau_s, psi_s, tau_v_s, device):
     (equal power per ln U, Draine & Li 2007) and ionises its PAHs. What the dust takes from its own light is given back
     in the same spectrum.
     """
-    import torch
-
     t = tables(device)
     stars = starlight.starlight(np.full(len(tau_s), HOST_AGE_GYR), tau_s.cpu().numpy(), WAVE_UM)
     primary = unit_power(torch.as_tensor(stars, device=device), t.weight)
@@ -187,8 +178,6 @@ def open_view(theta_i, theta_o):
     `theta_i` inclination (0 = along the axis) and `theta_o` half-opening angle of the cone [deg]; a tapered disc has no
     sharp edge: the view closes over some 10 degrees.
     """
-    import torch
-
     angle = torch.linspace(0, 90, 181, dtype=torch.float64, device=theta_o.device)
     solid = torch.sin(torch.deg2rad(angle))
     mean = torch.sigmoid((theta_o[:, None] - angle) / 5.0) @ (solid / solid.sum())
@@ -203,8 +192,6 @@ def _torus(tau_uv, r2_r1, theta_o, theta_i, device):
     side; at wavelengths where the torus is transparent both are seen from everywhere. Every weight averages to 1 over
     directions.
     """
-    import torch
-
     t = tables(device)
     disc = unit_power(torch.as_tensor(accretion_disc(WAVE_UM), device=device), t.weight).expand(len(tau_uv), -1)
     seen, free = open_view(theta_i, theta_o)
@@ -229,8 +216,6 @@ def components(params: Table, device: str = "cpu") -> dict:
     seen; and "power", for each of them a dict of (N,) tensors: `intrinsic`, `absorbed` (lost by the primary light) and
     `reemitted` (dust light that leaves), in all directions together.
     """
-    import torch
-
     t = tables(device)
 
     def of(component):
@@ -248,8 +233,6 @@ def components(params: Table, device: str = "cpu") -> dict:
 
 def sed(params: Table, device: str = "cpu"):
     """Composite F_nu (N, 223), float64 on `device`, of unit bolometric luminosity: int F_nu / wave dln(wave) = 1."""
-    import torch
-
     chunks = []
     for start in range(0, len(params), 1000):  # bounds the memory: ~0.2 GB
         rows = params[start : start + 1000]

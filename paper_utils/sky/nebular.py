@@ -8,18 +8,15 @@ BPT diagram.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from astropy.table import Table
 
 from paper_utils.base import dust
 from paper_utils.base.constants import C_KMS
 from paper_utils.base.errors import DataError
 from paper_utils.base.wavelengths import DOUBLETS, LINES, pixel_edges
-
-if TYPE_CHECKING:
-    import torch
-    from astropy.table import Table
 
 # log L(H alpha) [erg/s] of 1 M_sun/yr (Kennicutt & Evans 2012, 2012ARA&A..50..531K, table 1: Kroupa IMF, which a
 # Chabrier IMF follows within a few per cent).
@@ -170,8 +167,6 @@ def profiles(
     Each pixel holds the integral of the line over it, so that flux is conserved however narrow a line is; what falls
     off the grid is lost. Raises DataError for shapes and wavelengths that cannot be.
     """
-    import torch
-
     light = torch.as_tensor(luminosities)
     sigma = torch.as_tensor(sigma_kms, dtype=light.dtype, device=light.device)
     sigma = (sigma[:, None] if sigma.ndim == 1 else sigma).expand(light.shape).clamp_min(1e-2) / C_KMS

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from paper_utils.base.constants import C_AA_S, C_KMS, FWHM
 from paper_utils.base.errors import DataError
@@ -105,8 +106,6 @@ def weights(params, ssps: Populations, device: str = "cpu"):
     metallicities beyond the grid count at its ends. Summed with `mass_left` they give SALPETER_PER_CHABRIER x
     10**log_mstar. Raises DataError naming the row and column that makes no sense.
     """
-    import torch
-
     p = {name: torch.as_tensor(column, device=device) for name, column in checked(params).items()}
     nodes = torch.as_tensor(np.log(ssps.ages), device=device)
     # Mass formed between fine steps of stellar age, from the closed form of the history's integral; float64, because
@@ -151,8 +150,6 @@ def _continuum(ages: np.ndarray, wave: np.ndarray) -> np.ndarray:
 
 def _hats(x, nodes):
     """Linear interpolation weights (N, len(nodes)) of `x` (N,) on increasing `nodes`, held at the ends."""
-    import torch
-
     right = torch.searchsorted(nodes, x).clamp(1, nodes.numel() - 1)[:, None]
     share = ((x[:, None] - nodes[right - 1]) / (nodes[right] - nodes[right - 1])).clamp(0, 1)
     hats = torch.zeros(len(x), nodes.numel(), dtype=nodes.dtype, device=nodes.device)

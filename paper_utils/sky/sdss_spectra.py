@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from astropy.table import Table, vstack
 from scipy.special import gammainc, gammaincinv
 
 from paper_utils.base.constants import L_SUN
@@ -22,10 +23,6 @@ from paper_utils.base.photometry import ab_fluxes
 from paper_utils.base.wavelengths import LINES, log_grid, lsf_km_s
 from paper_utils.sky import galaxies, nebular, spectrograph, stellar
 from paper_utils.sky.populations import Populations
-
-if TYPE_CHECKING:
-    import torch
-    from astropy.table import Table
 
 Z_MAX = 0.5  # Melchior+ 2022, Sec. 2
 # Rest frame of everything that the spectrograph sees up to Z_MAX, in pixels of half its own.
@@ -75,8 +72,6 @@ def stars_lsf(wave_rest: np.ndarray) -> np.ndarray:
 
 def _add_lines(truth: Table, wave: np.ndarray, onto: torch.Tensor, *, observed: bool = False, lsf: bool = True) -> None:
     """Add the light of the gas to spectra (N, L) [L_sun / Angstrom in the rest frame] on `wave`, rest or observed."""
-    import torch
-
     z = np.asarray(truth["z"], float)
     at = np.outer(1 + z, list(LINES.values()))  # (N, n_lines)
     width = np.hypot(np.asarray(truth["sigma_star"], float)[:, None], lsf_km_s(at) if lsf else 0.0)
@@ -90,8 +85,6 @@ def fibre_spectra(truth: Table, ssps: Populations, device: str = "cpu") -> torch
 
     Raises DataError for a redshift beyond `Z_MAX`.
     """
-    import torch
-
     z = np.asarray(truth["z"], float)
     if (bad := np.flatnonzero(z > Z_MAX)).size:
         raise DataError(
@@ -137,8 +130,6 @@ def batches(
     Signal-to-noise ratios follow from the light inside the fibre: a median of 18 per bin in r, 13 to 27 for two thirds
     of the galaxies. The same arguments give the same galaxies and spectra, on the same kind of device the same noise.
     """
-    import torch
-
     truth = galaxies.draw(n, seed, z_range)
     generator = torch.Generator(device).manual_seed(seed)
     for start in range(0, n, batch_size):
@@ -151,8 +142,6 @@ def batches(
 
 def spectra(n: int, ssps: Populations, *, seed: int = 0, **options) -> Spectra:
     """`n` mock spectra in the container that real ones fill, with their noiseless flux as `clean`; see `batches`."""
-    from astropy.table import vstack
-
     parts = list(batches(n, ssps, seed=seed, **options))
     truth = vstack([part.truth for part in parts], metadata_conflicts="silent")
     columns = {"z": np.asarray(truth["z"]), "ids": np.asarray(truth["id"]), "truth": truth}
@@ -167,8 +156,6 @@ def magnitudes(truth: Table, curves: Curves, ssps: Populations, device: str = "c
     curves : band -> (observed wavelength [vacuum Angstrom], response per photon), as `filters.curves_of` gives them.
     Raises DataError if a band leaves the templates at some galaxy's redshift.
     """
-    from astropy.table import Table
-
     z = np.asarray(truth["z"], float)
     wave_rest = band_grid(curves, z)
     flux = band_fluxes(rest_spectra(truth, wave_rest, ssps, device, lsf=False), wave_rest, z, curves)

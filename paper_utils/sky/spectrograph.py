@@ -23,6 +23,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from scipy.ndimage import median_filter
 
 from paper_utils.base import paths
 from paper_utils.base.containers import WAVE_OBS
@@ -192,8 +193,6 @@ def _noise_terms(device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor
 @lru_cache(maxsize=8)
 def _line_sky(device: torch.device, dtype: torch.dtype) -> torch.Tensor:
     """The sky (L,) where it is above 1.25 times its running median over 99 bins; minus infinity elsewhere."""
-    from scipy.ndimage import median_filter
-
     night = sky()
     night[night <= 1.25 * median_filter(night, size=99, mode="nearest")] = -np.inf
     return torch.as_tensor(night, dtype=dtype, device=device)

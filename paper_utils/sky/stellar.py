@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import torch
+from scipy.fft import next_fast_len
+from scipy.special import erf
 
 from paper_utils.base import dust
 from paper_utils.base.constants import C_KMS
@@ -40,8 +43,6 @@ def rest_spectra(params, wave_rest: np.ndarray, ssps: Populations, device: str =
 
     Raises DataError for a grid that is uneven or leaves the populations, and for senseless rows.
     """
-    import torch
-
     basis = _basis_of(wave_rest, ssps, sigma_lsf, device)
     law = torch.as_tensor(dust.attenuation(wave_rest), dtype=torch.float32, device=device)
     return _spectra(params, ssps, basis, np.zeros(1), 1, len(wave_rest), lambda rows: law)
@@ -59,8 +60,6 @@ def redshifted_spectra(
     wave_obs : (L_obs,) vacuum Angstrom, even in log wavelength, pixels a whole number of times as wide as wave_rest's.
     Raises DataError as there, and where wave_rest does not suffice.
     """
-    import torch
-
     start, step = log_step(wave_rest)
     begin, coarse = log_step(wave_obs, "wave_obs")
     ratio = round(coarse / step)
@@ -112,8 +111,6 @@ def _spectra(params, ssps: Populations, b: _Basis, middle: np.ndarray, ratio: in
 
     middle : (N,), or (1,) if all begin there.   law : rows -> A_lambda / A_V, (length,) or (n, length).
     """
-    import torch
-
     device = b.young.device
     mass = weights(params, ssps, device).unflatten(1, (ssps.ages.size, -1)).transpose(1, 2)  # (N, M, A)
     p = checked(params)
@@ -190,9 +187,6 @@ class _Basis:
 @lru_cache(maxsize=8)  # spectra, photometry, and the three ages of an image's light, at 12 MB each
 def _basis(ssps: Populations, start: float, step: float, length: int, lsf: bytes, device: str) -> _Basis:
     """The populations on the grid's own pixels split in `oversample`, with margins for the broadening."""
-    import torch
-    from scipy.fft import next_fast_len
-
     oversample = int(np.ceil(step * C_KMS / FINE_KMS - 1e-6))
     fine = step / oversample
     pad = int(np.ceil(5 * RANGES["sigma_star"][1] / C_KMS / fine))
@@ -220,8 +214,6 @@ def _basis(ssps: Populations, start: float, step: float, length: int, lsf: bytes
 
 def _blur(rows: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     """`rows` (K, n) convolved with Gaussians of `sigma` (n,) pixels, each integrated over the pixels; flux is kept."""
-    from scipy.special import erf
-
     if not sigma.any():
         return rows
     reach = int(np.ceil(5 * sigma.max())) + 1

@@ -13,9 +13,10 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from astropy.table import Table
 
 from paper_utils.base import dust
 from paper_utils.base.distances import kpc_per_arcsec, luminosity_distance
@@ -25,10 +26,6 @@ from paper_utils.base.wavelengths import LINES
 from paper_utils.sky import light_profiles, nebular, populations, sdss_spectra, stellar
 from paper_utils.sky.cameras import Camera
 from paper_utils.sky.populations import Populations
-
-if TYPE_CHECKING:
-    import torch
-    from astropy.table import Table
 
 # Columns of shape in the truth table and the range of each, beside those of starlight and gas.
 RANGES = {
@@ -95,8 +92,6 @@ def lights(truth: Table, ssps: Populations, camera: Camera, device: str = "cpu")
 
 def draw(shape: dict, flux: dict, camera: Camera) -> torch.Tensor:
     """Noiseless stamps (n, B, H, W) of the galaxies alone."""
-    import torch
-
     blur = float(camera.psf()[0].min())
     bulge = light_profiles.elongated(
         shape["sigma"] * shape["stretch_bulge"][:, None], shape["q_bulge"], shape["angle"],
@@ -119,8 +114,6 @@ def draw(shape: dict, flux: dict, camera: Camera) -> torch.Tensor:
 
 def _dust_lane(image: torch.Tensor, shape: dict, total: torch.Tensor, blur: float) -> torch.Tensor:
     """A lane along the major axis that dims the image; elsewhere it is brightened, for `a_v` is in `total` already."""
-    import torch
-
     size = image.shape[-1]
     at = torch.arange(size, device=image.device, dtype=image.dtype) - (size - 1) / 2
     x, y = at - shape["x0"][:, None], at - shape["y0"][:, None]  # (n, W), (n, H)
@@ -215,6 +208,4 @@ def psf(camera: Camera, device) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def tensor(value, device) -> torch.Tensor:
-    import torch
-
     return torch.as_tensor(np.asarray(value), dtype=torch.float32, device=device)

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from paper_utils.base import dust
 from paper_utils.base.containers import WAVE_UM
@@ -33,8 +34,6 @@ class Tables:
 @lru_cache(maxsize=4)
 def tables(device: str) -> Tables:
     """The `Tables` on `device`, made once."""
-    import torch
-
     weight = np.gradient(np.log(WAVE_UM)) / WAVE_UM
     weight[[0, -1]] /= 2  # the trapezoidal rule
     _, k_abs = dust.opacity(WAVE_UM)
@@ -66,8 +65,6 @@ def unit_power(flux, weight):
 
 def locate(x, xp):
     """Index of the node below `x` (N,) in the increasing `xp` (K,), and the way to the next, 0-1 (held at the ends)."""
-    import torch
-
     low = torch.clamp(torch.searchsorted(xp, x) - 1, 0, xp.numel() - 2)
     return low, torch.clamp((x - xp[low]) / (xp[low + 1] - xp[low]), 0, 1)
 
@@ -100,8 +97,6 @@ class Onion(NamedTuple):
 
 def shell_edges(device):
     """Edges (S + 1,) of the shells, as the share of the optical depth inside; fine where the ultraviolet ends."""
-    import torch
-
     edges = torch.expm1(torch.linspace(0, 4.5, 19, dtype=torch.float64, device=device))
     return edges / edges[-1]
 
@@ -115,8 +110,6 @@ def onion(primary, tau_v, radius, t_unit, t: Tables, *, pah=0.0, small=0.0, inwa
     small grains radiate; PAHs die where the big grains are hotter than ~90 K. `inward`: share of a shell's light sent
     back to leave through the cavity, dimmed by the shells it crosses. Scattering is taken as forward.
     """
-    import torch
-
     edges = shell_edges(primary.device)
     log_scale = log_loss(t_unit, t) - ((primary * t.k_abs) @ t.weight).log()
     direct, thermal, back = primary, torch.zeros_like(primary), torch.zeros_like(primary)
@@ -145,7 +138,5 @@ def onion(primary, tau_v, radius, t_unit, t: Tables, *, pah=0.0, small=0.0, inwa
 
 def sphere_escape(tau):
     """Share of light leaving a sphere of central depth `tau` mixed with its sources (Osterbrock 1989, app. 2)."""
-    import torch
-
     thick = 0.75 / tau * (1 - 0.5 / tau**2 + (1 / tau + 0.5 / tau**2) * torch.exp(-2 * tau))
     return torch.where(tau < 0.01, 1 - 0.75 * tau, thick)  # the closed form cancels badly when thin
