@@ -155,11 +155,9 @@ def _stars(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _star_truth(galaxy_truth: Table, g_i: np.ndarray) -> Table:
     """Rows of the same columns that hold nothing but the colour."""
-    empty = {
-        name: np.full(len(g_i), "none") if column.dtype.kind == "U" else np.zeros(len(g_i), column.dtype)
-        for name, column in galaxy_truth.columns.items()
-    }
-    return Table(empty | {"g_i": g_i})
+    empty = Table(np.zeros(len(g_i), galaxy_truth.dtype))
+    empty["agn_class"], empty["g_i"] = "none", g_i
+    return empty
 
 
 def _observe(rng: np.random.Generator, truth: Table, mags: np.ndarray) -> Table:

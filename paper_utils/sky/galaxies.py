@@ -41,10 +41,7 @@ COLUMNS = (
 
 
 def draw(
-    n: int,
-    seed: int,
-    z_range: tuple[float, float] = (0.01, 0.5),
-    survey: Literal["sdss_main", "volume"] = "sdss_main",
+    n: int, seed: int, z_range: tuple[float, float] = (0.01, 0.5), survey: Literal["sdss_main", "volume"] = "sdss_main"
 ) -> Table:
     """`n` galaxies as a truth table; the same arguments give the same table.
 
@@ -70,11 +67,7 @@ def draw(
     parts, found, tried, kept = [], 0, 0, 0.2 if survey == "sdss_main" else 1.0
     while found < n:
         if tried > 3_000_000 + 100 * n:
-            raise DataError(
-                f"of {tried} galaxies at redshift {low:g}-{high:g} only {found} are brighter than r = {R_LIMIT}",
-                remedy='Begin at a lower redshift, or draw survey="volume".',
-                row="z_range",
-            )
+            raise _too_faint(f"of {tried} galaxies only {found}", z_range)
         z, log_mstar = _redshift_and_mass(rng, min(int(1.05 * (n - found) / kept) + 100, 500_000), z_range, survey)
         part = history(rng, z, log_mstar, quiet_share(rng, log_mstar))
         tried += len(z)
@@ -163,16 +156,16 @@ def _redshift_and_mass(rng, n: int, z_range, survey: str) -> tuple[np.ndarray, n
     density = np.interp(zc, _cosmos()[0], _cosmos()[2])[:, None] * relations.mass_function(mc)
     if survey == "sdss_main":
         # The brightest galaxies have L_r = 4 L_sun per M_sun (M_sun = 4.65 in r), and redshift does not brighten them.
-        modulus = distance_modulus(z[:-1])
-        brightest = 4.65 - 2.5 * (mass[1:] + 0.6) + modulus[:, None]
-        density *= brightest < R_LIMIT
+        density *= 4.65 - 2.5 * (mass[1:] + 0.6) + distance_modulus(z[:-1])[:, None] < R_LIMIT
         if not density.any():
-            raise DataError(
-                f"no galaxy at redshift {z_range[0]:g}-{z_range[1]:g} is brighter than r = {R_LIMIT}",
-                remedy='Begin at a lower redshift, or draw survey="volume".',
-                row="z_range",
-            )
+            raise _too_faint("no galaxy", z_range)
     return within(rng, n, z, mass, np.cumsum(density))
+
+
+def _too_faint(which: str, z_range) -> DataError:
+    low, high = z_range
+    problem = f"{which} at redshift {low:g}-{high:g} can be brighter than r = {R_LIMIT}"
+    return DataError(problem, remedy='Begin at a lower redshift, or draw survey="volume".', row="z_range")
 
 
 def within(rng, n: int, z: np.ndarray, mass: np.ndarray, cumulative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -257,12 +250,8 @@ def structure(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     log_sigma = relations.velocity_dispersion(mass) - 0.25 * size
     # Discs: 0.12 dex colder (by hand), and less alike.
     log_sigma += np.where(quiescent, 0.08, 0.10) * rng.standard_normal(n) - np.where(quiescent, 0, 0.12)
-    return {
-        "r_e": 10 ** (log_r + size),
-        "b_t": b_t,
-        "n_sersic": n_sersic,
-        "sigma_star": np.clip(10**log_sigma, 15, 500),
-    }
+    sigma_star = np.clip(10**log_sigma, 15, 500)
+    return {"r_e": 10 ** (log_r + size), "b_t": b_t, "n_sersic": n_sersic, "sigma_star": sigma_star}
 
 
 def metals(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

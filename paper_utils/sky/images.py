@@ -1,6 +1,6 @@
 """Galaxies as cameras see them: stamps of the mock sky, whose structure carries the light of the same spectra.
 
-`structure` says where a galaxy's light lies, `field` what lies around it, `profiles` draws both, `cameras` add the
+`structure` says where a galaxy's light lies, `field` what lies around it, `light_profiles` draws both, `cameras` add the
 noise. All is batched and runs on any device.
 """
 
@@ -20,8 +20,6 @@ from paper_utils.sky import field, galaxies, light_profiles, sdss_spectra, struc
 from paper_utils.sky.cameras import Camera
 from paper_utils.sky.populations import Populations
 
-BATCH_SIZE = 250
-
 
 @dataclass(frozen=True)
 class Batch:
@@ -31,20 +29,12 @@ class Batch:
     cube: torch.Tensor
 
 
-def images(
-    truth: Table,
-    ssps: Populations,
-    camera: Camera,
-    *,
-    seed: int,
-    device: str = "cpu",
-    noise: bool = True,
-    neighbours: bool = True,
-) -> Images:
+def images(truth: Table, ssps: Populations, camera: Camera, *, seed: int, **options) -> Images:
     """Stamps of the galaxies of a truth table (`galaxies.draw`), in the container that real ones fill.
 
     camera : `cameras.SDSS` (ugriz, 64 x 64), `cameras.PAN_STARRS` (grizy, 224 x 224), or one made from them.
-    noise : of sky and photons.   neighbours : with the galaxies and stars of the field.
+    options : device, "cpu" unless given; noise=False leaves out that of sky and photons, neighbours=False the galaxies
+        and stars of the field; batch_size, how many are made at a time.
     Galaxies lie at the stamp's centre to half a pixel. The truth comes back with mag_<band>, AB, of the whole galaxy
     without noise, and position_angle [deg, of the major axis, from x to y].
 
@@ -54,45 +44,25 @@ def images(
     """
     if not len(truth):
         raise DataError("the table has no galaxies", remedy="Draw some: galaxies.draw.", row="truth")
-    cube = np.empty((len(truth), len(camera.bands), camera.size, camera.size), np.float32)
-    tables = []
-    for part in _stream(truth, ssps, camera, seed, BATCH_SIZE, device, noise, neighbours):
-        start = BATCH_SIZE * len(tables)
-        cube[start : start + len(part.truth)] = part.cube.cpu().numpy()
-        tables.append(part.truth)
-    truth = vstack(tables, metadata_conflicts="silent")
-    return Images(
-        cube=cube,
-        bands=np.array(camera.bands),
-        pixel_scale=camera.pixel_scale,
-        z=np.asarray(truth["z"]),
-        ids=np.asarray(truth["id"]),
-        truth=truth,
-    )
+    parts = list(_stream(truth, ssps, camera, seed, **options))
+    cube = np.concatenate([part.cube.cpu().numpy() for part in parts])
+    truth = vstack([part.truth for part in parts], metadata_conflicts="silent")
+    z, ids = np.asarray(truth["z"]), np.asarray(truth["id"])
+    return Images(cube, np.array(camera.bands), camera.pixel_scale, z, ids, truth)
 
 
 def batches(
-    n: int,
-    ssps: Populations,
-    camera: Camera,
-    *,
-    seed: int = 0,
-    batch_size: int = BATCH_SIZE,
-    device: str = "cpu",
-    z_range: tuple[float, float] = (0.01, sdss_spectra.Z_MAX),
-    noise: bool = True,
-    neighbours: bool = True,
+    n: int, ssps: Populations, camera: Camera, *, seed: int = 0, z_range=(0.01, sdss_spectra.Z_MAX), **options
 ) -> Iterator[Batch]:
     """`n` galaxies of the SDSS main sample as a camera sees them, in batches; nothing touches the disk.
 
-    They are the galaxies, in the same order, of `optical.batches` with the same n, seed and z_range: images here,
-    spectra there. The same arguments give the same images, on the same kind of device.
+    They are the galaxies, in the same order, of `sdss_spectra.batches` with the same n, seed and z_range: images here,
+    spectra there. The same arguments give the same images, on the same kind of device. options : as in `images`.
     """
-    truth = galaxies.draw(n, seed, z_range)
-    yield from _stream(truth, ssps, camera, seed, batch_size, device, noise, neighbours)
+    return _stream(galaxies.draw(n, seed, z_range), ssps, camera, seed, **options)
 
 
-def _stream(truth, ssps, camera, seed, batch_size, device, noise, neighbours) -> Iterator[Batch]:
+def _stream(truth, ssps, camera, seed, *, batch_size=250, device="cpu", noise=True, neighbours=True) -> Iterator[Batch]:
     # Neither the numbers that drew the galaxies nor each other's.
     of_shapes, of_field = (np.random.default_rng([seed, stream]) for stream in (1, 2))
     generator = torch.Generator(device).manual_seed(seed)

@@ -119,12 +119,8 @@ def elongated(sigma, q, angle, flux, blur, n_nodes: int) -> Gaussians:
     weight = weight / weight.sum(dim=2, keepdim=True)
     t = t / (weight * t**2).sum(dim=2, keepdim=True).sqrt() * length[..., None]
     turn = angle[:, None, None]
-    return Gaussians(
-        x=(t * torch.cos(turn)).flatten(1),
-        y=(t * torch.sin(turn)).flatten(1),
-        var=var[..., None].expand_as(t).flatten(1),
-        flux=(weight[..., None] * flux[:, :, None, :]).flatten(1, 2),
-    )
+    x, y, var = (v.flatten(1) for v in (t * torch.cos(turn), t * torch.sin(turn), var[..., None].expand_as(t)))
+    return Gaussians(x, y, var, flux=(weight[..., None] * flux[:, :, None, :]).flatten(1, 2))
 
 
 def stamps(scene: Gaussians, size: int, psf_var, psf_share) -> torch.Tensor:

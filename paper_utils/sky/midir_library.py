@@ -50,18 +50,14 @@ class Parameter(NamedTuple):
     component: str
 
 
-PARAMETERS = (  # Rissaki+ 2023, Table A.1
-    Parameter("tau_V", "τ_V", 50, 250, "", "starburst"),
-    Parameter("tau_star", "τ_*", 10, 30, "Myr", "starburst"),
-    Parameter("t_star", "t_*", 5, 35, "Myr", "starburst"),
-    Parameter("tau_s", "τ^s", 0.125, 8, "Gyr", "host"),
-    Parameter("psi_s", "ψ^s", 1, 17, "", "host"),
-    Parameter("tau_v_s", "τ_v^s", 0.1, 15, "", "host"),
-    Parameter("tau_uv", "τ_uv", 250, 1450, "", "torus"),
-    Parameter("r2_r1", "r_2/r_1", 20, 100, "", "torus"),
-    Parameter("theta_o", "θ_o", 30, 75, "deg", "torus"),
-    Parameter("theta_i", "θ_i", 0, 90, "deg", "torus"),
-)
+# Rissaki+ 2023, Table A.1.
+PARAMETERS = tuple(Parameter(*row) for row in (
+    ("tau_V", "τ_V", 50, 250, "", "starburst"), ("tau_star", "τ_*", 10, 30, "Myr", "starburst"),
+    ("t_star", "t_*", 5, 35, "Myr", "starburst"), ("tau_s", "τ^s", 0.125, 8, "Gyr", "host"),
+    ("psi_s", "ψ^s", 1, 17, "", "host"), ("tau_v_s", "τ_v^s", 0.1, 15, "", "host"),
+    ("tau_uv", "τ_uv", 250, 1450, "", "torus"), ("r2_r1", "r_2/r_1", 20, 100, "", "torus"),
+    ("theta_o", "θ_o", 30, 75, "deg", "torus"), ("theta_i", "θ_i", 0, 90, "deg", "torus"),
+))  # fmt: skip
 
 
 def draw(n: int, seed: int) -> Table:
@@ -70,13 +66,10 @@ def draw(n: int, seed: int) -> Table:
     The fractions follow a Dirichlet(1, 0.7, 0.7) distribution: galaxies dominated by any component, and all mixtures.
     """
     rng = np.random.default_rng(seed)
-    table = Table({"id": [f"mock-{seed}-{i:06d}" for i in range(n)]})
-    for p in PARAMETERS:
-        table[p.name] = rng.uniform(p.low, p.high, n)
-        table[p.name].unit = p.unit or None
-    for name, share in zip(FRACTIONS.values(), rng.dirichlet([1.0, 0.7, 0.7], n).T, strict=True):
-        table[name] = share
-    return table
+    columns = {"id": [f"mock-{seed}-{i:06d}" for i in range(n)]}
+    columns |= {p.name: rng.uniform(p.low, p.high, n) for p in PARAMETERS}
+    columns |= dict(zip(FRACTIONS.values(), rng.dirichlet([1.0, 0.7, 0.7], n).T, strict=True))
+    return Table(columns, units={p.name: p.unit for p in PARAMETERS if p.unit})
 
 
 # --- starburst ----------------------------------------------------------------------------------------------
@@ -217,18 +210,18 @@ def components(params: Table, device: str = "cpu") -> dict:
     `reemitted` (dust light that leaves), in all directions together.
     """
     t = tables(device)
-
-    def of(component):
-        names = [p.name for p in PARAMETERS if p.component == component]
-        return [torch.as_tensor(np.asarray(params[name], dtype=float), device=device) for name in names]
-
     out, power = {}, {}
     for name, model in {"starburst": _starburst, "host": _host, "torus": _torus}.items():
-        seen, direct, thermal, primary = model(*of(name), device)
+        own = _columns(params, [p.name for p in PARAMETERS if p.component == name], device)
+        seen, direct, thermal, primary = model(*own, device)
         out[name] = unit_power(seen, t.weight)
         intrinsic, reemitted = primary @ t.weight, thermal @ t.weight
         power[name] = {"intrinsic": intrinsic, "absorbed": intrinsic - direct @ t.weight, "reemitted": reemitted}
     return out | {"power": power}
+
+
+def _columns(params: Table, names, device: str) -> list:
+    return [torch.as_tensor(np.asarray(params[name], dtype=float), device=device) for name in names]
 
 
 def sed(params: Table, device: str = "cpu"):
@@ -237,8 +230,8 @@ def sed(params: Table, device: str = "cpu"):
     for start in range(0, len(params), 1000):  # bounds the memory: ~0.2 GB
         rows = params[start : start + 1000]
         light = components(rows, device)
-        shares = {k: torch.as_tensor(np.asarray(rows[f], dtype=float), device=device) for k, f in FRACTIONS.items()}
-        chunks.append(sum(share[:, None] * light[name] for name, share in shares.items()))
+        shares = zip(FRACTIONS, _columns(rows, FRACTIONS.values(), device), strict=True)
+        chunks.append(sum(share[:, None] * light[name] for name, share in shares))
     return torch.cat(chunks)
 
 

@@ -17,6 +17,7 @@ from paper_utils.base import dust
 from paper_utils.base.constants import C_KMS
 from paper_utils.base.errors import DataError
 from paper_utils.base.wavelengths import DOUBLETS, LINES, pixel_edges
+from paper_utils.sky.populations import checked
 
 # log L(H alpha) [erg/s] of 1 M_sun/yr (Kennicutt & Evans 2012, 2012ARA&A..50..531K, table 1: Kroupa IMF, which a
 # Chabrier IMF follows within a few per cent).
@@ -53,6 +54,8 @@ _ACTIVE = {
 }  # fmt: skip
 _ACTIVE_DECREMENT = 3.1  # H alpha / H beta of active nuclei (Gaskell & Ferland 1984, 1984PASP...96..393G)
 
+# Columns of the truth table and the range of each; a share of H beta below all of it.
+RANGES = {"log_sfr": (-30, 10), "oh": (0, 15), "log_u": (-10, 5), "a_v": (0, 50), "agn_strength": (0, 1 - 1e-9)}
 _TOGETHER = 256  # galaxies whose lines are drawn at once
 
 
@@ -77,17 +80,8 @@ def luminosities(params: Table, *, attenuated: bool = True) -> np.ndarray:
     not `attenuated`, otherwise behind the dust that `a_v` [mag, of the stars] implies for the gas.
     Raises DataError if a column is missing, a class unknown or a strength outside 0 <= s < 1.
     """
-    columns = ("log_sfr", "oh", "log_u", "a_v", "agn_class", "agn_strength")
-    if missing := [name for name in columns if name not in params.colnames]:
-        raise DataError(
-            f"the table lacks {', '.join(missing)}", remedy="Take one from galaxies.draw.", row=f"column {missing[0]}"
-        )
-    log_sfr, oh, log_u, a_v = (np.asarray(params[name], float) for name in columns[:4])
-    kind, strength = np.asarray(params["agn_class"]).astype(str), np.asarray(params["agn_strength"], float)
-    if (bad := np.flatnonzero(~((strength >= 0) & (strength < 1)))).size:
-        raise DataError(
-            f"agn_strength is {strength[bad[0]]}", remedy="A share of H beta lies in 0 <= s < 1.", row=f"row {bad[0]}"
-        )
+    log_sfr, oh, log_u, a_v, strength = checked(params, RANGES, "The light of gas").values()
+    kind = np.asarray(params["agn_class"]).astype(str)
     if unknown := set(kind) - {"none", *_ACTIVE}:
         raise DataError(
             f"agn_class {sorted(unknown)[0]!r} is unknown", remedy='Use "none", "seyfert" or "liner".', row="agn_class"

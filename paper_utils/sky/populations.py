@@ -4,7 +4,7 @@ A galaxy is a row of truth: `log_mstar` [dex M_sun in living stars and remnants,
 history t exp(-t / tau) that began `age_gyr` ago with `tau_gyr`, to which an instantaneous burst `burst_age_gyr` ago
 adds `burst_fraction` of the total mass formed, one `metallicity` [M/H].
 
-The populations are E-MILES, mended in two places (`from_emiles`): they begin at 63 Myr, and the youngest end at 8950 A.
+The populations are E-MILES, with two gaps filled (`from_emiles`): they begin at 63 Myr, and the youngest end at 8950 A.
 """
 
 from __future__ import annotations
@@ -28,15 +28,9 @@ N_YOUNG = 9
 SALPETER_PER_CHABRIER = 1.6
 # Columns of the truth table and the range of each; more than 600 km/s no galaxy has.
 RANGES = {
-    "log_mstar": (0, 15),
-    "age_gyr": (1e-3, 20),
-    "tau_gyr": (1e-6, 100),
-    "burst_fraction": (0, 1),
-    "burst_age_gyr": (0, 20),
-    "metallicity": (-5, 2),
-    "a_v": (0, 50),
-    "sigma_star": (0, 600),
-}
+    "log_mstar": (0, 15), "age_gyr": (1e-3, 20), "tau_gyr": (1e-6, 100), "burst_fraction": (0, 1),
+    "burst_age_gyr": (0, 20), "metallicity": (-5, 2), "a_v": (0, 50), "sigma_star": (0, 600),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,14 +83,9 @@ def from_emiles(emiles) -> Populations:
     hot = s[: len(young), None] * (f * (spectra[0] / s_old[0]) + (1 - f) * k[:, None])  # (A_young, M, L)
     # Nothing dies before 3 Myr; then the mass left falls with log age to what E-MILES gives at its youngest.
     dead = np.clip(np.log(young / 3e-3) / np.log(youngest / 3e-3), 0, 1)[:, None] * (1 - emiles.masses[0])
-    return Populations(
-        ages=ages,
-        metals=emiles.metals,
-        wave_rest=wave,
-        spectra=np.concatenate([hot, spectra]).astype(np.float32),
-        mass_left=np.concatenate([1 - dead, emiles.masses]),
-        sigma=emiles.fwhm / FWHM / wave * C_KMS,
-    )
+    spectra = np.concatenate([hot, spectra]).astype(np.float32)
+    mass_left = np.concatenate([1 - dead, emiles.masses])
+    return Populations(ages, emiles.metals, wave, spectra, mass_left, sigma=emiles.fwhm / FWHM / wave * C_KMS)
 
 
 def weights(params, ssps: Populations, device: str = "cpu"):

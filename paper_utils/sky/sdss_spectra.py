@@ -1,6 +1,6 @@
 """The optical mock sky: stars and gas of whole galaxies, photometry in any band, and streams of observed spectra.
 
-Joins the other rooms of the sky: `galaxies` draws the truth, `stellar` and `nebular` make its light, `spectrograph`
+Joins the other modules of the sky: `galaxies` draws the truth, `stellar` and `nebular` make its light, `spectrograph`
 observes it. All functions are batched and run on any device.
 """
 
@@ -17,18 +17,17 @@ from scipy.special import gammainc, gammaincinv
 from paper_utils.base.constants import L_SUN
 from paper_utils.base.containers import WAVE_OBS, Spectra
 from paper_utils.base.distances import arrives, kpc_per_arcsec
-from paper_utils.base.errors import DataError
 from paper_utils.base.filters import Curves
 from paper_utils.base.photometry import ab_fluxes
 from paper_utils.base.wavelengths import LINES, log_grid, lsf_km_s
 from paper_utils.sky import galaxies, nebular, spectrograph, stellar
-from paper_utils.sky.populations import Populations
+from paper_utils.sky.populations import Populations, checked
 
 Z_MAX = 0.5  # Melchior+ 2022, Sec. 2
 # Rest frame of everything that the spectrograph sees up to Z_MAX, in pixels of half its own.
 WAVE_REST = log_grid(3780 / (1 + Z_MAX), 9275)
 # The stars' resolution is that of the instrument at this redshift, the survey's median. Elsewhere it is off by less
-# than 8 km/s up to z = 0.4, beside velocity dispersions of 50 to 300; the lines' widths are exact.
+# than 8 km/s up to z = 0.4, small against velocity dispersions of 50 to 300; the lines' widths are exact.
 Z_TYPICAL = 0.09
 FIBRE_RADIUS, SEEING = 1.5, 1.4  # arcsec (York+ 2000); full width at half maximum, as in SDSS's images in r
 # Galaxies whose spectra a processor holds at once, 16 MB: beyond 32 MB the C library asks the system for new memory
@@ -85,11 +84,7 @@ def fibre_spectra(truth: Table, ssps: Populations, device: str = "cpu") -> torch
 
     Raises DataError for a redshift beyond `Z_MAX`.
     """
-    z = np.asarray(truth["z"], float)
-    if (bad := np.flatnonzero(z > Z_MAX)).size:
-        raise DataError(
-            f"the redshift is {z[bad[0]]:.4f}", remedy=f"Spectra are made up to z = {Z_MAX}.", row=f"row {bad[0]}"
-        )
+    z = checked(truth, {"z": (1e-5, Z_MAX)}, "A fibre spectrum")["z"]
     scale = torch.as_tensor(fibre_fraction(truth) * arrives(z), dtype=torch.float32, device=device)[:, None]
     out = torch.empty(len(truth), WAVE_OBS.size, device=device)
     step = _TOGETHER if str(device) == "cpu" else max(len(truth), 1)

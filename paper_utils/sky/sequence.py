@@ -19,14 +19,12 @@ from paper_utils.sky import galaxies, light, nebular, sdss_spectra
 from paper_utils.sky.populations import Populations
 
 # log SFR / M* [1/yr], age [Gyr], [M/H], A_V [mag], 12 + log O/H. By hand, along the mean of the deep mock galaxies.
-_TYPES = np.array(
-    [
-        (-12.6, 9.0, 0.15, 0.05, 9.0), (-12.2, 6.0, 0.05, 0.05, 9.0), (-11.8, 3.5, -0.05, 0.08, 9.0),
-        (-11.0, 7.0, 0.00, 0.30, 9.0), (-10.5, 7.0, 0.00, 0.55, 9.0), (-10.0, 6.5, -0.10, 0.65, 8.9),
-        (-9.6, 5.5, -0.30, 0.50, 8.8), (-9.3, 4.5, -0.50, 0.30, 8.6), (-9.0, 3.0, -0.60, 0.20, 8.5),
-        (-8.7, 1.6, -0.70, 0.12, 8.3), (-8.3, 0.7, -0.80, 0.05, 8.2),
-    ]
-)  # fmt: skip
+_TYPES = np.array([
+    (-12.6, 9.0, 0.15, 0.05, 9.0), (-12.2, 6.0, 0.05, 0.05, 9.0), (-11.8, 3.5, -0.05, 0.08, 9.0),
+    (-11.0, 7.0, 0.00, 0.30, 9.0), (-10.5, 7.0, 0.00, 0.55, 9.0), (-10.0, 6.5, -0.10, 0.65, 8.9),
+    (-9.6, 5.5, -0.30, 0.50, 8.8), (-9.3, 4.5, -0.50, 0.30, 8.6), (-9.0, 3.0, -0.60, 0.20, 8.5),
+    (-8.7, 1.6, -0.70, 0.12, 8.3), (-8.3, 0.7, -0.80, 0.05, 8.2),
+])  # fmt: skip
 N_TYPES = len(_TYPES)
 SIGMA_STAR = 120.0  # km/s
 # Rest-frame bands in which the type of a galaxy is read; B of Johnson gives its absolute magnitude.

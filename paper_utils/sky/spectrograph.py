@@ -38,17 +38,15 @@ OBJECT_ERROR, SKY_ERROR = 0.030 / 3**0.5, 0.022 / 3**0.5  # relative, after thre
 
 # Wavelength [A], S [electrons per unit flux density and bin], sky continuum [1e-17 erg/s/cm2/A per fibre]. Near 6000 A
 # the blue and the red arm overlap; 7594-7670 A is the A band of the atmosphere's oxygen.
-_NODES = np.array(
-    [
-        (3784, 4.5, 7.1), (3880, 6.8, 3.3), (4000, 9.4, 5.3), (4200, 13.5, 5.2), (4450, 17.5, 5.3), (4700, 21.2, 5.2),
-        (5000, 25.4, 5.1), (5300, 27.9, 4.9), (5550, 28.3, 5.8), (5700, 28.5, 7.4), (5800, 25.9, 7.6),
-        (5880, 25.7, 9.2), (5950, 35.1, 11.2), (6050, 42.8, 7.3), (6150, 47.5, 7.0), (6300, 59.5, 6.3),
-        (6600, 68.5, 4.9), (7000, 72.2, 4.5), (7400, 62.3, 4.7), (7594, 59.0, 5.1), (7601, 35.0, 5.1),
-        (7604, 24.0, 5.1), (7608, 18.0, 5.1), (7613, 26.0, 5.1), (7619, 48.0, 5.1), (7626, 41.0, 5.1),
-        (7640, 42.0, 5.1), (7655, 54.0, 5.1), (7670, 59.0, 5.1), (7800, 55.6, 5.5), (8200, 45.8, 4.4),
-        (8600, 33.1, 3.9), (8900, 24.0, 2.4), (9270, 19.6, 4.5),
-    ]
-)  # fmt: skip
+_NODES = np.array([
+    (3784, 4.5, 7.1), (3880, 6.8, 3.3), (4000, 9.4, 5.3), (4200, 13.5, 5.2), (4450, 17.5, 5.3), (4700, 21.2, 5.2),
+    (5000, 25.4, 5.1), (5300, 27.9, 4.9), (5550, 28.3, 5.8), (5700, 28.5, 7.4), (5800, 25.9, 7.6),
+    (5880, 25.7, 9.2), (5950, 35.1, 11.2), (6050, 42.8, 7.3), (6150, 47.5, 7.0), (6300, 59.5, 6.3),
+    (6600, 68.5, 4.9), (7000, 72.2, 4.5), (7400, 62.3, 4.7), (7594, 59.0, 5.1), (7601, 35.0, 5.1),
+    (7604, 24.0, 5.1), (7608, 18.0, 5.1), (7613, 26.0, 5.1), (7619, 48.0, 5.1), (7626, 41.0, 5.1),
+    (7640, 42.0, 5.1), (7655, 54.0, 5.1), (7670, 59.0, 5.1), (7800, 55.6, 5.5), (8200, 45.8, 4.4),
+    (8600, 33.1, 3.9), (8900, 24.0, 2.4), (9270, 19.6, 4.5),
+])  # fmt: skip
 
 # Signal-to-noise ratios are quoted in r, 5600-6900 A. Every 7th bin is enough for a median; they are 129, odd,
 # so that the median is one of them.
@@ -91,11 +89,7 @@ def draw_snr(n: int, generator: torch.Generator) -> torch.Tensor:
 
 
 def observe(
-    flux: torch.Tensor,
-    generator: torch.Generator,
-    snr: torch.Tensor | float | None = None,
-    *,
-    masks: bool = True,
+    flux: torch.Tensor, generator: torch.Generator, snr: torch.Tensor | float | None = None, *, masks: bool = True
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Observe noiseless spectra: returns noisy flux and inverse variance, both (N, L).
 

@@ -2,14 +2,14 @@
 
 A spectrum is a matrix product, weights x transformed populations, times the transform of the Gaussian that broadens it
 and the phase of the shift that a redshift is in log wavelength; then dust: `a_v` [mag] of V attenuation, `sigma_star`
-[km/s], beside what `populations` asks of a row of truth. Spectra are L_sun / Angstrom in the rest frame, vacuum
+[km/s], in addition to what `populations` asks of a row of truth. Spectra are L_sun / Angstrom in the rest frame, vacuum
 wavelengths.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -172,8 +172,7 @@ def _spectra(params, ssps: Populations, b: _Basis, middle: np.ndarray, ratio: in
     return out
 
 
-@dataclass(frozen=True)
-class _Basis:
+class _Basis(NamedTuple):
     # Transforms of the populations (M, A, 2 (n / 2 + 1)) in birth clouds and beyond, real and imaginary parts in turn.
     young: object
     old: object
@@ -201,15 +200,9 @@ def _basis(ssps: Populations, start: float, step: float, length: int, lsf: bytes
     fourier = torch.view_as_real(torch.fft.rfft(torch.as_tensor(rows, device=device))).flatten(1).float()
     fourier = fourier.unflatten(0, (ssps.ages.size, -1)).transpose(0, 1)
     cloud = int((ssps.ages < BIRTH_CLOUD_GYR).sum())
-    return _Basis(
-        young=fourier[:, :cloud].contiguous(),
-        old=fourier[:, cloud:].contiguous(),
-        turns=torch.arange(n // 2 + 1, dtype=torch.float64, device=device) / n,
-        fine_kms=fine * C_KMS,
-        n=n,
-        pad=pad,
-        oversample=oversample,
-    )
+    young, old = fourier[:, :cloud].contiguous(), fourier[:, cloud:].contiguous()
+    turns = torch.arange(n // 2 + 1, dtype=torch.float64, device=device) / n
+    return _Basis(young, old, turns, fine * C_KMS, n, pad, oversample)
 
 
 def _blur(rows: np.ndarray, sigma: np.ndarray) -> np.ndarray:

@@ -27,14 +27,10 @@ from paper_utils.sky import light_profiles, nebular, populations, sdss_spectra, 
 from paper_utils.sky.cameras import Camera
 from paper_utils.sky.populations import Populations
 
-# Columns of shape in the truth table and the range of each, beside those of starlight and gas.
+# Columns of shape in the truth table and the range of each, in addition to those of starlight and gas.
 RANGES = {
-    "r_e": (1e-3, 1e3),
-    "n_sersic": light_profiles.N_SERSIC,
-    "b_t": (0, 1),
-    "inclination": (0, 90),
-    "quiescent": (0, 1),
-}
+    "r_e": (1e-3, 1e3), "n_sersic": light_profiles.N_SERSIC, "b_t": (0, 1), "inclination": (0, 90), "quiescent": (0, 1),
+}  # fmt: skip
 YOUNG, OLD = 0.12, 2.0  # Gyr: younger than a turn of the spiral pattern; older than most stars of a disc's bright part
 SEGREGATION = 0.8  # of the bulge is made of the oldest stars that there are, the rest of the galaxy's mixture
 IN_KNOTS = np.array([0.0, 0.3, 0.8])  # share of the old, middle-aged and young light of a disc that lies in its knots
@@ -42,7 +38,7 @@ N_KNOTS = 60
 # Thickness of discs (as for their dust in `galaxies`) and of bulges; that of discs grows with the bulge, which makes
 # early types round.
 THICK_DISC, THICK_BULGE = 0.2, 0.65
-DISC_NODES, BULGE_NODES = 17, 5
+N_NODES = {"bulge": 5, "disc": 17}  # round Gaussians in a row that draw an elongated one
 
 
 @dataclass(frozen=True)
@@ -93,22 +89,19 @@ def lights(truth: Table, ssps: Populations, camera: Camera, device: str = "cpu")
 def draw(shape: dict, flux: dict, camera: Camera) -> torch.Tensor:
     """Noiseless stamps (n, B, H, W) of the galaxies alone."""
     blur = float(camera.psf()[0].min())
-    bulge = light_profiles.elongated(
-        shape["sigma"] * shape["stretch_bulge"][:, None], shape["q_bulge"], shape["angle"],
-        shape["bulge"][..., None] * flux["bulge"][:, None], blur, BULGE_NODES,
-    )  # fmt: skip
-    disc = light_profiles.elongated(
-        shape["sigma"] * shape["stretch"][:, None], shape["q"], shape["angle"],
-        shape["disc"][..., None] * flux["disc"][:, None], blur, DISC_NODES,
-    )  # fmt: skip
-    zero = torch.zeros_like(shape["q"])[:, None]
+    light = {part: shape[part][..., None] * flux[part][:, None] for part in ("bulge", "disc", "knots")}
+    smooth = [
+        light_profiles.elongated(
+            shape["sigma"] * shape["stretch_" + part][:, None], shape["q_" + part], shape["angle"], light[part], blur, n
+        )
+        for part, n in N_NODES.items()
+    ]
+    knots = light_profiles.Gaussians(shape["x"], shape["y"], shape["var"], light["knots"])
+    zero = torch.zeros_like(shape["angle"])[:, None]
     nucleus = light_profiles.Gaussians(zero, zero, zero, flux["nucleus"][:, None])
-    knots = light_profiles.Gaussians(
-        shape["x"], shape["y"], shape["var"], shape["knots"][..., None] * flux["knots"][:, None]
-    )
-    scene = light_profiles.together(bulge, disc, knots, nucleus)
+    scene = light_profiles.together(*smooth, knots, nucleus)
     scene = scene._replace(x=scene.x + shape["x0"][:, None], y=scene.y + shape["y0"][:, None])
-    image = light_profiles.stamps(scene, camera.size, *psf(camera, shape["q"].device))
+    image = light_profiles.stamps(scene, camera.size, *psf(camera, zero.device))
     return _dust_lane(image, shape, sum(flux.values()), blur)
 
 
@@ -149,7 +142,7 @@ def shapes(rng, truth: Table, camera: Camera, device: str) -> dict[str, torch.Te
         "sigma": sigma * r_e[:, None],
         "bulge": bulge / np.maximum(bulge.sum(axis=1, keepdims=True), 1e-9),
         "disc": disc / np.maximum(disc.sum(axis=1, keepdims=True), 1e-9),
-        "q": q, "stretch": light_profiles.stretch(q),
+        "q_disc": q, "stretch_disc": light_profiles.stretch(q),
         "q_bulge": q_bulge, "stretch_bulge": light_profiles.stretch(q_bulge),
         "angle": angle, "x0": rng.uniform(-0.5, 0.5, n), "y0": rng.uniform(-0.5, 0.5, n),
         "lane_tau": (edge_on * np.minimum(0.3 + p["a_v"], 2))[:, None] * law,

@@ -5,8 +5,8 @@ Spectra are float64 tensors (N, 223) of F_nu in any unit such that the integral 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,24 +16,9 @@ from paper_utils.base import dust
 from paper_utils.base.containers import WAVE_UM
 
 
-@dataclass(frozen=True)
-class Tables:
-    """What is the same for all galaxies, as float64 tensors on one device."""
-
-    weight: object  # (L,) quadrature: power = F @ weight
-    k_abs: object  # (L,) absorption per extinction at 0.55 um
-    uv: object  # (L,) share of the absorbed energy that can excite PAHs and small grains
-    log_t: object  # (T,) temperatures [K]
-    log_loss: object  # (T,) power that thin dust of that temperature loses
-    opacity: object  # (T,) its Planck-mean absorption
-    planck: object  # (T, L) black bodies
-    pah: object  # (2, L) PAH bands of unit power: ionised, neutral
-    small: object  # (L,) transiently heated small grains, unit power
-
-
 @lru_cache(maxsize=4)
-def tables(device: str) -> Tables:
-    """The `Tables` on `device`, made once."""
+def tables(device: str) -> SimpleNamespace:
+    """What is the same for all galaxies, as float64 tensors on `device`, made once."""
     weight = np.gradient(np.log(WAVE_UM)) / WAVE_UM
     weight[[0, -1]] /= 2  # the trapezoidal rule
     _, k_abs = dust.opacity(WAVE_UM)
@@ -45,17 +30,17 @@ def tables(device: str) -> Tables:
     small = (1 / spike) @ unit_power(dust.planck(spike, WAVE_UM) * k_abs, weight)
     pah = np.stack([dust.pah_spectrum(WAVE_UM), dust.pah_spectrum(WAVE_UM, neutral=True)])
     arrays = {
-        "weight": weight,
-        "k_abs": k_abs,
-        "uv": 1 / (1 + (WAVE_UM / 0.35) ** 4),
-        "log_t": np.log(temperature),
-        "log_loss": np.log(loss),
-        "opacity": loss / (planck @ weight),
-        "planck": planck / loss[:, None],  # near 1 at every temperature; only their shape is used
-        "pah": unit_power(pah, weight),
-        "small": unit_power(small, weight),
+        "weight": weight,  # (L,) quadrature: power = F @ weight
+        "k_abs": k_abs,  # (L,) absorption per extinction at 0.55 um
+        "uv": 1 / (1 + (WAVE_UM / 0.35) ** 4),  # (L,) share of the absorbed energy that excites PAHs and small grains
+        "log_t": np.log(temperature),  # (T,) [K]
+        "log_loss": np.log(loss),  # (T,) power that thin dust of that temperature loses
+        "opacity": loss / (planck @ weight),  # (T,) its Planck-mean absorption
+        "planck": planck / loss[:, None],  # (T, L) black bodies near 1 at every temperature: only their shape is used
+        "pah": unit_power(pah, weight),  # (2, L) PAH bands of unit power: ionised, neutral
+        "small": unit_power(small, weight),  # (L,) transiently heated small grains, unit power
     }
-    return Tables(**{k: torch.as_tensor(v, dtype=torch.float64, device=device) for k, v in arrays.items()})
+    return SimpleNamespace(**{k: torch.as_tensor(v, dtype=torch.float64, device=device) for k, v in arrays.items()})
 
 
 def unit_power(flux, weight):
@@ -73,12 +58,12 @@ def _lerp(table, low, share):
     return (1 - share) * table[low] + share * table[low + 1]
 
 
-def log_loss(temperature, t: Tables):
+def log_loss(temperature, t: SimpleNamespace):
     """Logarithm of the power that thin dust of `temperature` (N,) [K] loses per unit opacity."""
     return _lerp(t.log_loss, *locate(temperature.log(), t.log_t))
 
 
-def shell_light(log_loss, emissivity, t: Tables):
+def shell_light(log_loss, emissivity, t: SimpleNamespace):
     """Temperature (N,) of grains that lose exp(`log_loss`) (N,), and the light of their shell, of unit power (N, L).
 
     The shell radiates `emissivity` (N, L) x B_nu; its emissivity is the share of light that it absorbs (Kirchhoff's
@@ -101,7 +86,7 @@ def shell_edges(device):
     return edges / edges[-1]
 
 
-def onion(primary, tau_v, radius, t_unit, t: Tables, *, pah=0.0, small=0.0, inward=0.0) -> Onion:
+def onion(primary, tau_v, radius, t_unit, t: SimpleNamespace, *, pah=0.0, small=0.0, inward=0.0) -> Onion:
     """Send `primary` (N, L) outward through shells of total V extinction `tau_v` (N,).
 
     Each shell absorbs F (1 - exp(-dtau)), takes the temperature at which its grains lose what they receive, and
