@@ -90,7 +90,7 @@ def _half_width(wing_share: float) -> float:
 
 
 def _survey(name: str, curve: str, pixel_scale: float, size: int, rows) -> Camera:
-    """A camera from rows of band, FWHM, depth and sky; sedpy calls a band's transmission curve `curve` with its name."""
+    """A camera from rows of band, FWHM, depth and sky; `curve` with a band's name is its curve in sedpy."""
     bands, fwhm, depth, sky = zip(*rows, strict=True)
     return Camera(name, bands, tuple(curve.format(band) for band in bands), pixel_scale, size, fwhm, depth, sky)
 

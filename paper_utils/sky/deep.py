@@ -64,12 +64,7 @@ def half_light_radius(log_mstar: np.ndarray, quiescent: np.ndarray, z: np.ndarra
 
 
 def draw(
-    n: int,
-    rng: np.random.Generator,
-    table: LightTable,
-    band: str,
-    limit: float,
-    detected: Callable[[np.ndarray], np.ndarray],
+    n: int, rng: np.random.Generator, table: LightTable, band: str, limit: float, detected: Callable
 ) -> tuple[Table, np.ndarray, float]:
     """`n` galaxies that a survey detects: their truth, magnitudes (n, B), and the solid angle that holds them [deg2].
 
@@ -88,8 +83,7 @@ def draw(
         tried, found = tried + size, found + keep.sum()
         kept = (found + 1) / (tried + 1)
     truth = Table({name: np.concatenate([np.asarray(t[name]) for t, _ in parts])[:n] for name in parts[0][0].colnames})
-    area = tried * n / found / cells[2][-1]
-    return truth, np.concatenate([m for _, m in parts])[:n], area
+    return truth, np.concatenate([m for _, m in parts])[:n], tried * n / found / cells[2][-1]
 
 
 def _cells(z_max: float, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -107,8 +101,7 @@ def brightest(log_mstar: np.ndarray, z: np.ndarray) -> np.ndarray:
 
     Light per mass rises with redshift as populations are younger; read off the mock galaxies themselves.
     """
-    modulus = distance_modulus(z)
-    return 1.3 - 0.75 * np.asarray(z) - 2.5 * np.asarray(log_mstar) + modulus
+    return 1.3 - 0.75 * np.asarray(z) - 2.5 * np.asarray(log_mstar) + distance_modulus(z)
 
 
 def _galaxies(rng: np.random.Generator, z: np.ndarray, log_mstar: np.ndarray) -> Table:

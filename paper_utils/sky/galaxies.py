@@ -78,9 +78,8 @@ def draw(
         found += len(part["z"])
         kept = (found + 1) / (tried + 1)
     truth = {name: np.concatenate([part[name] for part in parts])[:n] for name in parts[0]}
-    truth |= structure(rng, truth)
-    truth |= metals(rng, truth)
-    truth |= nucleus(rng, truth)
+    for more in (structure, metals, nucleus):
+        truth |= more(rng, truth)
     truth["id"] = np.char.add(f"{survey}-{seed}-", np.char.zfill(np.arange(n).astype(str), 7))
     meta = {"survey": survey, "seed": seed, "z_range": [low, high], "imf": "Chabrier", "cosmology": "Planck18"}
     return Table({name: truth[name] for name in COLUMNS}, units=UNITS, meta=meta)
@@ -144,8 +143,7 @@ def _cosmos() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def age_of_universe(z: np.ndarray) -> np.ndarray:
     """Gyr, Planck 2018, for z up to 10."""
-    grid, age, _ = _cosmos()
-    return np.interp(z, grid, age)
+    return np.interp(z, *_cosmos()[:2])
 
 
 def _redshift_and_mass(rng, n: int, z_range, survey: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,14 +1,13 @@
 """Galaxies as cameras see them: stamps of the mock sky, whose structure carries the light of the same spectra.
 
-`structure` says where a galaxy's light lies, `field` what lies around it, `light_profiles` draws both, `cameras` add the
-noise. All is batched and runs on any device.
+`structure` says where a galaxy's light lies, `field` what lies around it, `light_profiles` draws both, `cameras` add
+the noise. All is batched and runs on any device.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,8 +20,7 @@ from paper_utils.sky.cameras import Camera
 from paper_utils.sky.populations import Populations
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """Mock stamps `cube` (N, B, H, W) [nmgy], a tensor on one device, and the `truth` of their galaxies."""
 
     truth: Table
@@ -44,9 +42,12 @@ def images(truth: Table, ssps: Populations, camera: Camera, *, seed: int, **opti
     """
     if not len(truth):
         raise DataError("the table has no galaxies", remedy="Draw some: galaxies.draw.", row="truth")
-    parts = list(_stream(truth, ssps, camera, seed, **options))
-    cube = np.concatenate([part.cube.cpu().numpy() for part in parts])
-    truth = vstack([part.truth for part in parts], metadata_conflicts="silent")
+    cube, tables = np.empty((len(truth), len(camera.bands), camera.size, camera.size), np.float32), []
+    for part in _stream(truth, ssps, camera, seed, **options):
+        done = sum(map(len, tables))
+        cube[done : done + len(part.cube)] = part.cube.cpu().numpy()
+        tables.append(part.truth)
+    truth = vstack(tables, metadata_conflicts="silent")
     z, ids = np.asarray(truth["z"]), np.asarray(truth["id"])
     return Images(cube, np.array(camera.bands), camera.pixel_scale, z, ids, truth)
 
@@ -67,28 +68,24 @@ def _stream(truth, ssps, camera, seed, *, batch_size=250, device="cpu", noise=Tr
     of_shapes, of_field = (np.random.default_rng([seed, stream]) for stream in (1, 2))
     generator = torch.Generator(device).manual_seed(seed)
     psf = structure.psf(camera, device)
+    # Stamps at once: few stay in a processor's cache, many fill a GPU without filling its memory.
+    chunk = max(1, (1024 if str(device) == "cpu" else 32768) // camera.size)
     for start in range(0, len(truth), batch_size):
         part = truth[start : start + batch_size]
         light = structure.lights(part, ssps, camera, device)
-        flux = {item.name: structure.tensor(getattr(light, item.name), device) for item in dataclasses.fields(light)}
+        flux = {name: structure.tensor(value, device) for name, value in light.items()}
         shape = structure.shapes(of_shapes, part, camera, device)
         around = field.scene(of_field, len(part), ssps, camera, device) if neighbours else None
         cube = torch.empty(len(part), len(camera.bands), camera.size, camera.size, device=device)
-        for i in range(0, len(part), _chunk(camera, device)):
-            rows = slice(i, i + _chunk(camera, device))
+        for i in range(0, len(part), chunk):
+            rows = slice(i, i + chunk)
             some = {name: value[rows] for name, value in shape.items()}
             image = structure.draw(some, {name: value[rows] for name, value in flux.items()}, camera)
             if neighbours:
-                image += light_profiles.stamps(
-                    light_profiles.Gaussians(*(value[rows] for value in around)), camera.size, *psf
-                )
+                near = light_profiles.Gaussians(*(value[rows] for value in around))
+                image += light_profiles.stamps(near, camera.size, *psf)
             cube[rows] = camera.expose(image, generator) if noise else image
         part["position_angle"] = np.degrees(shape["angle"].cpu().numpy())
-        for band, magnitude in zip(camera.bands, 22.5 - 2.5 * np.log10(light.total.T), strict=True):
+        for band, magnitude in zip(camera.bands, 22.5 - 2.5 * np.log10(sum(light.values()).T), strict=True):
             part[f"mag_{band}"] = magnitude
         yield Batch(part, cube)
-
-
-def _chunk(camera: Camera, device: str) -> int:
-    """Stamps at once: few stay in a processor's cache, many fill a GPU without filling its memory."""
-    return max(1, (1024 if str(device) == "cpu" else 32768) // camera.size)

@@ -122,8 +122,7 @@ def _starburst(tau_v, tau_star, t_star, device):
     rows = torch.arange(len(tau_v), device=device)
     mix[rows, low] = light * (1 - share)[:, None]
     mix[rows, low + 1] = light * share[:, None]
-    mix = mix.flatten(1)
-    direct, thermal = mix @ direct.flatten(0, 1), mix @ thermal.flatten(0, 1)
+    direct, thermal = (mix.flatten(1) @ table.flatten(0, 1) for table in (direct, thermal))
     return direct + thermal, direct, thermal, light @ primary
 
 

@@ -7,8 +7,6 @@ BPT diagram.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 import torch
 from astropy.table import Table
@@ -67,11 +65,6 @@ def log_u_sequence(oh: np.ndarray) -> np.ndarray:
     return -3.0 - 0.8 * (np.asarray(oh, float) - 8.69)
 
 
-@lru_cache(maxsize=1)
-def _lines_attenuation() -> np.ndarray:
-    return dust.line_attenuation(np.array(list(LINES.values())))
-
-
 def luminosities(params: Table, *, attenuated: bool = True) -> np.ndarray:
     """Line luminosities of the galaxies of a truth table, (N, n_lines) float64 [erg/s], in the order of `LINES`.
 
@@ -80,7 +73,7 @@ def luminosities(params: Table, *, attenuated: bool = True) -> np.ndarray:
     not `attenuated`, otherwise behind the dust that `a_v` [mag, of the stars] implies for the gas.
     Raises DataError if a column is missing, a class unknown or a strength outside 0 <= s < 1.
     """
-    log_sfr, oh, log_u, a_v, strength = checked(params, RANGES, "The light of gas").values()
+    log_sfr, oh, log_u, a_v, strength = checked(params, RANGES, "The light of gas", text=("agn_class",)).values()
     kind = np.asarray(params["agn_class"]).astype(str)
     if unknown := set(kind) - {"none", *_ACTIVE}:
         raise DataError(
@@ -93,7 +86,7 @@ def luminosities(params: Table, *, attenuated: bool = True) -> np.ndarray:
         active = hbeta[rows] * strength[rows] / (1 - strength[rows])
         lines[rows] += active[:, None] * _active(ratios, oh[rows], log_u[rows])
     if attenuated:
-        lines *= 10 ** (-0.4 * a_v[:, None] * _lines_attenuation())
+        lines *= 10 ** (-0.4 * a_v[:, None] * dust.line_attenuation(list(LINES.values())))
     return lines
 
 
@@ -142,16 +135,12 @@ def _lines(log: dict[str, np.ndarray], decrement: float) -> np.ndarray:
 
 
 def profiles(
-    luminosities: torch.Tensor | np.ndarray,
-    wave: np.ndarray,
-    sigma_kms: torch.Tensor | np.ndarray,
-    onto: torch.Tensor | None = None,
-    z: np.ndarray | float = 0.0,
+    luminosities, wave: np.ndarray, sigma_kms, onto: torch.Tensor | None = None, z: np.ndarray | float = 0.0
 ) -> torch.Tensor:
     """Gaussian lines averaged over pixels, (N, L): the unit of `luminosities` per Angstrom.
 
-    luminosities : (N, n_lines), in the order of `LINES`; a tensor keeps its device and dtype. erg/s overflow float32:
-    give float64, solar luminosities or fluxes.
+    luminosities : (N, n_lines) array or tensor, in the order of `LINES`; a tensor keeps its device and dtype. erg/s
+        overflow float32: give float64, solar luminosities or fluxes.
     wave : (L,) pixel centres, vacuum Angstrom, increasing, where the lines have redshift z. Pixels meet half-way in log
         wavelength.
     z : (N,), or one number; the result is per Angstrom in the rest frame whatever it is.

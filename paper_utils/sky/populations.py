@@ -114,10 +114,14 @@ def weights(params, ssps: Populations, device: str = "cpu"):
     return (share * (mass / left)[:, None]).float()
 
 
-def checked(params, ranges=RANGES, use: str = "Starlight") -> dict[str, np.ndarray]:
-    """The columns of `ranges` from a table, float64; DataError naming a missing column or a row out of its range."""
-    if missing := [name for name in ranges if name not in params.colnames]:
-        raise DataError(f"no column {', '.join(missing)}", remedy=f"{use} needs {', '.join(ranges)}.", row="truth")
+def checked(params, ranges=RANGES, use: str = "Starlight", text=()) -> dict[str, np.ndarray]:
+    """The columns of `ranges` from a table, float64; DataError naming a missing column or a row out of its range.
+
+    text : further columns that must be there.
+    """
+    needed = [*ranges, *text]
+    if missing := [name for name in needed if name not in params.colnames]:
+        raise DataError(f"no column {', '.join(missing)}", remedy=f"{use} needs {', '.join(needed)}.", row="truth")
     columns = {name: np.asarray(params[name], float) for name in ranges}
     for name, (low, high) in ranges.items():
         good = (columns[name] >= low) & (columns[name] <= high) & np.isfinite(columns[name])
@@ -132,8 +136,7 @@ def checked(params, ranges=RANGES, use: str = "Starlight") -> dict[str, np.ndarr
 def _continuum(ages: np.ndarray, wave: np.ndarray) -> np.ndarray:
     """L_lambda (A, L) of `starlight`'s populations [L_sun / Angstrom / M_sun]; smooth, so a coarse grid will do."""
     coarse = np.geomspace(wave[0], wave[-1], 3000)
-    l_nu = starlight.ssp(ages, coarse * 1e-4)
-    l_lambda = l_nu * C_AA_S / coarse**2
+    l_lambda = starlight.ssp(ages, coarse * 1e-4) * C_AA_S / coarse**2
     return np.stack([np.exp(np.interp(np.log(wave), np.log(coarse), np.log(row))) for row in l_lambda])
 
 

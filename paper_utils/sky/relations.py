@@ -57,8 +57,7 @@ def gas_metallicity(log_mstar: np.ndarray, main_sequence_offset: np.ndarray) -> 
 
 def stellar_metallicity(log_mstar: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Median [M/H] of the stars of all galaxies and half its 16-84 % range: Gallazzi+ 2005 (2005MNRAS.362...41G)."""
-    median, half = (np.interp(log_mstar, _GALLAZZI[:, 0], column) for column in _GALLAZZI.T[1:])
-    return median, half
+    return tuple(np.interp(log_mstar, _GALLAZZI[:, 0], column) for column in _GALLAZZI.T[1:])
 
 
 def velocity_dispersion(log_mstar: np.ndarray) -> np.ndarray:

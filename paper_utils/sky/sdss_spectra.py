@@ -7,7 +7,7 @@ observes it. All functions are batched and run on any device.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -35,8 +35,7 @@ FIBRE_RADIUS, SEEING = 1.5, 1.4  # arcsec (York+ 2000); full width at half maxim
 _TOGETHER = 1024
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """Mock spectra on `WAVE_OBS` [1e-17 erg/s/cm2/A in the fibre], tensors (N, L) on one device.
 
     truth : Table of N rows (`galaxies.draw`).   clean : what enters the spectrograph, at its resolution.
@@ -111,14 +110,7 @@ def fibre_fraction(truth: Table) -> np.ndarray:
 
 
 def batches(
-    n: int,
-    ssps: Populations,
-    *,
-    seed: int = 0,
-    batch_size: int = 1000,
-    device: str = "cpu",
-    z_range: tuple[float, float] = (0.01, Z_MAX),
-    masks: bool = True,
+    n: int, ssps: Populations, *, seed=0, batch_size=1000, device="cpu", z_range=(0.01, Z_MAX), masks=True
 ) -> Iterator[Batch]:
     """`n` galaxies of the SDSS main sample as the spectrograph sees them, in batches; nothing touches the disk.
 
@@ -130,8 +122,7 @@ def batches(
     for start in range(0, n, batch_size):
         part = truth[start : start + batch_size]
         clean = fibre_spectra(part, ssps, device)
-        snr = spectrograph.snr_r(clean).clamp(1, 50)
-        flux, ivar = spectrograph.observe(clean, generator, snr, masks=masks)
+        flux, ivar = spectrograph.observe(clean, generator, spectrograph.snr_r(clean).clamp(1, 50), masks=masks)
         yield Batch(part, clean, flux, ivar)
 
 

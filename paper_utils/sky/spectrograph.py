@@ -72,12 +72,12 @@ def sky(wave_obs: np.ndarray = WAVE_OBS) -> np.ndarray:
 
 def sigma(flux: torch.Tensor) -> torch.Tensor:
     """Noise (N, L) [1e-17 erg/s/cm2/A] of objects whose light in the fibre is `flux` (N, L), on `WAVE_OBS`."""
-    return _variance(flux, *_noise_terms(flux.device, flux.dtype)).sqrt()
+    return _variance(flux, *_noise_terms(flux.device, flux.dtype)[:2]).sqrt()
 
 
 def snr_r(flux: torch.Tensor) -> torch.Tensor:
     """Median signal-to-noise ratio per bin in r (N,) of objects whose light in the fibre is `flux` (N, L)."""
-    background, per_flux = (term[_R_BAND] for term in _noise_terms(flux.device, flux.dtype))
+    background, per_flux, _ = (term[_R_BAND] for term in _noise_terms(flux.device, flux.dtype))
     in_r = flux[:, _R_BAND]
     return (in_r / _variance(in_r, background, per_flux).sqrt()).median(dim=1).values
 
@@ -109,8 +109,7 @@ def observe(
     n, device = len(flux), flux.device
     snr = draw_snr(n, generator) if snr is None else torch.as_tensor(snr, dtype=flux.dtype, device=device).expand(n)
     scale = _brightness(flux, snr)[:, None]
-    background, per_flux = _noise_terms(device, flux.dtype)
-    line_sky = _line_sky(device, flux.dtype)
+    background, per_flux, line_sky = _noise_terms(device, flux.dtype)
     noisy, ivar = torch.empty_like(flux), torch.empty_like(flux)
     step = _CHUNK if device.type == "cpu" else max(n, 1)
     for start in range(0, n, step):
@@ -140,7 +139,7 @@ def _brightness(flux: torch.Tensor, snr: torch.Tensor) -> torch.Tensor:
     In one bin F / sigma(F) = snr is a quadratic for F, whatever the spectrum, and F / sigma grows with F; so the median
     bin has the ratio asked for at the median of the factors that the bins ask for.
     """
-    background, per_flux = (term[_R_BAND] for term in _noise_terms(flux.device, flux.dtype))
+    background, per_flux, _ = (term[_R_BAND] for term in _noise_terms(flux.device, flux.dtype))
     square = snr[:, None] ** 2
     a, b, c = 1 - square * OBJECT_ERROR**2, square * per_flux, square * background
     needed = (b + (b**2 + 4 * a * c).clamp(min=0).sqrt()) / (2 * a)  # (N, bins in r)
@@ -176,17 +175,14 @@ def _spoil(ivar: torch.Tensor, generator: torch.Generator):
 
 
 @lru_cache(maxsize=8)
-def _noise_terms(device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-    """The variance of an empty fibre and the variance per unit of object flux, both (L,)."""
+def _noise_terms(device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The variance of an empty fibre, the variance per unit of object flux, and the sky's lines, (L,) each.
+
+    Lines: the sky where it is above 1.25 times its running median over 99 bins, minus infinity elsewhere.
+    """
+    night = sky()
     sensitivity = np.exp(np.interp(np.log(WAVE_OBS), np.log(_NODES[:, 0]), np.log(_NODES[:, 1])))
     read = np.where(WAVE_OBS < 6000, *READ_NOISE) / sensitivity
-    background = sky() / sensitivity + read**2 + (SKY_ERROR * sky()) ** 2
-    return tuple(torch.as_tensor(term, dtype=dtype, device=device) for term in (background, 1 / sensitivity))
-
-
-@lru_cache(maxsize=8)
-def _line_sky(device: torch.device, dtype: torch.dtype) -> torch.Tensor:
-    """The sky (L,) where it is above 1.25 times its running median over 99 bins; minus infinity elsewhere."""
-    night = sky()
-    night[night <= 1.25 * median_filter(night, size=99, mode="nearest")] = -np.inf
-    return torch.as_tensor(night, dtype=dtype, device=device)
+    background = night / sensitivity + read**2 + (SKY_ERROR * night) ** 2
+    lines = np.where(night <= 1.25 * median_filter(night, size=99, mode="nearest"), -np.inf, night)
+    return tuple(torch.as_tensor(term, dtype=dtype, device=device) for term in (background, 1 / sensitivity, lines))

@@ -154,8 +154,10 @@ def _spectra(params, ssps: Populations, b: _Basis, middle: np.ndarray, ratio: in
     # Dispersion rises in one metallicity and falls in the next, so that neighbours are alike.
     lower = np.searchsorted(ssps.metals, p["metallicity"]).clip(1, ssps.metals.size - 1) - 1
     order = np.lexsort([np.where(lower % 2, -1, 1) * p["sigma_star"], lower])
-    for i in range(0, len(mass), _chunk(device)):
-        rows = order[i : i + _chunk(device)]
+    # Few stay in a processor's cache (spectra are made five times faster so), many fill a GPU.
+    chunk = 64 if device.type == "cpu" else 4096
+    for i in range(0, len(mass), chunk):
+        rows = order[i : i + chunk]
         metals = slice(lower[rows[0]], lower[rows[-1]] + 2)
         # exp(-5^2 / 2) = 4e-6 of what the templates have on such scales, less than a hundredth of their light.
         n_seen = int((frequency <= 5 / max(p["sigma_star"][rows].min(), 1e-3)).sum())
@@ -219,8 +221,3 @@ def _blur(rows: np.ndarray, sigma: np.ndarray) -> np.ndarray:
         d, source = j - reach, slice(j, j + rows.shape[1])
         out += padded[:, source] * 0.5 * (erf((d + 0.5) / root[source]) - erf((d - 0.5) / root[source]))
     return out
-
-
-def _chunk(device) -> int:
-    """Galaxies at once: few stay in a processor's cache (spectra are made five times faster so), many fill a GPU."""
-    return 64 if str(device) == "cpu" else 4096

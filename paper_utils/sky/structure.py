@@ -11,7 +11,6 @@ stamps.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -41,22 +40,11 @@ THICK_DISC, THICK_BULGE = 0.2, 0.65
 N_NODES = {"bulge": 5, "disc": 17}  # round Gaussians in a row that draw an elongated one
 
 
-@dataclass(frozen=True)
-class Light:
-    """Where a galaxy's light comes from: fluxes (N, B) [nmgy] whose sum is the galaxy's synthetic photometry."""
+def lights(truth: Table, ssps: Populations, camera: Camera, device: str = "cpu") -> dict[str, np.ndarray]:
+    """Fluxes (N, B) [nmgy] of the bulge, disc, knots and nucleus of galaxies; their sum is the synthetic photometry.
 
-    bulge: np.ndarray
-    disc: np.ndarray
-    knots: np.ndarray
-    nucleus: np.ndarray
-
-    @property
-    def total(self) -> np.ndarray:
-        return self.bulge + self.disc + self.knots + self.nucleus
-
-
-def lights(truth: Table, ssps: Populations, camera: Camera, device: str = "cpu") -> Light:
-    """The light of each part of N galaxies in a camera's bands; bulge and disc split the light in r by `b_t`."""
+    Bulge and disc split the light in r by `b_t`.
+    """
     columns = populations.checked(truth, RANGES, "A shape")
     z = np.asarray(truth["z"], float)
     curves = band_curves(camera)
@@ -83,7 +71,7 @@ def lights(truth: Table, ssps: Populations, camera: Camera, device: str = "cpu")
     bulge, rest = (light * share[..., None]).sum(axis=1), light * (1 - share)[..., None]
     in_knots = IN_KNOTS * (1 - columns["quiescent"])[:, None]
     knots = (rest * in_knots[..., None]).sum(axis=1)
-    return Light(bulge=bulge, disc=rest.sum(axis=1) - knots, knots=knots, nucleus=nucleus)
+    return {"bulge": bulge, "disc": rest.sum(axis=1) - knots, "knots": knots, "nucleus": nucleus}
 
 
 def draw(shape: dict, flux: dict, camera: Camera) -> torch.Tensor:
@@ -183,11 +171,9 @@ def _knots(rng, p, disc, sigma, q, angle, r_e) -> dict[str, np.ndarray]:
 @lru_cache(maxsize=4)
 def _by_age(ssps: Populations) -> tuple[Populations, ...]:
     """The populations three times: only the old shine, only the middle-aged, only the young."""
-    edges = (OLD, np.inf), (YOUNG, OLD), (0, YOUNG)
-    shining = [(ssps.ages >= low) & (ssps.ages < high) for low, high in edges]
-    return tuple(
-        dataclasses.replace(ssps, spectra=np.where(which[:, None, None], ssps.spectra, 0)) for which in shining
-    )
+    ages, edges = ssps.ages[:, None, None], ((OLD, np.inf), (YOUNG, OLD), (0, YOUNG))
+    shining = [np.where((ages >= low) & (ages < high), ssps.spectra, 0) for low, high in edges]
+    return tuple(dataclasses.replace(ssps, spectra=spectra) for spectra in shining)
 
 
 @lru_cache(maxsize=8)
@@ -196,8 +182,7 @@ def band_curves(camera: Camera) -> Curves:
 
 
 def psf(camera: Camera, device) -> tuple[torch.Tensor, torch.Tensor]:
-    var, share = camera.psf()
-    return tensor(var, device), tensor(share, device)
+    return tuple(tensor(values, device) for values in camera.psf())
 
 
 def tensor(value, device) -> torch.Tensor:
