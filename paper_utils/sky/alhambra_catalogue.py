@@ -106,7 +106,9 @@ def catalogue(n: int, ssps: Populations, seed: int = 0) -> Catalogue:
     truth["sed_type"], truth["m_abs"] = sequence.rest_properties(truth, ssps)
     star_mags, g_i = _stars(rng, n_stars)
     truth["g_i"] = 0.0
-    truth = vstack([truth, _star_truth(truth, g_i)], metadata_conflicts="silent")
+    of_stars = Table(np.zeros(n_stars, truth.dtype))
+    of_stars["agn_class"], of_stars["g_i"] = "none", g_i
+    truth = vstack([truth, of_stars], metadata_conflicts="silent")
     truth["is_star"] = np.arange(n) >= n - n_stars
     mags = np.concatenate([mags, star_mags])
     order = rng.permutation(n)
@@ -151,15 +153,6 @@ def _stars(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
     m, colour = (np.concatenate(part)[:n] for part in zip(*parts, strict=True))
     mags = stars.magnitudes(colour, curves(), rng)
     return mags - mags[:, -1:] + m[:, None], colour
-
-
-def _star_truth(galaxy_truth: Table, g_i: np.ndarray) -> Table:
-    """Rows of the same columns that hold nothing but the colour."""
-    empty = {
-        name: np.full(len(g_i), "none") if column.dtype.kind == "U" else np.zeros(len(g_i), column.dtype)
-        for name, column in galaxy_truth.columns.items()
-    }
-    return Table(empty | {"g_i": g_i})
 
 
 def _observe(rng: np.random.Generator, truth: Table, mags: np.ndarray) -> Table:

@@ -14,15 +14,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from scipy.optimize import brentq
 
 from paper_utils.base.errors import DataError
-
-if TYPE_CHECKING:
-    import torch
 
 WING_SHARE, WING_WIDTH = 0.17, 2.8  # of the flux; over the core's
 
@@ -48,12 +45,8 @@ class Camera:
 
     def __post_init__(self):
         for what in ("curves", "fwhm", "depth", "sky"):
-            if len(getattr(self, what)) != len(self.bands):
-                raise DataError(
-                    f"{len(getattr(self, what))} values of {what} for {len(self.bands)} bands",
-                    remedy="Give one for each band.",
-                    row=what,
-                )
+            if (n := len(getattr(self, what))) != (wanted := len(self.bands)):
+                raise DataError(f"{n} values of {what}", remedy=f"Give one for each of the {wanted} bands.", row=what)
         if "r" not in self.bands:
             raise DataError("no band is called r", remedy="Bulge shares are defined in r.", row="bands")
         if self.size < 1 or not self.pixel_scale > 0 or not min(self.fwhm) > 0 or not 0 <= self.wing_share < 1:
@@ -79,8 +72,6 @@ class Camera:
 
     def expose(self, clean: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Sky-subtracted stamps (N, B, H, W) [nmgy] with noise, of noiseless ones on the generator's device."""
-        import torch
-
         sigma, gain = (torch.as_tensor(v, dtype=clean.dtype, device=clean.device)[:, None, None] for v in self.noise())
         white = torch.randn(clean.shape, generator=generator, device=clean.device, dtype=clean.dtype)
         return white.mul_((clean.clamp(min=0) / gain + sigma**2).sqrt_()).add_(clean)
@@ -98,23 +89,17 @@ def _half_width(wing_share: float) -> float:
     return brentq(excess, 1e-3, 10.0)
 
 
-SDSS = Camera(
-    name="SDSS",
-    bands=tuple("ugriz"),
-    curves=tuple(f"sdss_{band}0" for band in "ugriz"),
-    pixel_scale=0.396,
-    size=64,
-    fwhm=(1.53, 1.44, 1.32, 1.26, 1.29),
-    depth=(22.15, 23.13, 22.70, 22.20, 20.71),
-    sky=(22.1, 21.8, 20.9, 20.2, 19.0),
-)
-PAN_STARRS = Camera(
-    name="Pan-STARRS",
-    bands=tuple("grizy"),
-    curves=tuple(f"panstarrs_{band}" for band in "grizy"),
-    pixel_scale=0.25,
-    size=224,
-    fwhm=(1.31, 1.19, 1.11, 1.07, 1.02),
-    depth=(23.3, 23.2, 23.1, 22.3, 21.4),
-    sky=(21.9, 20.8, 19.8, 19.2, 18.2),
-)
+def _survey(name: str, curve: str, pixel_scale: float, size: int, rows) -> Camera:
+    """A camera from rows of band, FWHM, depth and sky; `curve` with a band's name is its curve in sedpy."""
+    bands, fwhm, depth, sky = zip(*rows, strict=True)
+    return Camera(name, bands, tuple(curve.format(band) for band in bands), pixel_scale, size, fwhm, depth, sky)
+
+
+SDSS = _survey("SDSS", "sdss_{}0", 0.396, 64, (
+    ("u", 1.53, 22.15, 22.1), ("g", 1.44, 23.13, 21.8), ("r", 1.32, 22.70, 20.9), ("i", 1.26, 22.20, 20.2),
+    ("z", 1.29, 20.71, 19.0),
+))  # fmt: skip
+PAN_STARRS = _survey("Pan-STARRS", "panstarrs_{}", 0.25, 224, (
+    ("g", 1.31, 23.3, 21.9), ("r", 1.19, 23.2, 20.8), ("i", 1.11, 23.1, 19.8), ("z", 1.07, 22.3, 19.2),
+    ("y", 1.02, 21.4, 18.2),
+))  # fmt: skip

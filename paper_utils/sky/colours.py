@@ -18,7 +18,7 @@ import numpy as np
 from astropy.table import Table, vstack
 
 from paper_utils.base import paths
-from paper_utils.base.errors import DataError
+from paper_utils.base.errors import readable
 from paper_utils.sky.stars import TO_AB
 
 COLOURS = ("u-g", "g-r", "r-i")
@@ -48,16 +48,10 @@ def read(path: Path | str, flux: str = "MODELFLUX") -> Table:
     Galaxies without a positive flux in all bands have no colour and are left out, as are those outside R_LIMIT and
     Z_RANGE. Raises DataError for a file that cannot be read or lacks a column.
     """
-    path = Path(path)
-    try:
+    remedy = f"Give a FITS table with the columns {', '.join(COLUMNS)}, such as kcorrect's gst_tests_small.fits."
+    with readable(path, "a table of SDSS photometry", remedy):
         rows = Table.read(path)
         columns = {name: np.asarray(rows[name], float) for name in COLUMNS}
-    except (OSError, ValueError, KeyError) as problem:
-        raise DataError(
-            f"not a table of SDSS photometry ({type(problem).__name__}: {problem})",
-            remedy=f"Give a FITS table with the columns {', '.join(COLUMNS)}, such as kcorrect's gst_tests_small.fits.",
-            source=path,
-        ) from None
     keep = (columns[flux][:, :4] > 0).all(axis=1) & (columns["PETROFLUX"][:, 2] > 0)
     columns = {name: values[keep] for name, values in columns.items()}
 

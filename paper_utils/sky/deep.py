@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from astropy.cosmology import Planck18
 from astropy.table import Table
 from scipy.special import expit
 
@@ -22,12 +23,10 @@ LOG_MSTAR = (6.0, 12.0)
 # Davidzon+ 2017 (2017A&A...605A..70D), table 1, at the middle of their bins of redshift: log M*, alpha_1, phi_1
 # [1e-3 / Mpc3], alpha_2, phi_2.
 _DAVIDZON_Z = np.array([0.35, 0.65, 0.95, 1.3, 1.75])
-_DAVIDZON = np.array(
-    [
-        (10.78, -1.38, 1.187, -0.43, 1.92), (10.77, -1.36, 1.070, 0.03, 1.68), (10.56, -1.31, 1.428, 0.51, 2.19),
-        (10.62, -1.28, 1.069, 0.29, 1.21), (10.51, -1.28, 0.969, 0.82, 0.64),
-    ]
-)  # fmt: skip
+_DAVIDZON = np.array([
+    (10.78, -1.38, 1.187, -0.43, 1.92), (10.77, -1.36, 1.070, 0.03, 1.68), (10.56, -1.31, 1.428, 0.51, 2.19),
+    (10.62, -1.28, 1.069, 0.29, 1.21), (10.51, -1.28, 0.969, 0.82, 0.64),
+])  # fmt: skip
 COLUMNS = galaxies.COLUMNS[1:]  # all but id
 
 
@@ -65,12 +64,7 @@ def half_light_radius(log_mstar: np.ndarray, quiescent: np.ndarray, z: np.ndarra
 
 
 def draw(
-    n: int,
-    rng: np.random.Generator,
-    table: LightTable,
-    band: str,
-    limit: float,
-    detected: Callable[[np.ndarray], np.ndarray],
+    n: int, rng: np.random.Generator, table: LightTable, band: str, limit: float, detected: Callable
 ) -> tuple[Table, np.ndarray, float]:
     """`n` galaxies that a survey detects: their truth, magnitudes (n, B), and the solid angle that holds them [deg2].
 
@@ -89,14 +83,11 @@ def draw(
         tried, found = tried + size, found + keep.sum()
         kept = (found + 1) / (tried + 1)
     truth = Table({name: np.concatenate([np.asarray(t[name]) for t, _ in parts])[:n] for name in parts[0][0].colnames})
-    area = tried * n / found / cells[2][-1]
-    return truth, np.concatenate([m for _, m in parts])[:n], area
+    return truth, np.concatenate([m for _, m in parts])[:n], tried * n / found / cells[2][-1]
 
 
 def _cells(z_max: float, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Redshifts and masses whose cells may hold a galaxy bright enough, and the running sum of galaxies per deg2."""
-    from astropy.cosmology import Planck18
-
     z, mass = np.linspace(0.005, z_max, 401), np.linspace(*LOG_MSTAR, 301)
     zc, mc = 0.5 * (z[1:] + z[:-1]), 0.5 * (mass[1:] + mass[:-1])
     volume = Planck18.differential_comoving_volume(zc).to_value("Mpc3/sr") * np.radians(1) ** 2
@@ -110,8 +101,7 @@ def brightest(log_mstar: np.ndarray, z: np.ndarray) -> np.ndarray:
 
     Light per mass rises with redshift as populations are younger; read off the mock galaxies themselves.
     """
-    modulus = distance_modulus(z)
-    return 1.3 - 0.75 * np.asarray(z) - 2.5 * np.asarray(log_mstar) + modulus
+    return 1.3 - 0.75 * np.asarray(z) - 2.5 * np.asarray(log_mstar) + distance_modulus(z)
 
 
 def _galaxies(rng: np.random.Generator, z: np.ndarray, log_mstar: np.ndarray) -> Table:

@@ -25,12 +25,8 @@ def scene(rng, n: int, ssps: Populations, camera: Camera, device: str) -> light_
     r_e = 1.1 * 10 ** (-0.11 * (magnitude - 20) + 0.15 * rng.standard_normal(x.shape)) / camera.pixel_scale
     q = rng.uniform(0.3, 1, x.size)
     share, sigma = light_profiles.sersic(np.ones(1), 4)
-    values = (
-        sigma * (r_e.ravel() * light_profiles.stretch(q))[:, None],
-        q,
-        rng.uniform(0, np.pi, x.size),
-        share[0][:, None] * flux.reshape(x.size, 1, -1),
-    )
+    sigma = sigma * (r_e.ravel() * light_profiles.stretch(q))[:, None]
+    values = (sigma, q, rng.uniform(0, np.pi, x.size), share[0][:, None] * flux.reshape(x.size, 1, -1))
     row = light_profiles.elongated(*(structure.tensor(v, device) for v in values), float(camera.psf()[0].min()), 3)
     centre_x, centre_y = (structure.tensor(v.reshape(-1, 1), device) for v in (x, y))
     row = row._replace(x=row.x + centre_x, y=row.y + centre_y)
@@ -57,7 +53,7 @@ def _objects(rng, n: int, kind: str, ssps: Populations, camera: Camera):
 @lru_cache(maxsize=8)
 def _colours(ssps: Populations, camera: Camera) -> dict[str, np.ndarray]:
     """Fluxes relative to r, (400, B): of galaxies of the mock sky, and of stars as black bodies of 3000 to 7000 K."""
-    flux = structure.lights(galaxies.draw(400, 0, (0.05, 0.45)), ssps, camera).total
+    flux = sum(structure.lights(galaxies.draw(400, 0, (0.05, 0.45)), ssps, camera).values())
     temperature = 10 ** np.random.default_rng(0).normal(3.67, 0.08, 400)
     curves = structure.band_curves(camera)
     wave = sdss_spectra.band_grid(curves, np.zeros(1))

@@ -8,9 +8,11 @@ converts them for its templates. Distances and ages: Planck 2018, as everywhere 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+from astropy.cosmology import Planck18
+from astropy.table import Table
 from scipy.ndimage import map_coordinates
 from scipy.special import expit, ndtr, ndtri
 
@@ -21,9 +23,6 @@ from paper_utils.base.errors import DataError
 from paper_utils.base.wavelengths import LINES
 from paper_utils.sky import nebular, relations, starlight
 from paper_utils.sky.populations import SALPETER_PER_CHABRIER
-
-if TYPE_CHECKING:
-    from astropy.table import Table
 
 R_LIMIT = 17.77  # Main Galaxy Sample: Petrosian r, Galactic extinction removed (Strauss+ 2002, 2002AJ....124.1810S)
 LOG_MSTAR = (8.0, 12.0)
@@ -42,10 +41,7 @@ COLUMNS = (
 
 
 def draw(
-    n: int,
-    seed: int,
-    z_range: tuple[float, float] = (0.01, 0.5),
-    survey: Literal["sdss_main", "volume"] = "sdss_main",
+    n: int, seed: int, z_range: tuple[float, float] = (0.01, 0.5), survey: Literal["sdss_main", "volume"] = "sdss_main"
 ) -> Table:
     """`n` galaxies as a truth table; the same arguments give the same table.
 
@@ -60,8 +56,6 @@ def draw(
         comoving volume. The mass function does not evolve and there is no large-scale structure.
     Raises DataError if n < 1, or if z_range is not 0 < low < high <= 1.
     """
-    from astropy.table import Table
-
     if survey not in ("sdss_main", "volume"):
         raise ValueError(f'survey is "sdss_main" or "volume", not {survey!r}')
     if n < 1:
@@ -73,11 +67,7 @@ def draw(
     parts, found, tried, kept = [], 0, 0, 0.2 if survey == "sdss_main" else 1.0
     while found < n:
         if tried > 3_000_000 + 100 * n:
-            raise DataError(
-                f"of {tried} galaxies at redshift {low:g}-{high:g} only {found} are brighter than r = {R_LIMIT}",
-                remedy='Begin at a lower redshift, or draw survey="volume".',
-                row="z_range",
-            )
+            raise _too_faint(f"of {tried} galaxies only {found}", z_range)
         z, log_mstar = _redshift_and_mass(rng, min(int(1.05 * (n - found) / kept) + 100, 500_000), z_range, survey)
         part = history(rng, z, log_mstar, quiet_share(rng, log_mstar))
         tried += len(z)
@@ -88,9 +78,8 @@ def draw(
         found += len(part["z"])
         kept = (found + 1) / (tried + 1)
     truth = {name: np.concatenate([part[name] for part in parts])[:n] for name in parts[0]}
-    truth |= structure(rng, truth)
-    truth |= metals(rng, truth)
-    truth |= nucleus(rng, truth)
+    for more in (structure, metals, nucleus):
+        truth |= more(rng, truth)
     truth["id"] = np.char.add(f"{survey}-{seed}-", np.char.zfill(np.arange(n).astype(str), 7))
     meta = {"survey": survey, "seed": seed, "z_range": [low, high], "imf": "Chabrier", "cosmology": "Planck18"}
     return Table({name: truth[name] for name in COLUMNS}, units=UNITS, meta=meta)
@@ -148,16 +137,13 @@ def _between(nodes, log_values: np.ndarray):
 @lru_cache(maxsize=1)
 def _cosmos() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Redshifts, age of the universe [Gyr] and comoving volume per unit redshift there."""
-    from astropy.cosmology import Planck18
-
     z = np.geomspace(1e-3, 10.0, 2000)
     return z, Planck18.age(z).to_value("Gyr"), Planck18.differential_comoving_volume(z).to_value("Mpc3/sr")
 
 
 def age_of_universe(z: np.ndarray) -> np.ndarray:
     """Gyr, Planck 2018, for z up to 10."""
-    grid, age, _ = _cosmos()
-    return np.interp(z, grid, age)
+    return np.interp(z, *_cosmos()[:2])
 
 
 def _redshift_and_mass(rng, n: int, z_range, survey: str) -> tuple[np.ndarray, np.ndarray]:
@@ -168,16 +154,16 @@ def _redshift_and_mass(rng, n: int, z_range, survey: str) -> tuple[np.ndarray, n
     density = np.interp(zc, _cosmos()[0], _cosmos()[2])[:, None] * relations.mass_function(mc)
     if survey == "sdss_main":
         # The brightest galaxies have L_r = 4 L_sun per M_sun (M_sun = 4.65 in r), and redshift does not brighten them.
-        modulus = distance_modulus(z[:-1])
-        brightest = 4.65 - 2.5 * (mass[1:] + 0.6) + modulus[:, None]
-        density *= brightest < R_LIMIT
+        density *= 4.65 - 2.5 * (mass[1:] + 0.6) + distance_modulus(z[:-1])[:, None] < R_LIMIT
         if not density.any():
-            raise DataError(
-                f"no galaxy at redshift {z_range[0]:g}-{z_range[1]:g} is brighter than r = {R_LIMIT}",
-                remedy='Begin at a lower redshift, or draw survey="volume".',
-                row="z_range",
-            )
+            raise _too_faint("no galaxy", z_range)
     return within(rng, n, z, mass, np.cumsum(density))
+
+
+def _too_faint(which: str, z_range) -> DataError:
+    low, high = z_range
+    problem = f"{which} at redshift {low:g}-{high:g} can be brighter than r = {R_LIMIT}"
+    return DataError(problem, remedy='Begin at a lower redshift, or draw survey="volume".', row="z_range")
 
 
 def within(rng, n: int, z: np.ndarray, mass: np.ndarray, cumulative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -262,12 +248,8 @@ def structure(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     log_sigma = relations.velocity_dispersion(mass) - 0.25 * size
     # Discs: 0.12 dex colder (by hand), and less alike.
     log_sigma += np.where(quiescent, 0.08, 0.10) * rng.standard_normal(n) - np.where(quiescent, 0, 0.12)
-    return {
-        "r_e": 10 ** (log_r + size),
-        "b_t": b_t,
-        "n_sersic": n_sersic,
-        "sigma_star": np.clip(10**log_sigma, 15, 500),
-    }
+    sigma_star = np.clip(10**log_sigma, 15, 500)
+    return {"r_e": 10 ** (log_r + size), "b_t": b_t, "n_sersic": n_sersic, "sigma_star": sigma_star}
 
 
 def metals(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

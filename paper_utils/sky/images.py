@@ -1,17 +1,17 @@
 """Galaxies as cameras see them: stamps of the mock sky, whose structure carries the light of the same spectra.
 
-`structure` says where a galaxy's light lies, `field` what lies around it, `profiles` draws both, `cameras` add the
-noise. All is batched and runs on any device.
+`structure` says where a galaxy's light lies, `field` what lies around it, `light_profiles` draws both, `cameras` add
+the noise. All is batched and runs on any device.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
+import torch
+from astropy.table import Table, vstack
 
 from paper_utils.base.containers import Images
 from paper_utils.base.errors import DataError
@@ -19,35 +19,20 @@ from paper_utils.sky import field, galaxies, light_profiles, sdss_spectra, struc
 from paper_utils.sky.cameras import Camera
 from paper_utils.sky.populations import Populations
 
-if TYPE_CHECKING:
-    import torch
-    from astropy.table import Table
 
-BATCH_SIZE = 250
-
-
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """Mock stamps `cube` (N, B, H, W) [nmgy], a tensor on one device, and the `truth` of their galaxies."""
 
     truth: Table
     cube: torch.Tensor
 
 
-def images(
-    truth: Table,
-    ssps: Populations,
-    camera: Camera,
-    *,
-    seed: int,
-    device: str = "cpu",
-    noise: bool = True,
-    neighbours: bool = True,
-) -> Images:
+def images(truth: Table, ssps: Populations, camera: Camera, *, seed: int, **options) -> Images:
     """Stamps of the galaxies of a truth table (`galaxies.draw`), in the container that real ones fill.
 
     camera : `cameras.SDSS` (ugriz, 64 x 64), `cameras.PAN_STARRS` (grizy, 224 x 224), or one made from them.
-    noise : of sky and photons.   neighbours : with the galaxies and stars of the field.
+    options : device, "cpu" unless given; noise=False leaves out that of sky and photons, neighbours=False the galaxies
+        and stars of the field; batch_size, how many are made at a time.
     Galaxies lie at the stamp's centre to half a pixel. The truth comes back with mag_<band>, AB, of the whole galaxy
     without noise, and position_angle [deg, of the major axis, from x to y].
 
@@ -55,77 +40,52 @@ def images(
     `noise`. Raises DataError for an empty table, for a senseless row, and for a redshift at which a band leaves the
     templates (0.75 for u).
     """
-    from astropy.table import vstack
-
     if not len(truth):
         raise DataError("the table has no galaxies", remedy="Draw some: galaxies.draw.", row="truth")
-    cube = np.empty((len(truth), len(camera.bands), camera.size, camera.size), np.float32)
-    tables = []
-    for part in _stream(truth, ssps, camera, seed, BATCH_SIZE, device, noise, neighbours):
-        start = BATCH_SIZE * len(tables)
-        cube[start : start + len(part.truth)] = part.cube.cpu().numpy()
+    cube, tables = np.empty((len(truth), len(camera.bands), camera.size, camera.size), np.float32), []
+    for part in _stream(truth, ssps, camera, seed, **options):
+        done = sum(map(len, tables))
+        cube[done : done + len(part.cube)] = part.cube.cpu().numpy()
         tables.append(part.truth)
     truth = vstack(tables, metadata_conflicts="silent")
-    return Images(
-        cube=cube,
-        bands=np.array(camera.bands),
-        pixel_scale=camera.pixel_scale,
-        z=np.asarray(truth["z"]),
-        ids=np.asarray(truth["id"]),
-        truth=truth,
-    )
+    z, ids = np.asarray(truth["z"]), np.asarray(truth["id"])
+    return Images(cube, np.array(camera.bands), camera.pixel_scale, z, ids, truth)
 
 
 def batches(
-    n: int,
-    ssps: Populations,
-    camera: Camera,
-    *,
-    seed: int = 0,
-    batch_size: int = BATCH_SIZE,
-    device: str = "cpu",
-    z_range: tuple[float, float] = (0.01, sdss_spectra.Z_MAX),
-    noise: bool = True,
-    neighbours: bool = True,
+    n: int, ssps: Populations, camera: Camera, *, seed: int = 0, z_range=(0.01, sdss_spectra.Z_MAX), **options
 ) -> Iterator[Batch]:
     """`n` galaxies of the SDSS main sample as a camera sees them, in batches; nothing touches the disk.
 
-    They are the galaxies, in the same order, of `optical.batches` with the same n, seed and z_range: images here,
-    spectra there. The same arguments give the same images, on the same kind of device.
+    They are the galaxies, in the same order, of `sdss_spectra.batches` with the same n, seed and z_range: images here,
+    spectra there. The same arguments give the same images, on the same kind of device. options : as in `images`.
     """
-    truth = galaxies.draw(n, seed, z_range)
-    yield from _stream(truth, ssps, camera, seed, batch_size, device, noise, neighbours)
+    return _stream(galaxies.draw(n, seed, z_range), ssps, camera, seed, **options)
 
 
-def _stream(truth, ssps, camera, seed, batch_size, device, noise, neighbours) -> Iterator[Batch]:
-    import torch
-
+def _stream(truth, ssps, camera, seed, *, batch_size=250, device="cpu", noise=True, neighbours=True) -> Iterator[Batch]:
     # Neither the numbers that drew the galaxies nor each other's.
     of_shapes, of_field = (np.random.default_rng([seed, stream]) for stream in (1, 2))
     generator = torch.Generator(device).manual_seed(seed)
     psf = structure.psf(camera, device)
+    # Stamps at once: few stay in a processor's cache, many fill a GPU without filling its memory.
+    chunk = max(1, (1024 if str(device) == "cpu" else 32768) // camera.size)
     for start in range(0, len(truth), batch_size):
         part = truth[start : start + batch_size]
         light = structure.lights(part, ssps, camera, device)
-        flux = {item.name: structure.tensor(getattr(light, item.name), device) for item in dataclasses.fields(light)}
+        flux = {name: structure.tensor(value, device) for name, value in light.items()}
         shape = structure.shapes(of_shapes, part, camera, device)
         around = field.scene(of_field, len(part), ssps, camera, device) if neighbours else None
         cube = torch.empty(len(part), len(camera.bands), camera.size, camera.size, device=device)
-        for i in range(0, len(part), _chunk(camera, device)):
-            rows = slice(i, i + _chunk(camera, device))
+        for i in range(0, len(part), chunk):
+            rows = slice(i, i + chunk)
             some = {name: value[rows] for name, value in shape.items()}
             image = structure.draw(some, {name: value[rows] for name, value in flux.items()}, camera)
             if neighbours:
-                image += light_profiles.stamps(
-                    light_profiles.Gaussians(*(value[rows] for value in around)), camera.size, *psf
-                )
+                near = light_profiles.Gaussians(*(value[rows] for value in around))
+                image += light_profiles.stamps(near, camera.size, *psf)
             cube[rows] = camera.expose(image, generator) if noise else image
         part["position_angle"] = np.degrees(shape["angle"].cpu().numpy())
-        for band, magnitude in zip(camera.bands, 22.5 - 2.5 * np.log10(light.total.T), strict=True):
+        for band, magnitude in zip(camera.bands, 22.5 - 2.5 * np.log10(sum(light.values()).T), strict=True):
             part[f"mag_{band}"] = magnitude
         yield Batch(part, cube)
-
-
-def _chunk(camera: Camera, device: str) -> int:
-    """Stamps at once: few stay in a processor's cache, many fill a GPU without filling its memory."""
-    return max(1, (1024 if str(device) == "cpu" else 32768) // camera.size)

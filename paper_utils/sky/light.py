@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from astropy.table import Table
 
 from paper_utils.base import dust
@@ -21,7 +22,7 @@ from paper_utils.base.photometry import responses
 from paper_utils.base.rebin import spline_means
 from paper_utils.base.wavelengths import LINES, log_grid, pixel_edges
 from paper_utils.sky import nebular, starlight, stellar
-from paper_utils.sky.populations import RANGES, Populations, weights
+from paper_utils.sky.populations import RANGES, Populations, checked, weights
 
 Z_MAX = 2.0
 ULTRAVIOLET = (980.0, 1700.0, 1900.0)  # Angstrom: where the continuation begins, where it ends, where it agrees
@@ -70,8 +71,6 @@ def light_table(ssps: Populations, curves: Curves, z_max: float = Z_MAX) -> Ligh
     curves : band -> (observed wavelength [vacuum Angstrom], response per photon).
     Raises DataError if a band leaves the populations at some redshift from 0 to z_max.
     """
-    import torch
-
     z = np.expm1(np.arange(0, np.log1p(z_max) + STEP, STEP))
     full = extended(ssps)
     low = min(wave[0] for wave, _ in curves.values()) / (1 + z[-1])
@@ -103,23 +102,17 @@ def light_table(ssps: Populations, curves: Curves, z_max: float = Z_MAX) -> Ligh
 
 
 def magnitudes(truth: Table, table: LightTable) -> np.ndarray:
-    """Apparent AB magnitudes (N, B) of the galaxies of a truth table, stars, dust and lines; z above 0.
+    """Apparent AB magnitudes (N, B) of the galaxies of a truth table, stars, dust and lines; z above 1e-5.
 
     As `sdss_spectra.magnitudes`, to 0.01 mag, without making a spectrum. Lines are taken as infinitely narrow.
     Raises DataError for a redshift outside the table.
     """
-    import torch
-
-    z = np.asarray(truth["z"], float)
-    if (bad := np.flatnonzero(~((z > 0) & (z < table.z[-1])))).size:
-        raise DataError(
-            f"the redshift is {z[bad[0]]:g}", remedy=f"The table covers 0-{table.z[-1]:.2f}.", row=f"row {bad[0]}"
-        )
+    z = checked(truth, {"z": (1e-5, table.z[-1])}, "The light table")["z"]
     order = np.argsort(z, kind="stable")
     rows = truth[[*RANGES, "z"]][order]
     z = z[order]
     at = np.log1p(z) / STEP
-    cell = at.astype(int)
+    cell = np.minimum(at.astype(int), len(table.z) - 2)
     light = np.empty((len(z), len(table.curves)))
     starts = np.flatnonzero(np.diff(cell, prepend=-1))
     starts = np.union1d(starts, np.arange(0, len(z), 4096))  # no more at once: the histories fill the memory

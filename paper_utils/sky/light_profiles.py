@@ -9,14 +9,12 @@ of anything is a matrix product, (H, G) x (G, W), without loops over objects or 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from scipy.optimize import nnls
 from scipy.special import gammaincinv
-
-if TYPE_CHECKING:
-    import torch
 
 N_SERSIC = (0.5, 8.0)  # indices with a table; below 0.5 a profile has no positive sum of Gaussians
 # Round Gaussians of dispersion s every 1.6 s add up to a ridge that is even to 2 exp(-2 pi^2 / 1.6^2) = 9e-4.
@@ -38,8 +36,6 @@ class Gaussians(NamedTuple):
 
 def together(*parts: Gaussians) -> Gaussians:
     """All Gaussians of several sets on the same stamps."""
-    import torch
-
     return Gaussians(*(torch.cat(same, dim=1) for same in zip(*parts, strict=True)))
 
 
@@ -113,8 +109,6 @@ def elongated(sigma, q, angle, flux, blur, n_nodes: int) -> Gaussians:
     which lets the row be coarser. The second moments are exact. Nodes that cannot both be dense enough and reach the
     end of the row are dense, and the row is shorter: 17 reach 2.6 dispersions at q = 0.2.
     """
-    import torch
-
     q = q[:, None]
     var = (q * sigma) ** 2
     length = sigma * (1 - q**2).clamp(min=1e-6).sqrt()
@@ -125,12 +119,8 @@ def elongated(sigma, q, angle, flux, blur, n_nodes: int) -> Gaussians:
     weight = weight / weight.sum(dim=2, keepdim=True)
     t = t / (weight * t**2).sum(dim=2, keepdim=True).sqrt() * length[..., None]
     turn = angle[:, None, None]
-    return Gaussians(
-        x=(t * torch.cos(turn)).flatten(1),
-        y=(t * torch.sin(turn)).flatten(1),
-        var=var[..., None].expand_as(t).flatten(1),
-        flux=(weight[..., None] * flux[:, :, None, :]).flatten(1, 2),
-    )
+    x, y, var = (v.flatten(1) for v in (t * torch.cos(turn), t * torch.sin(turn), var[..., None].expand_as(t)))
+    return Gaussians(x, y, var, flux=(weight[..., None] * flux[:, :, None, :]).flatten(1, 2))
 
 
 def stamps(scene: Gaussians, size: int, psf_var, psf_share) -> torch.Tensor:
@@ -140,8 +130,6 @@ def stamps(scene: Gaussians, size: int, psf_var, psf_share) -> torch.Tensor:
     psf_share : (2,) of their flux. The core is exact. What the wing adds is the core's image blurred further, pixel by
     pixel; it knows nothing of light outside the stamp, and goes on as if that were like the light at the edge.
     """
-    import torch
-
     edges = torch.arange(size + 1, device=scene.x.device, dtype=scene.x.dtype) - size / 2
     scale = torch.rsqrt(2 * (scene.var[:, None, :] + psf_var[0][:, None]))[..., None]  # (N, B, G, 1)
 

@@ -18,9 +18,11 @@ Spectra are F_nu in any unit such that the integral of F_nu / wave over ln(wave)
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import torch
+from astropy.table import Table
 
 from paper_utils.base.containers import WAVE_UM, SedLibrary
 from paper_utils.sky import starlight
@@ -35,9 +37,6 @@ from paper_utils.sky.transfer import (
     unit_power,
 )
 
-if TYPE_CHECKING:
-    from astropy.table import Table
-
 HOST_AGE_GYR = 1.32  # fixed in the paper (Sec. 3.1)
 FRACTIONS = {"starburst": "f_SB", "torus": "f_AGN", "host": "f_s"}  # shares of the bolometric luminosity as seen
 
@@ -51,18 +50,14 @@ class Parameter(NamedTuple):
     component: str
 
 
-PARAMETERS = (  # Rissaki+ 2023, Table A.1
-    Parameter("tau_V", "τ_V", 50, 250, "", "starburst"),
-    Parameter("tau_star", "τ_*", 10, 30, "Myr", "starburst"),
-    Parameter("t_star", "t_*", 5, 35, "Myr", "starburst"),
-    Parameter("tau_s", "τ^s", 0.125, 8, "Gyr", "host"),
-    Parameter("psi_s", "ψ^s", 1, 17, "", "host"),
-    Parameter("tau_v_s", "τ_v^s", 0.1, 15, "", "host"),
-    Parameter("tau_uv", "τ_uv", 250, 1450, "", "torus"),
-    Parameter("r2_r1", "r_2/r_1", 20, 100, "", "torus"),
-    Parameter("theta_o", "θ_o", 30, 75, "deg", "torus"),
-    Parameter("theta_i", "θ_i", 0, 90, "deg", "torus"),
-)
+# Rissaki+ 2023, Table A.1.
+PARAMETERS = tuple(Parameter(*row) for row in (
+    ("tau_V", "τ_V", 50, 250, "", "starburst"), ("tau_star", "τ_*", 10, 30, "Myr", "starburst"),
+    ("t_star", "t_*", 5, 35, "Myr", "starburst"), ("tau_s", "τ^s", 0.125, 8, "Gyr", "host"),
+    ("psi_s", "ψ^s", 1, 17, "", "host"), ("tau_v_s", "τ_v^s", 0.1, 15, "", "host"),
+    ("tau_uv", "τ_uv", 250, 1450, "", "torus"), ("r2_r1", "r_2/r_1", 20, 100, "", "torus"),
+    ("theta_o", "θ_o", 30, 75, "deg", "torus"), ("theta_i", "θ_i", 0, 90, "deg", "torus"),
+))  # fmt: skip
 
 
 def draw(n: int, seed: int) -> Table:
@@ -70,16 +65,11 @@ def draw(n: int, seed: int) -> Table:
 
     The fractions follow a Dirichlet(1, 0.7, 0.7) distribution: galaxies dominated by any component, and all mixtures.
     """
-    from astropy.table import Table
-
     rng = np.random.default_rng(seed)
-    table = Table({"id": [f"mock-{seed}-{i:06d}" for i in range(n)]})
-    for p in PARAMETERS:
-        table[p.name] = rng.uniform(p.low, p.high, n)
-        table[p.name].unit = p.unit or None
-    for name, share in zip(FRACTIONS.values(), rng.dirichlet([1.0, 0.7, 0.7], n).T, strict=True):
-        table[name] = share
-    return table
+    columns = {"id": [f"mock-{seed}-{i:06d}" for i in range(n)]}
+    columns |= {p.name: rng.uniform(p.low, p.high, n) for p in PARAMETERS}
+    columns |= dict(zip(FRACTIONS.values(), rng.dirichlet([1.0, 0.7, 0.7], n).T, strict=True))
+    return Table(columns, units={p.name: p.unit for p in PARAMETERS if p.unit})
 
 
 # --- starburst ----------------------------------------------------------------------------------------------
@@ -95,8 +85,6 @@ def _clouds(device: str):
     grows as (1 + 7/4 t/t_s)^(4/7) (Spitzer 1978) with t_s = 50 pc / 10 km/s = 5 Myr: the column of the shell thins as
     r^-2, its grains cool, PAHs survive and more of the cluster shines through gaps.
     """
-    import torch
-
     t = tables(device)
     light = torch.as_tensor(starlight.ssp(_CLOUD_AGE_MYR * 1e-3, WAVE_UM), device=device)
     power = light @ t.weight
@@ -123,8 +111,6 @@ def _starburst(tau_v, tau_star, t_star, device):
 
     They began `t_star` Myr ago and fade over `tau_star` Myr.
     """
-    import torch
-
     direct, thermal, primary, power = _clouds(device)
     age = torch.arange(_CLOUD_AGE_MYR.size + 1, dtype=torch.float64, device=device)  # edges of the bins
     since = torch.minimum(age, t_star[:, None]) - t_star[:, None]
@@ -136,8 +122,7 @@ def _starburst(tau_v, tau_star, t_star, device):
     rows = torch.arange(len(tau_v), device=device)
     mix[rows, low] = light * (1 - share)[:, None]
     mix[rows, low + 1] = light * share[:, None]
-    mix = mix.flatten(1)
-    direct, thermal = mix @ direct.flatten(0, 1), mix @ thermal.flatten(0, 1)
+    direct, thermal = (mix.flatten(1) @ table.flatten(0, 1) for table in (direct, thermal))
     return direct + thermal, direct, thermal, light @ primary
 
 
@@ -150,8 +135,6 @@ def _host(tau_s, psi_s, tau_v_s, device):
     (equal power per ln U, Draine & Li 2007) and ionises its PAHs. What the dust takes from its own light is given back
     in the same spectrum.
     """
-    import torch
-
     t = tables(device)
     stars = starlight.starlight(np.full(len(tau_s), HOST_AGE_GYR), tau_s.cpu().numpy(), WAVE_UM)
     primary = unit_power(torch.as_tensor(stars, device=device), t.weight)
@@ -187,8 +170,6 @@ def open_view(theta_i, theta_o):
     `theta_i` inclination (0 = along the axis) and `theta_o` half-opening angle of the cone [deg]; a tapered disc has no
     sharp edge: the view closes over some 10 degrees.
     """
-    import torch
-
     angle = torch.linspace(0, 90, 181, dtype=torch.float64, device=theta_o.device)
     solid = torch.sin(torch.deg2rad(angle))
     mean = torch.sigmoid((theta_o[:, None] - angle) / 5.0) @ (solid / solid.sum())
@@ -203,8 +184,6 @@ def _torus(tau_uv, r2_r1, theta_o, theta_i, device):
     side; at wavelengths where the torus is transparent both are seen from everywhere. Every weight averages to 1 over
     directions.
     """
-    import torch
-
     t = tables(device)
     disc = unit_power(torch.as_tensor(accretion_disc(WAVE_UM), device=device), t.weight).expand(len(tau_uv), -1)
     seen, free = open_view(theta_i, theta_o)
@@ -229,33 +208,29 @@ def components(params: Table, device: str = "cpu") -> dict:
     seen; and "power", for each of them a dict of (N,) tensors: `intrinsic`, `absorbed` (lost by the primary light) and
     `reemitted` (dust light that leaves), in all directions together.
     """
-    import torch
-
     t = tables(device)
-
-    def of(component):
-        names = [p.name for p in PARAMETERS if p.component == component]
-        return [torch.as_tensor(np.asarray(params[name], dtype=float), device=device) for name in names]
-
     out, power = {}, {}
     for name, model in {"starburst": _starburst, "host": _host, "torus": _torus}.items():
-        seen, direct, thermal, primary = model(*of(name), device)
+        own = _columns(params, [p.name for p in PARAMETERS if p.component == name], device)
+        seen, direct, thermal, primary = model(*own, device)
         out[name] = unit_power(seen, t.weight)
         intrinsic, reemitted = primary @ t.weight, thermal @ t.weight
         power[name] = {"intrinsic": intrinsic, "absorbed": intrinsic - direct @ t.weight, "reemitted": reemitted}
     return out | {"power": power}
 
 
+def _columns(params: Table, names, device: str) -> list:
+    return [torch.as_tensor(np.asarray(params[name], dtype=float), device=device) for name in names]
+
+
 def sed(params: Table, device: str = "cpu"):
     """Composite F_nu (N, 223), float64 on `device`, of unit bolometric luminosity: int F_nu / wave dln(wave) = 1."""
-    import torch
-
     chunks = []
     for start in range(0, len(params), 1000):  # bounds the memory: ~0.2 GB
         rows = params[start : start + 1000]
         light = components(rows, device)
-        shares = {k: torch.as_tensor(np.asarray(rows[f], dtype=float), device=device) for k, f in FRACTIONS.items()}
-        chunks.append(sum(share[:, None] * light[name] for name, share in shares.items()))
+        shares = zip(FRACTIONS, _columns(rows, FRACTIONS.values(), device), strict=True)
+        chunks.append(sum(share[:, None] * light[name] for name, share in shares))
     return torch.cat(chunks)
 
 

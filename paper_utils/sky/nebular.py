@@ -7,19 +7,15 @@ BPT diagram.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING
-
 import numpy as np
+import torch
+from astropy.table import Table
 
 from paper_utils.base import dust
 from paper_utils.base.constants import C_KMS
 from paper_utils.base.errors import DataError
 from paper_utils.base.wavelengths import DOUBLETS, LINES, pixel_edges
-
-if TYPE_CHECKING:
-    import torch
-    from astropy.table import Table
+from paper_utils.sky.populations import checked
 
 # log L(H alpha) [erg/s] of 1 M_sun/yr (Kennicutt & Evans 2012, 2012ARA&A..50..531K, table 1: Kroupa IMF, which a
 # Chabrier IMF follows within a few per cent).
@@ -56,6 +52,8 @@ _ACTIVE = {
 }  # fmt: skip
 _ACTIVE_DECREMENT = 3.1  # H alpha / H beta of active nuclei (Gaskell & Ferland 1984, 1984PASP...96..393G)
 
+# Columns of the truth table and the range of each; a share of H beta below all of it.
+RANGES = {"log_sfr": (-30, 10), "oh": (0, 15), "log_u": (-10, 5), "a_v": (0, 50), "agn_strength": (0, 1 - 1e-9)}
 _TOGETHER = 256  # galaxies whose lines are drawn at once
 
 
@@ -67,11 +65,6 @@ def log_u_sequence(oh: np.ndarray) -> np.ndarray:
     return -3.0 - 0.8 * (np.asarray(oh, float) - 8.69)
 
 
-@lru_cache(maxsize=1)
-def _lines_attenuation() -> np.ndarray:
-    return dust.line_attenuation(np.array(list(LINES.values())))
-
-
 def luminosities(params: Table, *, attenuated: bool = True) -> np.ndarray:
     """Line luminosities of the galaxies of a truth table, (N, n_lines) float64 [erg/s], in the order of `LINES`.
 
@@ -80,17 +73,8 @@ def luminosities(params: Table, *, attenuated: bool = True) -> np.ndarray:
     not `attenuated`, otherwise behind the dust that `a_v` [mag, of the stars] implies for the gas.
     Raises DataError if a column is missing, a class unknown or a strength outside 0 <= s < 1.
     """
-    columns = ("log_sfr", "oh", "log_u", "a_v", "agn_class", "agn_strength")
-    if missing := [name for name in columns if name not in params.colnames]:
-        raise DataError(
-            f"the table lacks {', '.join(missing)}", remedy="Take one from galaxies.draw.", row=f"column {missing[0]}"
-        )
-    log_sfr, oh, log_u, a_v = (np.asarray(params[name], float) for name in columns[:4])
-    kind, strength = np.asarray(params["agn_class"]).astype(str), np.asarray(params["agn_strength"], float)
-    if (bad := np.flatnonzero(~((strength >= 0) & (strength < 1)))).size:
-        raise DataError(
-            f"agn_strength is {strength[bad[0]]}", remedy="A share of H beta lies in 0 <= s < 1.", row=f"row {bad[0]}"
-        )
+    log_sfr, oh, log_u, a_v, strength = checked(params, RANGES, "The light of gas", text=("agn_class",)).values()
+    kind = np.asarray(params["agn_class"]).astype(str)
     if unknown := set(kind) - {"none", *_ACTIVE}:
         raise DataError(
             f"agn_class {sorted(unknown)[0]!r} is unknown", remedy='Use "none", "seyfert" or "liner".', row="agn_class"
@@ -102,7 +86,7 @@ def luminosities(params: Table, *, attenuated: bool = True) -> np.ndarray:
         active = hbeta[rows] * strength[rows] / (1 - strength[rows])
         lines[rows] += active[:, None] * _active(ratios, oh[rows], log_u[rows])
     if attenuated:
-        lines *= 10 ** (-0.4 * a_v[:, None] * _lines_attenuation())
+        lines *= 10 ** (-0.4 * a_v[:, None] * dust.line_attenuation(list(LINES.values())))
     return lines
 
 
@@ -151,16 +135,12 @@ def _lines(log: dict[str, np.ndarray], decrement: float) -> np.ndarray:
 
 
 def profiles(
-    luminosities: torch.Tensor | np.ndarray,
-    wave: np.ndarray,
-    sigma_kms: torch.Tensor | np.ndarray,
-    onto: torch.Tensor | None = None,
-    z: np.ndarray | float = 0.0,
+    luminosities, wave: np.ndarray, sigma_kms, onto: torch.Tensor | None = None, z: np.ndarray | float = 0.0
 ) -> torch.Tensor:
     """Gaussian lines averaged over pixels, (N, L): the unit of `luminosities` per Angstrom.
 
-    luminosities : (N, n_lines), in the order of `LINES`; a tensor keeps its device and dtype. erg/s overflow float32:
-    give float64, solar luminosities or fluxes.
+    luminosities : (N, n_lines) array or tensor, in the order of `LINES`; a tensor keeps its device and dtype. erg/s
+        overflow float32: give float64, solar luminosities or fluxes.
     wave : (L,) pixel centres, vacuum Angstrom, increasing, where the lines have redshift z. Pixels meet half-way in log
         wavelength.
     z : (N,), or one number; the result is per Angstrom in the rest frame whatever it is.
@@ -170,8 +150,6 @@ def profiles(
     Each pixel holds the integral of the line over it, so that flux is conserved however narrow a line is; what falls
     off the grid is lost. Raises DataError for shapes and wavelengths that cannot be.
     """
-    import torch
-
     light = torch.as_tensor(luminosities)
     sigma = torch.as_tensor(sigma_kms, dtype=light.dtype, device=light.device)
     sigma = (sigma[:, None] if sigma.ndim == 1 else sigma).expand(light.shape).clamp_min(1e-2) / C_KMS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -57,11 +56,7 @@ def artefact(spectra: Spectra, rng: np.random.Generator) -> NDArray:
     return spectra.flux * np.where(rng.random((n, 1)) < 0.5, step, band)
 
 
-KINDS: dict[str, Callable[[Spectra, np.random.Generator], NDArray]] = {
-    "broad-line AGN": broad_line_agn,
-    "blend": blend,
-    "artefact": artefact,
-}
+KINDS = {"broad-line AGN": broad_line_agn, "blend": blend, "artefact": artefact}
 
 
 def plant(kind: str, spectra: Spectra, seed: int = 0) -> Spectra:

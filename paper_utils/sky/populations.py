@@ -4,7 +4,7 @@ A galaxy is a row of truth: `log_mstar` [dex M_sun in living stars and remnants,
 history t exp(-t / tau) that began `age_gyr` ago with `tau_gyr`, to which an instantaneous burst `burst_age_gyr` ago
 adds `burst_fraction` of the total mass formed, one `metallicity` [M/H].
 
-The populations are E-MILES, mended in two places (`from_emiles`): they begin at 63 Myr, and the youngest end at 8950 A.
+The populations are E-MILES, with two gaps filled (`from_emiles`): they begin at 63 Myr, and the youngest end at 8950 A.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from paper_utils.base.constants import C_AA_S, C_KMS, FWHM
 from paper_utils.base.errors import DataError
@@ -27,15 +28,9 @@ N_YOUNG = 9
 SALPETER_PER_CHABRIER = 1.6
 # Columns of the truth table and the range of each; more than 600 km/s no galaxy has.
 RANGES = {
-    "log_mstar": (0, 15),
-    "age_gyr": (1e-3, 20),
-    "tau_gyr": (1e-6, 100),
-    "burst_fraction": (0, 1),
-    "burst_age_gyr": (0, 20),
-    "metallicity": (-5, 2),
-    "a_v": (0, 50),
-    "sigma_star": (0, 600),
-}
+    "log_mstar": (0, 15), "age_gyr": (1e-3, 20), "tau_gyr": (1e-6, 100), "burst_fraction": (0, 1),
+    "burst_age_gyr": (0, 20), "metallicity": (-5, 2), "a_v": (0, 50), "sigma_star": (0, 600),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,14 +83,9 @@ def from_emiles(emiles) -> Populations:
     hot = s[: len(young), None] * (f * (spectra[0] / s_old[0]) + (1 - f) * k[:, None])  # (A_young, M, L)
     # Nothing dies before 3 Myr; then the mass left falls with log age to what E-MILES gives at its youngest.
     dead = np.clip(np.log(young / 3e-3) / np.log(youngest / 3e-3), 0, 1)[:, None] * (1 - emiles.masses[0])
-    return Populations(
-        ages=ages,
-        metals=emiles.metals,
-        wave_rest=wave,
-        spectra=np.concatenate([hot, spectra]).astype(np.float32),
-        mass_left=np.concatenate([1 - dead, emiles.masses]),
-        sigma=emiles.fwhm / FWHM / wave * C_KMS,
-    )
+    spectra = np.concatenate([hot, spectra]).astype(np.float32)
+    mass_left = np.concatenate([1 - dead, emiles.masses])
+    return Populations(ages, emiles.metals, wave, spectra, mass_left, sigma=emiles.fwhm / FWHM / wave * C_KMS)
 
 
 def weights(params, ssps: Populations, device: str = "cpu"):
@@ -105,8 +95,6 @@ def weights(params, ssps: Populations, device: str = "cpu"):
     metallicities beyond the grid count at its ends. Summed with `mass_left` they give SALPETER_PER_CHABRIER x
     10**log_mstar. Raises DataError naming the row and column that makes no sense.
     """
-    import torch
-
     p = {name: torch.as_tensor(column, device=device) for name, column in checked(params).items()}
     nodes = torch.as_tensor(np.log(ssps.ages), device=device)
     # Mass formed between fine steps of stellar age, from the closed form of the history's integral; float64, because
@@ -126,10 +114,14 @@ def weights(params, ssps: Populations, device: str = "cpu"):
     return (share * (mass / left)[:, None]).float()
 
 
-def checked(params, ranges=RANGES, use: str = "Starlight") -> dict[str, np.ndarray]:
-    """The columns of `ranges` from a table, float64; DataError naming a missing column or a row out of its range."""
-    if missing := [name for name in ranges if name not in params.colnames]:
-        raise DataError(f"no column {', '.join(missing)}", remedy=f"{use} needs {', '.join(ranges)}.", row="truth")
+def checked(params, ranges=RANGES, use: str = "Starlight", text=()) -> dict[str, np.ndarray]:
+    """The columns of `ranges` from a table, float64; DataError naming a missing column or a row out of its range.
+
+    text : further columns that must be there.
+    """
+    needed = [*ranges, *text]
+    if missing := [name for name in needed if name not in params.colnames]:
+        raise DataError(f"no column {', '.join(missing)}", remedy=f"{use} needs {', '.join(needed)}.", row="truth")
     columns = {name: np.asarray(params[name], float) for name in ranges}
     for name, (low, high) in ranges.items():
         good = (columns[name] >= low) & (columns[name] <= high) & np.isfinite(columns[name])
@@ -144,15 +136,12 @@ def checked(params, ranges=RANGES, use: str = "Starlight") -> dict[str, np.ndarr
 def _continuum(ages: np.ndarray, wave: np.ndarray) -> np.ndarray:
     """L_lambda (A, L) of `starlight`'s populations [L_sun / Angstrom / M_sun]; smooth, so a coarse grid will do."""
     coarse = np.geomspace(wave[0], wave[-1], 3000)
-    l_nu = starlight.ssp(ages, coarse * 1e-4)
-    l_lambda = l_nu * C_AA_S / coarse**2
+    l_lambda = starlight.ssp(ages, coarse * 1e-4) * C_AA_S / coarse**2
     return np.stack([np.exp(np.interp(np.log(wave), np.log(coarse), np.log(row))) for row in l_lambda])
 
 
 def _hats(x, nodes):
     """Linear interpolation weights (N, len(nodes)) of `x` (N,) on increasing `nodes`, held at the ends."""
-    import torch
-
     right = torch.searchsorted(nodes, x).clamp(1, nodes.numel() - 1)[:, None]
     share = ((x[:, None] - nodes[right - 1]) / (nodes[right] - nodes[right - 1])).clamp(0, 1)
     hats = torch.zeros(len(x), nodes.numel(), dtype=nodes.dtype, device=nodes.device)

@@ -9,13 +9,11 @@ import numpy as np
 from scipy.special import expit
 
 # Gallazzi+ 2005 (2005MNRAS.362...41G), table 2: log M*, median log Z/Z_sun, and half its 16-84 % range.
-_GALLAZZI = np.array(
-    [
-        (8.91, -0.60, 0.55), (9.31, -0.65, 0.53), (9.51, -0.61, 0.51), (9.72, -0.52, 0.51), (9.91, -0.41, 0.50),
-        (10.11, -0.23, 0.47), (10.31, -0.11, 0.41), (10.51, -0.01, 0.31), (10.72, 0.04, 0.23), (10.91, 0.07, 0.19),
-        (11.11, 0.10, 0.17), (11.31, 0.12, 0.16), (11.51, 0.13, 0.16), (11.72, 0.14, 0.16), (11.91, 0.15, 0.17),
-    ]
-)  # fmt: skip
+_GALLAZZI = np.array([
+    (8.91, -0.60, 0.55), (9.31, -0.65, 0.53), (9.51, -0.61, 0.51), (9.72, -0.52, 0.51), (9.91, -0.41, 0.50),
+    (10.11, -0.23, 0.47), (10.31, -0.11, 0.41), (10.51, -0.01, 0.31), (10.72, 0.04, 0.23), (10.91, 0.07, 0.19),
+    (11.11, 0.10, 0.17), (11.31, 0.12, 0.16), (11.51, 0.13, 0.16), (11.72, 0.14, 0.16), (11.91, 0.15, 0.17),
+])  # fmt: skip
 
 
 def mass_function(log_mstar: np.ndarray) -> np.ndarray:
@@ -59,8 +57,7 @@ def gas_metallicity(log_mstar: np.ndarray, main_sequence_offset: np.ndarray) -> 
 
 def stellar_metallicity(log_mstar: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Median [M/H] of the stars of all galaxies and half its 16-84 % range: Gallazzi+ 2005 (2005MNRAS.362...41G)."""
-    median, half = (np.interp(log_mstar, _GALLAZZI[:, 0], column) for column in _GALLAZZI.T[1:])
-    return median, half
+    return tuple(np.interp(log_mstar, _GALLAZZI[:, 0], column) for column in _GALLAZZI.T[1:])
 
 
 def velocity_dispersion(log_mstar: np.ndarray) -> np.ndarray:

@@ -1,37 +1,33 @@
 """The optical mock sky: stars and gas of whole galaxies, photometry in any band, and streams of observed spectra.
 
-Joins the other rooms of the sky: `galaxies` draws the truth, `stellar` and `nebular` make its light, `spectrograph`
+Joins the other modules of the sky: `galaxies` draws the truth, `stellar` and `nebular` make its light, `spectrograph`
 observes it. All functions are batched and run on any device.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
+import torch
+from astropy.table import Table, vstack
 from scipy.special import gammainc, gammaincinv
 
 from paper_utils.base.constants import L_SUN
 from paper_utils.base.containers import WAVE_OBS, Spectra
 from paper_utils.base.distances import arrives, kpc_per_arcsec
-from paper_utils.base.errors import DataError
 from paper_utils.base.filters import Curves
 from paper_utils.base.photometry import ab_fluxes
 from paper_utils.base.wavelengths import LINES, log_grid, lsf_km_s
 from paper_utils.sky import galaxies, nebular, spectrograph, stellar
-from paper_utils.sky.populations import Populations
-
-if TYPE_CHECKING:
-    import torch
-    from astropy.table import Table
+from paper_utils.sky.populations import Populations, checked
 
 Z_MAX = 0.5  # Melchior+ 2022, Sec. 2
 # Rest frame of everything that the spectrograph sees up to Z_MAX, in pixels of half its own.
 WAVE_REST = log_grid(3780 / (1 + Z_MAX), 9275)
 # The stars' resolution is that of the instrument at this redshift, the survey's median. Elsewhere it is off by less
-# than 8 km/s up to z = 0.4, beside velocity dispersions of 50 to 300; the lines' widths are exact.
+# than 8 km/s up to z = 0.4, small against velocity dispersions of 50 to 300; the lines' widths are exact.
 Z_TYPICAL = 0.09
 FIBRE_RADIUS, SEEING = 1.5, 1.4  # arcsec (York+ 2000); full width at half maximum, as in SDSS's images in r
 # Galaxies whose spectra a processor holds at once, 16 MB: beyond 32 MB the C library asks the system for new memory
@@ -39,8 +35,7 @@ FIBRE_RADIUS, SEEING = 1.5, 1.4  # arcsec (York+ 2000); full width at half maxim
 _TOGETHER = 1024
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """Mock spectra on `WAVE_OBS` [1e-17 erg/s/cm2/A in the fibre], tensors (N, L) on one device.
 
     truth : Table of N rows (`galaxies.draw`).   clean : what enters the spectrograph, at its resolution.
@@ -75,8 +70,6 @@ def stars_lsf(wave_rest: np.ndarray) -> np.ndarray:
 
 def _add_lines(truth: Table, wave: np.ndarray, onto: torch.Tensor, *, observed: bool = False, lsf: bool = True) -> None:
     """Add the light of the gas to spectra (N, L) [L_sun / Angstrom in the rest frame] on `wave`, rest or observed."""
-    import torch
-
     z = np.asarray(truth["z"], float)
     at = np.outer(1 + z, list(LINES.values()))  # (N, n_lines)
     width = np.hypot(np.asarray(truth["sigma_star"], float)[:, None], lsf_km_s(at) if lsf else 0.0)
@@ -90,13 +83,7 @@ def fibre_spectra(truth: Table, ssps: Populations, device: str = "cpu") -> torch
 
     Raises DataError for a redshift beyond `Z_MAX`.
     """
-    import torch
-
-    z = np.asarray(truth["z"], float)
-    if (bad := np.flatnonzero(z > Z_MAX)).size:
-        raise DataError(
-            f"the redshift is {z[bad[0]]:.4f}", remedy=f"Spectra are made up to z = {Z_MAX}.", row=f"row {bad[0]}"
-        )
+    z = checked(truth, {"z": (1e-5, Z_MAX)}, "A fibre spectrum")["z"]
     scale = torch.as_tensor(fibre_fraction(truth) * arrives(z), dtype=torch.float32, device=device)[:, None]
     out = torch.empty(len(truth), WAVE_OBS.size, device=device)
     step = _TOGETHER if str(device) == "cpu" else max(len(truth), 1)
@@ -123,36 +110,24 @@ def fibre_fraction(truth: Table) -> np.ndarray:
 
 
 def batches(
-    n: int,
-    ssps: Populations,
-    *,
-    seed: int = 0,
-    batch_size: int = 1000,
-    device: str = "cpu",
-    z_range: tuple[float, float] = (0.01, Z_MAX),
-    masks: bool = True,
+    n: int, ssps: Populations, *, seed=0, batch_size=1000, device="cpu", z_range=(0.01, Z_MAX), masks=True
 ) -> Iterator[Batch]:
     """`n` galaxies of the SDSS main sample as the spectrograph sees them, in batches; nothing touches the disk.
 
     Signal-to-noise ratios follow from the light inside the fibre: a median of 18 per bin in r, 13 to 27 for two thirds
     of the galaxies. The same arguments give the same galaxies and spectra, on the same kind of device the same noise.
     """
-    import torch
-
     truth = galaxies.draw(n, seed, z_range)
     generator = torch.Generator(device).manual_seed(seed)
     for start in range(0, n, batch_size):
         part = truth[start : start + batch_size]
         clean = fibre_spectra(part, ssps, device)
-        snr = spectrograph.snr_r(clean).clamp(1, 50)
-        flux, ivar = spectrograph.observe(clean, generator, snr, masks=masks)
+        flux, ivar = spectrograph.observe(clean, generator, spectrograph.snr_r(clean).clamp(1, 50), masks=masks)
         yield Batch(part, clean, flux, ivar)
 
 
 def spectra(n: int, ssps: Populations, *, seed: int = 0, **options) -> Spectra:
     """`n` mock spectra in the container that real ones fill, with their noiseless flux as `clean`; see `batches`."""
-    from astropy.table import vstack
-
     parts = list(batches(n, ssps, seed=seed, **options))
     truth = vstack([part.truth for part in parts], metadata_conflicts="silent")
     columns = {"z": np.asarray(truth["z"]), "ids": np.asarray(truth["id"]), "truth": truth}
@@ -167,8 +142,6 @@ def magnitudes(truth: Table, curves: Curves, ssps: Populations, device: str = "c
     curves : band -> (observed wavelength [vacuum Angstrom], response per photon), as `filters.curves_of` gives them.
     Raises DataError if a band leaves the templates at some galaxy's redshift.
     """
-    from astropy.table import Table
-
     z = np.asarray(truth["z"], float)
     wave_rest = band_grid(curves, z)
     flux = band_fluxes(rest_spectra(truth, wave_rest, ssps, device, lsf=False), wave_rest, z, curves)

@@ -13,23 +13,21 @@ import numpy as np
 from astropy.table import Table
 
 from paper_utils.base.distances import distance_modulus
-from paper_utils.base.filters import Curves, curves_of
+from paper_utils.base.filters import curves_of
 from paper_utils.base.wavelengths import log_grid
 from paper_utils.sky import galaxies, light, nebular, sdss_spectra
 from paper_utils.sky.populations import Populations
 
 # log SFR / M* [1/yr], age [Gyr], [M/H], A_V [mag], 12 + log O/H. By hand, along the mean of the deep mock galaxies.
-_TYPES = np.array(
-    [
-        (-12.6, 9.0, 0.15, 0.05, 9.0), (-12.2, 6.0, 0.05, 0.05, 9.0), (-11.8, 3.5, -0.05, 0.08, 9.0),
-        (-11.0, 7.0, 0.00, 0.30, 9.0), (-10.5, 7.0, 0.00, 0.55, 9.0), (-10.0, 6.5, -0.10, 0.65, 8.9),
-        (-9.6, 5.5, -0.30, 0.50, 8.8), (-9.3, 4.5, -0.50, 0.30, 8.6), (-9.0, 3.0, -0.60, 0.20, 8.5),
-        (-8.7, 1.6, -0.70, 0.12, 8.3), (-8.3, 0.7, -0.80, 0.05, 8.2),
-    ]
-)  # fmt: skip
+_TYPES = np.array([
+    (-12.6, 9.0, 0.15, 0.05, 9.0), (-12.2, 6.0, 0.05, 0.05, 9.0), (-11.8, 3.5, -0.05, 0.08, 9.0),
+    (-11.0, 7.0, 0.00, 0.30, 9.0), (-10.5, 7.0, 0.00, 0.55, 9.0), (-10.0, 6.5, -0.10, 0.65, 8.9),
+    (-9.6, 5.5, -0.30, 0.50, 8.8), (-9.3, 4.5, -0.50, 0.30, 8.6), (-9.0, 3.0, -0.60, 0.20, 8.5),
+    (-8.7, 1.6, -0.70, 0.12, 8.3), (-8.3, 0.7, -0.80, 0.05, 8.2),
+])  # fmt: skip
 N_TYPES = len(_TYPES)
 SIGMA_STAR = 120.0  # km/s
-# Rest-frame bands in which the type of a galaxy is read; B of Johnson gives its absolute magnitude.
+# Rest-frame bands, centre and width [Angstrom], that tell the type of a galaxy; Johnson's B gives its magnitude.
 _REST = {"2800": 500, "3600": 500, "4250": 300, "5500": 600, "6650": 500, "8000": 800}
 
 
@@ -37,15 +35,6 @@ def templates(ssps: Populations) -> tuple[np.ndarray, np.ndarray]:
     """Rest wavelengths (L,) [vacuum Angstrom] and spectra (11, L) [L_sun / Angstrom per M_sun of stars, Chabrier]."""
     wave = log_grid(1.01 * light.ULTRAVIOLET[0], 26000.0, kms=150.0)
     return wave, sdss_spectra.rest_spectra(_truth(), wave, light.extended(ssps), lsf=False).double().numpy()
-
-
-def rest_curves() -> Curves:
-    """Top-hats in which types are told apart, and Johnson's B: band -> (Angstrom, response)."""
-
-    def hat(centre, width):
-        return centre + width * np.array([-0.5, -0.49, 0.49, 0.5]), np.array([0.0, 1, 1, 0])
-
-    return {name: hat(float(name), width) for name, width in _REST.items()} | curves_of({"B": "bessell_B"})
 
 
 def rest_properties(truth: Table, ssps: Populations) -> tuple[np.ndarray, np.ndarray]:
@@ -59,7 +48,9 @@ def rest_properties(truth: Table, ssps: Populations) -> tuple[np.ndarray, np.nda
 
 @lru_cache(maxsize=1)
 def _rest_table(ssps: Populations) -> tuple[light.LightTable, np.ndarray]:
-    table = light.light_table(ssps, rest_curves(), z_max=0.01)
+    shape = np.array([-0.5, -0.49, 0.49, 0.5]), np.array([0.0, 1, 1, 0])
+    hats = {name: (float(name) + width * shape[0], shape[1]) for name, width in _REST.items()}
+    table = light.light_table(ssps, hats | curves_of({"B": "bessell_B"}), z_max=0.01)
     seen = _absolute(_truth(), table)[:, :-1]
     seen -= seen.mean(axis=1, keepdims=True)
     fine = np.linspace(0, N_TYPES - 1, 20 * (N_TYPES - 1) + 1)
@@ -69,8 +60,7 @@ def _rest_table(ssps: Populations) -> tuple[light.LightTable, np.ndarray]:
 def _absolute(truth: Table, table: light.LightTable) -> np.ndarray:
     rest = truth.copy(copy_data=False)
     rest["z"] = np.full(len(truth), 1e-4)
-    modulus = distance_modulus(np.array([1e-4]))
-    return light.magnitudes(rest, table) - modulus
+    return light.magnitudes(rest, table) - distance_modulus(np.array([1e-4]))
 
 
 def _truth() -> Table:

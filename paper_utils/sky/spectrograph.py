@@ -23,6 +23,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from scipy.ndimage import median_filter
 
 from paper_utils.base import paths
 from paper_utils.base.containers import WAVE_OBS
@@ -37,17 +38,15 @@ OBJECT_ERROR, SKY_ERROR = 0.030 / 3**0.5, 0.022 / 3**0.5  # relative, after thre
 
 # Wavelength [A], S [electrons per unit flux density and bin], sky continuum [1e-17 erg/s/cm2/A per fibre]. Near 6000 A
 # the blue and the red arm overlap; 7594-7670 A is the A band of the atmosphere's oxygen.
-_NODES = np.array(
-    [
-        (3784, 4.5, 7.1), (3880, 6.8, 3.3), (4000, 9.4, 5.3), (4200, 13.5, 5.2), (4450, 17.5, 5.3), (4700, 21.2, 5.2),
-        (5000, 25.4, 5.1), (5300, 27.9, 4.9), (5550, 28.3, 5.8), (5700, 28.5, 7.4), (5800, 25.9, 7.6),
-        (5880, 25.7, 9.2), (5950, 35.1, 11.2), (6050, 42.8, 7.3), (6150, 47.5, 7.0), (6300, 59.5, 6.3),
-        (6600, 68.5, 4.9), (7000, 72.2, 4.5), (7400, 62.3, 4.7), (7594, 59.0, 5.1), (7601, 35.0, 5.1),
-        (7604, 24.0, 5.1), (7608, 18.0, 5.1), (7613, 26.0, 5.1), (7619, 48.0, 5.1), (7626, 41.0, 5.1),
-        (7640, 42.0, 5.1), (7655, 54.0, 5.1), (7670, 59.0, 5.1), (7800, 55.6, 5.5), (8200, 45.8, 4.4),
-        (8600, 33.1, 3.9), (8900, 24.0, 2.4), (9270, 19.6, 4.5),
-    ]
-)  # fmt: skip
+_NODES = np.array([
+    (3784, 4.5, 7.1), (3880, 6.8, 3.3), (4000, 9.4, 5.3), (4200, 13.5, 5.2), (4450, 17.5, 5.3), (4700, 21.2, 5.2),
+    (5000, 25.4, 5.1), (5300, 27.9, 4.9), (5550, 28.3, 5.8), (5700, 28.5, 7.4), (5800, 25.9, 7.6),
+    (5880, 25.7, 9.2), (5950, 35.1, 11.2), (6050, 42.8, 7.3), (6150, 47.5, 7.0), (6300, 59.5, 6.3),
+    (6600, 68.5, 4.9), (7000, 72.2, 4.5), (7400, 62.3, 4.7), (7594, 59.0, 5.1), (7601, 35.0, 5.1),
+    (7604, 24.0, 5.1), (7608, 18.0, 5.1), (7613, 26.0, 5.1), (7619, 48.0, 5.1), (7626, 41.0, 5.1),
+    (7640, 42.0, 5.1), (7655, 54.0, 5.1), (7670, 59.0, 5.1), (7800, 55.6, 5.5), (8200, 45.8, 4.4),
+    (8600, 33.1, 3.9), (8900, 24.0, 2.4), (9270, 19.6, 4.5),
+])  # fmt: skip
 
 # Signal-to-noise ratios are quoted in r, 5600-6900 A. Every 7th bin is enough for a median; they are 129, odd,
 # so that the median is one of them.
@@ -73,12 +72,12 @@ def sky(wave_obs: np.ndarray = WAVE_OBS) -> np.ndarray:
 
 def sigma(flux: torch.Tensor) -> torch.Tensor:
     """Noise (N, L) [1e-17 erg/s/cm2/A] of objects whose light in the fibre is `flux` (N, L), on `WAVE_OBS`."""
-    return _variance(flux, *_noise_terms(flux.device, flux.dtype)).sqrt()
+    return _variance(flux, *_noise_terms(flux.device, flux.dtype)[:2]).sqrt()
 
 
 def snr_r(flux: torch.Tensor) -> torch.Tensor:
     """Median signal-to-noise ratio per bin in r (N,) of objects whose light in the fibre is `flux` (N, L)."""
-    background, per_flux = (term[_R_BAND] for term in _noise_terms(flux.device, flux.dtype))
+    background, per_flux, _ = (term[_R_BAND] for term in _noise_terms(flux.device, flux.dtype))
     in_r = flux[:, _R_BAND]
     return (in_r / _variance(in_r, background, per_flux).sqrt()).median(dim=1).values
 
@@ -90,11 +89,7 @@ def draw_snr(n: int, generator: torch.Generator) -> torch.Tensor:
 
 
 def observe(
-    flux: torch.Tensor,
-    generator: torch.Generator,
-    snr: torch.Tensor | float | None = None,
-    *,
-    masks: bool = True,
+    flux: torch.Tensor, generator: torch.Generator, snr: torch.Tensor | float | None = None, *, masks: bool = True
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Observe noiseless spectra: returns noisy flux and inverse variance, both (N, L).
 
@@ -114,8 +109,7 @@ def observe(
     n, device = len(flux), flux.device
     snr = draw_snr(n, generator) if snr is None else torch.as_tensor(snr, dtype=flux.dtype, device=device).expand(n)
     scale = _brightness(flux, snr)[:, None]
-    background, per_flux = _noise_terms(device, flux.dtype)
-    line_sky = _line_sky(device, flux.dtype)
+    background, per_flux, line_sky = _noise_terms(device, flux.dtype)
     noisy, ivar = torch.empty_like(flux), torch.empty_like(flux)
     step = _CHUNK if device.type == "cpu" else max(n, 1)
     for start in range(0, n, step):
@@ -145,7 +139,7 @@ def _brightness(flux: torch.Tensor, snr: torch.Tensor) -> torch.Tensor:
     In one bin F / sigma(F) = snr is a quadratic for F, whatever the spectrum, and F / sigma grows with F; so the median
     bin has the ratio asked for at the median of the factors that the bins ask for.
     """
-    background, per_flux = (term[_R_BAND] for term in _noise_terms(flux.device, flux.dtype))
+    background, per_flux, _ = (term[_R_BAND] for term in _noise_terms(flux.device, flux.dtype))
     square = snr[:, None] ** 2
     a, b, c = 1 - square * OBJECT_ERROR**2, square * per_flux, square * background
     needed = (b + (b**2 + 4 * a * c).clamp(min=0).sqrt()) / (2 * a)  # (N, bins in r)
@@ -181,19 +175,14 @@ def _spoil(ivar: torch.Tensor, generator: torch.Generator):
 
 
 @lru_cache(maxsize=8)
-def _noise_terms(device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-    """The variance of an empty fibre and the variance per unit of object flux, both (L,)."""
+def _noise_terms(device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The variance of an empty fibre, the variance per unit of object flux, and the sky's lines, (L,) each.
+
+    Lines: the sky where it is above 1.25 times its running median over 99 bins, minus infinity elsewhere.
+    """
+    night = sky()
     sensitivity = np.exp(np.interp(np.log(WAVE_OBS), np.log(_NODES[:, 0]), np.log(_NODES[:, 1])))
     read = np.where(WAVE_OBS < 6000, *READ_NOISE) / sensitivity
-    background = sky() / sensitivity + read**2 + (SKY_ERROR * sky()) ** 2
-    return tuple(torch.as_tensor(term, dtype=dtype, device=device) for term in (background, 1 / sensitivity))
-
-
-@lru_cache(maxsize=8)
-def _line_sky(device: torch.device, dtype: torch.dtype) -> torch.Tensor:
-    """The sky (L,) where it is above 1.25 times its running median over 99 bins; minus infinity elsewhere."""
-    from scipy.ndimage import median_filter
-
-    night = sky()
-    night[night <= 1.25 * median_filter(night, size=99, mode="nearest")] = -np.inf
-    return torch.as_tensor(night, dtype=dtype, device=device)
+    background = night / sensitivity + read**2 + (SKY_ERROR * night) ** 2
+    lines = np.where(night <= 1.25 * median_filter(night, size=99, mode="nearest"), -np.inf, night)
+    return tuple(torch.as_tensor(term, dtype=dtype, device=device) for term in (background, 1 / sensitivity, lines))

@@ -184,6 +184,5 @@ def starlight(age_gyr: np.ndarray, tau_gyr: np.ndarray, wave_um: np.ndarray, *, 
     x = (age[:, None] - edges) / tau[:, None]  # time since the onset
     formed = -np.diff((1 - np.exp(-x)) if not delayed else 1 - (1 + x) * np.exp(-x), axis=1)
     formed = formed / formed.sum(axis=1, keepdims=True)
-    return (
-        _shared(0.5 * (edges[:, 1:] + edges[:, :-1]), formed, AGES_GYR) @ _population() @ photospheres(_T_GRID, wave_um)
-    )
+    middle = 0.5 * (edges[:, 1:] + edges[:, :-1])
+    return _shared(middle, formed, AGES_GYR) @ _population() @ photospheres(_T_GRID, wave_um)

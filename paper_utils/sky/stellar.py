@@ -2,16 +2,19 @@
 
 A spectrum is a matrix product, weights x transformed populations, times the transform of the Gaussian that broadens it
 and the phase of the shift that a redshift is in log wavelength; then dust: `a_v` [mag] of V attenuation, `sigma_star`
-[km/s], beside what `populations` asks of a row of truth. Spectra are L_sun / Angstrom in the rest frame, vacuum
+[km/s], in addition to what `populations` asks of a row of truth. Spectra are L_sun / Angstrom in the rest frame, vacuum
 wavelengths.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
+import torch
+from scipy.fft import next_fast_len
+from scipy.special import erf
 
 from paper_utils.base import dust
 from paper_utils.base.constants import C_KMS
@@ -40,8 +43,6 @@ def rest_spectra(params, wave_rest: np.ndarray, ssps: Populations, device: str =
 
     Raises DataError for a grid that is uneven or leaves the populations, and for senseless rows.
     """
-    import torch
-
     basis = _basis_of(wave_rest, ssps, sigma_lsf, device)
     law = torch.as_tensor(dust.attenuation(wave_rest), dtype=torch.float32, device=device)
     return _spectra(params, ssps, basis, np.zeros(1), 1, len(wave_rest), lambda rows: law)
@@ -59,8 +60,6 @@ def redshifted_spectra(
     wave_obs : (L_obs,) vacuum Angstrom, even in log wavelength, pixels a whole number of times as wide as wave_rest's.
     Raises DataError as there, and where wave_rest does not suffice.
     """
-    import torch
-
     start, step = log_step(wave_rest)
     begin, coarse = log_step(wave_obs, "wave_obs")
     ratio = round(coarse / step)
@@ -112,8 +111,6 @@ def _spectra(params, ssps: Populations, b: _Basis, middle: np.ndarray, ratio: in
 
     middle : (N,), or (1,) if all begin there.   law : rows -> A_lambda / A_V, (length,) or (n, length).
     """
-    import torch
-
     device = b.young.device
     mass = weights(params, ssps, device).unflatten(1, (ssps.ages.size, -1)).transpose(1, 2)  # (N, M, A)
     p = checked(params)
@@ -157,8 +154,10 @@ def _spectra(params, ssps: Populations, b: _Basis, middle: np.ndarray, ratio: in
     # Dispersion rises in one metallicity and falls in the next, so that neighbours are alike.
     lower = np.searchsorted(ssps.metals, p["metallicity"]).clip(1, ssps.metals.size - 1) - 1
     order = np.lexsort([np.where(lower % 2, -1, 1) * p["sigma_star"], lower])
-    for i in range(0, len(mass), _chunk(device)):
-        rows = order[i : i + _chunk(device)]
+    # Few stay in a processor's cache (spectra are made five times faster so), many fill a GPU.
+    chunk = 64 if device.type == "cpu" else 4096
+    for i in range(0, len(mass), chunk):
+        rows = order[i : i + chunk]
         metals = slice(lower[rows[0]], lower[rows[-1]] + 2)
         # exp(-5^2 / 2) = 4e-6 of what the templates have on such scales, less than a hundredth of their light.
         n_seen = int((frequency <= 5 / max(p["sigma_star"][rows].min(), 1e-3)).sum())
@@ -175,8 +174,7 @@ def _spectra(params, ssps: Populations, b: _Basis, middle: np.ndarray, ratio: in
     return out
 
 
-@dataclass(frozen=True)
-class _Basis:
+class _Basis(NamedTuple):
     # Transforms of the populations (M, A, 2 (n / 2 + 1)) in birth clouds and beyond, real and imaginary parts in turn.
     young: object
     old: object
@@ -190,9 +188,6 @@ class _Basis:
 @lru_cache(maxsize=8)  # spectra, photometry, and the three ages of an image's light, at 12 MB each
 def _basis(ssps: Populations, start: float, step: float, length: int, lsf: bytes, device: str) -> _Basis:
     """The populations on the grid's own pixels split in `oversample`, with margins for the broadening."""
-    import torch
-    from scipy.fft import next_fast_len
-
     oversample = int(np.ceil(step * C_KMS / FINE_KMS - 1e-6))
     fine = step / oversample
     pad = int(np.ceil(5 * RANGES["sigma_star"][1] / C_KMS / fine))
@@ -207,21 +202,13 @@ def _basis(ssps: Populations, start: float, step: float, length: int, lsf: bytes
     fourier = torch.view_as_real(torch.fft.rfft(torch.as_tensor(rows, device=device))).flatten(1).float()
     fourier = fourier.unflatten(0, (ssps.ages.size, -1)).transpose(0, 1)
     cloud = int((ssps.ages < BIRTH_CLOUD_GYR).sum())
-    return _Basis(
-        young=fourier[:, :cloud].contiguous(),
-        old=fourier[:, cloud:].contiguous(),
-        turns=torch.arange(n // 2 + 1, dtype=torch.float64, device=device) / n,
-        fine_kms=fine * C_KMS,
-        n=n,
-        pad=pad,
-        oversample=oversample,
-    )
+    young, old = fourier[:, :cloud].contiguous(), fourier[:, cloud:].contiguous()
+    turns = torch.arange(n // 2 + 1, dtype=torch.float64, device=device) / n
+    return _Basis(young, old, turns, fine * C_KMS, n, pad, oversample)
 
 
 def _blur(rows: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     """`rows` (K, n) convolved with Gaussians of `sigma` (n,) pixels, each integrated over the pixels; flux is kept."""
-    from scipy.special import erf
-
     if not sigma.any():
         return rows
     reach = int(np.ceil(5 * sigma.max())) + 1
@@ -234,8 +221,3 @@ def _blur(rows: np.ndarray, sigma: np.ndarray) -> np.ndarray:
         d, source = j - reach, slice(j, j + rows.shape[1])
         out += padded[:, source] * 0.5 * (erf((d + 0.5) / root[source]) - erf((d - 0.5) / root[source]))
     return out
-
-
-def _chunk(device) -> int:
-    """Galaxies at once: few stay in a processor's cache (spectra are made five times faster so), many fill a GPU."""
-    return 64 if str(device) == "cpu" else 4096

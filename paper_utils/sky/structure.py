@@ -11,11 +11,11 @@ stamps.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from astropy.table import Table
 
 from paper_utils.base import dust
 from paper_utils.base.distances import kpc_per_arcsec, luminosity_distance
@@ -26,18 +26,10 @@ from paper_utils.sky import light_profiles, nebular, populations, sdss_spectra, 
 from paper_utils.sky.cameras import Camera
 from paper_utils.sky.populations import Populations
 
-if TYPE_CHECKING:
-    import torch
-    from astropy.table import Table
-
-# Columns of shape in the truth table and the range of each, beside those of starlight and gas.
+# Columns of shape in the truth table and the range of each, in addition to those of starlight and gas.
 RANGES = {
-    "r_e": (1e-3, 1e3),
-    "n_sersic": light_profiles.N_SERSIC,
-    "b_t": (0, 1),
-    "inclination": (0, 90),
-    "quiescent": (0, 1),
-}
+    "r_e": (1e-3, 1e3), "n_sersic": light_profiles.N_SERSIC, "b_t": (0, 1), "inclination": (0, 90), "quiescent": (0, 1),
+}  # fmt: skip
 YOUNG, OLD = 0.12, 2.0  # Gyr: younger than a turn of the spiral pattern; older than most stars of a disc's bright part
 SEGREGATION = 0.8  # of the bulge is made of the oldest stars that there are, the rest of the galaxy's mixture
 IN_KNOTS = np.array([0.0, 0.3, 0.8])  # share of the old, middle-aged and young light of a disc that lies in its knots
@@ -45,25 +37,14 @@ N_KNOTS = 60
 # Thickness of discs (as for their dust in `galaxies`) and of bulges; that of discs grows with the bulge, which makes
 # early types round.
 THICK_DISC, THICK_BULGE = 0.2, 0.65
-DISC_NODES, BULGE_NODES = 17, 5
+N_NODES = {"bulge": 5, "disc": 17}  # round Gaussians in a row that draw an elongated one
 
 
-@dataclass(frozen=True)
-class Light:
-    """Where a galaxy's light comes from: fluxes (N, B) [nmgy] whose sum is the galaxy's synthetic photometry."""
+def lights(truth: Table, ssps: Populations, camera: Camera, device: str = "cpu") -> dict[str, np.ndarray]:
+    """Fluxes (N, B) [nmgy] of the bulge, disc, knots and nucleus of galaxies; their sum is the synthetic photometry.
 
-    bulge: np.ndarray
-    disc: np.ndarray
-    knots: np.ndarray
-    nucleus: np.ndarray
-
-    @property
-    def total(self) -> np.ndarray:
-        return self.bulge + self.disc + self.knots + self.nucleus
-
-
-def lights(truth: Table, ssps: Populations, camera: Camera, device: str = "cpu") -> Light:
-    """The light of each part of N galaxies in a camera's bands; bulge and disc split the light in r by `b_t`."""
+    Bulge and disc split the light in r by `b_t`.
+    """
     columns = populations.checked(truth, RANGES, "A shape")
     z = np.asarray(truth["z"], float)
     curves = band_curves(camera)
@@ -90,37 +71,30 @@ def lights(truth: Table, ssps: Populations, camera: Camera, device: str = "cpu")
     bulge, rest = (light * share[..., None]).sum(axis=1), light * (1 - share)[..., None]
     in_knots = IN_KNOTS * (1 - columns["quiescent"])[:, None]
     knots = (rest * in_knots[..., None]).sum(axis=1)
-    return Light(bulge=bulge, disc=rest.sum(axis=1) - knots, knots=knots, nucleus=nucleus)
+    return {"bulge": bulge, "disc": rest.sum(axis=1) - knots, "knots": knots, "nucleus": nucleus}
 
 
 def draw(shape: dict, flux: dict, camera: Camera) -> torch.Tensor:
     """Noiseless stamps (n, B, H, W) of the galaxies alone."""
-    import torch
-
     blur = float(camera.psf()[0].min())
-    bulge = light_profiles.elongated(
-        shape["sigma"] * shape["stretch_bulge"][:, None], shape["q_bulge"], shape["angle"],
-        shape["bulge"][..., None] * flux["bulge"][:, None], blur, BULGE_NODES,
-    )  # fmt: skip
-    disc = light_profiles.elongated(
-        shape["sigma"] * shape["stretch"][:, None], shape["q"], shape["angle"],
-        shape["disc"][..., None] * flux["disc"][:, None], blur, DISC_NODES,
-    )  # fmt: skip
-    zero = torch.zeros_like(shape["q"])[:, None]
+    light = {part: shape[part][..., None] * flux[part][:, None] for part in ("bulge", "disc", "knots")}
+    smooth = [
+        light_profiles.elongated(
+            shape["sigma"] * shape["stretch_" + part][:, None], shape["q_" + part], shape["angle"], light[part], blur, n
+        )
+        for part, n in N_NODES.items()
+    ]
+    knots = light_profiles.Gaussians(shape["x"], shape["y"], shape["var"], light["knots"])
+    zero = torch.zeros_like(shape["angle"])[:, None]
     nucleus = light_profiles.Gaussians(zero, zero, zero, flux["nucleus"][:, None])
-    knots = light_profiles.Gaussians(
-        shape["x"], shape["y"], shape["var"], shape["knots"][..., None] * flux["knots"][:, None]
-    )
-    scene = light_profiles.together(bulge, disc, knots, nucleus)
+    scene = light_profiles.together(*smooth, knots, nucleus)
     scene = scene._replace(x=scene.x + shape["x0"][:, None], y=scene.y + shape["y0"][:, None])
-    image = light_profiles.stamps(scene, camera.size, *psf(camera, shape["q"].device))
+    image = light_profiles.stamps(scene, camera.size, *psf(camera, zero.device))
     return _dust_lane(image, shape, sum(flux.values()), blur)
 
 
 def _dust_lane(image: torch.Tensor, shape: dict, total: torch.Tensor, blur: float) -> torch.Tensor:
     """A lane along the major axis that dims the image; elsewhere it is brightened, for `a_v` is in `total` already."""
-    import torch
-
     size = image.shape[-1]
     at = torch.arange(size, device=image.device, dtype=image.dtype) - (size - 1) / 2
     x, y = at - shape["x0"][:, None], at - shape["y0"][:, None]  # (n, W), (n, H)
@@ -156,7 +130,7 @@ def shapes(rng, truth: Table, camera: Camera, device: str) -> dict[str, torch.Te
         "sigma": sigma * r_e[:, None],
         "bulge": bulge / np.maximum(bulge.sum(axis=1, keepdims=True), 1e-9),
         "disc": disc / np.maximum(disc.sum(axis=1, keepdims=True), 1e-9),
-        "q": q, "stretch": light_profiles.stretch(q),
+        "q_disc": q, "stretch_disc": light_profiles.stretch(q),
         "q_bulge": q_bulge, "stretch_bulge": light_profiles.stretch(q_bulge),
         "angle": angle, "x0": rng.uniform(-0.5, 0.5, n), "y0": rng.uniform(-0.5, 0.5, n),
         "lane_tau": (edge_on * np.minimum(0.3 + p["a_v"], 2))[:, None] * law,
@@ -197,11 +171,9 @@ def _knots(rng, p, disc, sigma, q, angle, r_e) -> dict[str, np.ndarray]:
 @lru_cache(maxsize=4)
 def _by_age(ssps: Populations) -> tuple[Populations, ...]:
     """The populations three times: only the old shine, only the middle-aged, only the young."""
-    edges = (OLD, np.inf), (YOUNG, OLD), (0, YOUNG)
-    shining = [(ssps.ages >= low) & (ssps.ages < high) for low, high in edges]
-    return tuple(
-        dataclasses.replace(ssps, spectra=np.where(which[:, None, None], ssps.spectra, 0)) for which in shining
-    )
+    ages, edges = ssps.ages[:, None, None], ((OLD, np.inf), (YOUNG, OLD), (0, YOUNG))
+    shining = [np.where((ages >= low) & (ages < high), ssps.spectra, 0) for low, high in edges]
+    return tuple(dataclasses.replace(ssps, spectra=spectra) for spectra in shining)
 
 
 @lru_cache(maxsize=8)
@@ -210,11 +182,8 @@ def band_curves(camera: Camera) -> Curves:
 
 
 def psf(camera: Camera, device) -> tuple[torch.Tensor, torch.Tensor]:
-    var, share = camera.psf()
-    return tensor(var, device), tensor(share, device)
+    return tuple(tensor(values, device) for values in camera.psf())
 
 
 def tensor(value, device) -> torch.Tensor:
-    import torch
-
     return torch.as_tensor(np.asarray(value), dtype=torch.float32, device=device)

@@ -5,36 +5,20 @@ Spectra are float64 tensors (N, 223) of F_nu in any unit such that the integral 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from paper_utils.base import dust
 from paper_utils.base.containers import WAVE_UM
 
 
-@dataclass(frozen=True)
-class Tables:
-    """What is the same for all galaxies, as float64 tensors on one device."""
-
-    weight: object  # (L,) quadrature: power = F @ weight
-    k_abs: object  # (L,) absorption per extinction at 0.55 um
-    uv: object  # (L,) share of the absorbed energy that can excite PAHs and small grains
-    log_t: object  # (T,) temperatures [K]
-    log_loss: object  # (T,) power that thin dust of that temperature loses
-    opacity: object  # (T,) its Planck-mean absorption
-    planck: object  # (T, L) black bodies
-    pah: object  # (2, L) PAH bands of unit power: ionised, neutral
-    small: object  # (L,) transiently heated small grains, unit power
-
-
 @lru_cache(maxsize=4)
-def tables(device: str) -> Tables:
-    """The `Tables` on `device`, made once."""
-    import torch
-
+def tables(device: str) -> SimpleNamespace:
+    """What is the same for all galaxies, as float64 tensors on `device`, made once."""
     weight = np.gradient(np.log(WAVE_UM)) / WAVE_UM
     weight[[0, -1]] /= 2  # the trapezoidal rule
     _, k_abs = dust.opacity(WAVE_UM)
@@ -46,17 +30,17 @@ def tables(device: str) -> Tables:
     small = (1 / spike) @ unit_power(dust.planck(spike, WAVE_UM) * k_abs, weight)
     pah = np.stack([dust.pah_spectrum(WAVE_UM), dust.pah_spectrum(WAVE_UM, neutral=True)])
     arrays = {
-        "weight": weight,
-        "k_abs": k_abs,
-        "uv": 1 / (1 + (WAVE_UM / 0.35) ** 4),
-        "log_t": np.log(temperature),
-        "log_loss": np.log(loss),
-        "opacity": loss / (planck @ weight),
-        "planck": planck / loss[:, None],  # near 1 at every temperature; only their shape is used
-        "pah": unit_power(pah, weight),
-        "small": unit_power(small, weight),
+        "weight": weight,  # (L,) quadrature: power = F @ weight
+        "k_abs": k_abs,  # (L,) absorption per extinction at 0.55 um
+        "uv": 1 / (1 + (WAVE_UM / 0.35) ** 4),  # (L,) share of the absorbed energy that excites PAHs and small grains
+        "log_t": np.log(temperature),  # (T,) [K]
+        "log_loss": np.log(loss),  # (T,) power that thin dust of that temperature loses
+        "opacity": loss / (planck @ weight),  # (T,) its Planck-mean absorption
+        "planck": planck / loss[:, None],  # (T, L) black bodies near 1 at every temperature: only their shape is used
+        "pah": unit_power(pah, weight),  # (2, L) PAH bands of unit power: ionised, neutral
+        "small": unit_power(small, weight),  # (L,) transiently heated small grains, unit power
     }
-    return Tables(**{k: torch.as_tensor(v, dtype=torch.float64, device=device) for k, v in arrays.items()})
+    return SimpleNamespace(**{k: torch.as_tensor(v, dtype=torch.float64, device=device) for k, v in arrays.items()})
 
 
 def unit_power(flux, weight):
@@ -66,8 +50,6 @@ def unit_power(flux, weight):
 
 def locate(x, xp):
     """Index of the node below `x` (N,) in the increasing `xp` (K,), and the way to the next, 0-1 (held at the ends)."""
-    import torch
-
     low = torch.clamp(torch.searchsorted(xp, x) - 1, 0, xp.numel() - 2)
     return low, torch.clamp((x - xp[low]) / (xp[low + 1] - xp[low]), 0, 1)
 
@@ -76,12 +58,12 @@ def _lerp(table, low, share):
     return (1 - share) * table[low] + share * table[low + 1]
 
 
-def log_loss(temperature, t: Tables):
+def log_loss(temperature, t: SimpleNamespace):
     """Logarithm of the power that thin dust of `temperature` (N,) [K] loses per unit opacity."""
     return _lerp(t.log_loss, *locate(temperature.log(), t.log_t))
 
 
-def shell_light(log_loss, emissivity, t: Tables):
+def shell_light(log_loss, emissivity, t: SimpleNamespace):
     """Temperature (N,) of grains that lose exp(`log_loss`) (N,), and the light of their shell, of unit power (N, L).
 
     The shell radiates `emissivity` (N, L) x B_nu; its emissivity is the share of light that it absorbs (Kirchhoff's
@@ -100,13 +82,11 @@ class Onion(NamedTuple):
 
 def shell_edges(device):
     """Edges (S + 1,) of the shells, as the share of the optical depth inside; fine where the ultraviolet ends."""
-    import torch
-
     edges = torch.expm1(torch.linspace(0, 4.5, 19, dtype=torch.float64, device=device))
     return edges / edges[-1]
 
 
-def onion(primary, tau_v, radius, t_unit, t: Tables, *, pah=0.0, small=0.0, inward=0.0) -> Onion:
+def onion(primary, tau_v, radius, t_unit, t: SimpleNamespace, *, pah=0.0, small=0.0, inward=0.0) -> Onion:
     """Send `primary` (N, L) outward through shells of total V extinction `tau_v` (N,).
 
     Each shell absorbs F (1 - exp(-dtau)), takes the temperature at which its grains lose what they receive, and
@@ -115,8 +95,6 @@ def onion(primary, tau_v, radius, t_unit, t: Tables, *, pah=0.0, small=0.0, inwa
     small grains radiate; PAHs die where the big grains are hotter than ~90 K. `inward`: share of a shell's light sent
     back to leave through the cavity, dimmed by the shells it crosses. Scattering is taken as forward.
     """
-    import torch
-
     edges = shell_edges(primary.device)
     log_scale = log_loss(t_unit, t) - ((primary * t.k_abs) @ t.weight).log()
     direct, thermal, back = primary, torch.zeros_like(primary), torch.zeros_like(primary)
@@ -145,7 +123,5 @@ def onion(primary, tau_v, radius, t_unit, t: Tables, *, pah=0.0, small=0.0, inwa
 
 def sphere_escape(tau):
     """Share of light leaving a sphere of central depth `tau` mixed with its sources (Osterbrock 1989, app. 2)."""
-    import torch
-
     thick = 0.75 / tau * (1 - 0.5 / tau**2 + (1 / tau + 0.5 / tau**2) * torch.exp(-2 * tau))
     return torch.where(tau < 0.01, 1 - 0.75 * tau, thick)  # the closed form cancels badly when thin

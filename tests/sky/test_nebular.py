@@ -211,7 +211,7 @@ def test_bad_input_is_named():
         nebular.luminosities(one(agn_class="liner", agn_strength=1.0))
     with pytest.raises(DataError, match="quasar"):
         nebular.luminosities(one(agn_class="quasar"))
-    with pytest.raises(DataError, match="lacks oh"):
+    with pytest.raises(DataError, match="no column oh"):
         nebular.luminosities(Table({"log_sfr": [0.0], "log_u": [-3.0], "a_v": [0.0]}))
     with pytest.raises(DataError, match="shape"):
         nebular.profiles(torch.ones(2, 3), np.arange(4000.0, 5000.0), torch.ones(2))
