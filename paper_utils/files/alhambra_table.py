@@ -19,7 +19,6 @@ from astropy.table import Column as TableColumn
 from astropy.table import Table
 
 from paper_utils.base import checks, paths, storage
-from paper_utils.base.checks import Z_RANGE
 from paper_utils.base.columns import Column
 from paper_utils.base.containers import Catalogue
 from paper_utils.base.errors import DataError
@@ -27,7 +26,6 @@ from paper_utils.base.hashes import file_hash
 from paper_utils.files import mapping as mappings
 from paper_utils.files import tables
 from paper_utils.files.download import download
-from paper_utils.files.mapping import Mapping
 
 ADDRESS = "http://svo2.cab.inta-csic.es/vocats/alhambra/download/alhambra.csv.gz"  # Cacho 2020, Sec. 3.1
 N_OBJECTS = 446_343  # in the published file, ibid.
@@ -40,7 +38,7 @@ INTEGERS = ("identifier", "place", "flag")
 TYPICAL = (5.0, 40.0)  # magnitudes within which the median of any survey's galaxies lies
 
 
-def read(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catalogue:
+def read(path: Path | str, mapping: Path | str | mappings.Mapping | None = None) -> Catalogue:
     """The published ALHAMBRA csv (or csv.gz), or with a `mapping` (a YAML file) any text, FITS or ECSV table.
 
     A file that `Catalogue.save` wrote is read too. Measurements become float32, coordinates float64, identifiers int64,
@@ -60,20 +58,18 @@ def read(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catal
         mapping = mappings.alhambra()
         remedy = "Give ALHAMBRA's own table, or say with a mapping which columns yours has (data/README.md)."
     else:
-        mapping = mapping if isinstance(mapping, Mapping) else mappings.load(mapping)
+        mapping = mapping if isinstance(mapping, mappings.Mapping) else mappings.load(mapping)
         remedy = "Correct the mapping: it gives the names of the file's columns."
-    wanted = {column.name: mapping.source_of[column.name] for column in mapping.columns}
-    needed = [source for name, source in wanted.items() if name not in mapping.optional]
-    needed += (mapping.truth or {}).values()
-    optional = [source for name, source in wanted.items() if name in mapping.optional]
+    needed = [source for name, source in mapping.source_of.items() if name not in mapping.optional]
+    optional = [source for name, source in mapping.source_of.items() if name in mapping.optional]
     marks = [*mapping.missing, *np.float32(mapping.missing)]  # a column may be in single precision
     parts, truth_parts, ids, marked = defaultdict(list), defaultdict(list), [], {}
-    for block in tables.read(path, list(dict.fromkeys(needed)), optional, mapping.id, mapping.blanks, remedy):
+    for block in tables.read(path, [*needed, *mapping.truth.values()], optional, mapping.id, mapping.blanks, remedy):
         raw = {name: np.where(np.isin(values, marks), np.nan, values) for name, values in block.columns.items()}
-        columns = [column for column in mapping.columns if wanted[column.name] in raw]
+        columns = [column for column in mapping.columns if mapping.source_of[column.name] in raw]
         for column in columns:
             parts[column.name].append(_column(column, raw, mapping, marked, block.first_row, path))
-        for name, source in (mapping.truth or {}).items():
+        for name, source in mapping.truth.items():
             truth_parts[name].append(_truth(name, raw[source]))
         ids += block.ids
     if mapping.id:
@@ -89,7 +85,7 @@ def read(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catal
     return Catalogue(table, bands=np.array(mapping.bands), ids=np.array(ids), truth=truth).check(source=path)
 
 
-def read_to_train(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catalogue:
+def read_to_train(path: Path | str, mapping: Path | str | mappings.Mapping | None = None) -> Catalogue:
     """As `read`; also DataError where there is nothing to learn from: a band without magnitudes, or no redshifts."""
     catalogue = read(path, mapping)
     for band in catalogue.bands:
@@ -121,10 +117,7 @@ def get(folder: Path | str | None = None, *, address: str = ADDRESS, **options) 
     """
     path = Path(folder or paths.CACHE / "alhambra") / ADDRESS.rpartition("/")[2]
     record_file = path.with_name(f"{path.name}.json")
-    try:
-        record = dict(json.loads(record_file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        record = {}
+    record = json.loads(record_file.read_text(encoding="utf-8")) if record_file.is_file() else {}
 
     def described(file: Path) -> dict:
         return {"size": file.stat().st_size, "sha256": file_hash(file)}
@@ -142,7 +135,9 @@ def get(folder: Path | str | None = None, *, address: str = ADDRESS, **options) 
     return path
 
 
-def _column(column: Column, raw: dict, mapping: Mapping, marked: dict, first_row: int, path: Path) -> np.ndarray:
+def _column(
+    column: Column, raw: dict, mapping: mappings.Mapping, marked: dict, first_row: int, path: Path
+) -> np.ndarray:
     """The values (n,) of a catalogue's column in its type, with the survey's marks; `marked` counts new ones."""
     source = mapping.source_of[column.name]
     values, missing, faint = raw[source], np.isnan(raw[source]), False
@@ -174,14 +169,14 @@ def _column(column: Column, raw: dict, mapping: Mapping, marked: dict, first_row
         values[missing] = column.missing
         values[faint] = NOT_DETECTED
     if column.kind == "redshift":
-        remedy = f"Redshifts lie in {Z_RANGE}; list the mark of a failed one under `missing:` in a mapping."
+        remedy = f"Redshifts lie in {checks.Z_RANGE}; list the mark of a failed one under `missing:` in a mapping."
         refuse(checks.odd_redshift(values) & (np.abs(values) != NOT_DETECTED), "the redshift is {:g}", remedy)
     if n := np.count_nonzero(missing | faint):
         marked[column.name] = marked.get(column.name, 0) + int(n)
     return values
 
 
-def _to_magnitudes(column: Column, raw: dict, mapping: Mapping) -> np.ndarray:
+def _to_magnitudes(column: Column, raw: dict, mapping: mappings.Mapping) -> np.ndarray:
     """AB magnitudes, or their errors, of fluxes; infinite where the flux is not positive, NaN where there is none."""
     band = column.name if column.kind == "magnitude" else column.name.removeprefix("d")
     flux = raw[mapping.source_of[band]]
