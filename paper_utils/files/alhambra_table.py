@@ -26,6 +26,7 @@ from paper_utils.base.hashes import file_hash
 from paper_utils.files import mapping as mappings
 from paper_utils.files import tables
 from paper_utils.files.download import download
+from paper_utils.files.mapping import Mapping
 
 ADDRESS = "http://svo2.cab.inta-csic.es/vocats/alhambra/download/alhambra.csv.gz"  # Cacho 2020, Sec. 3.1
 N_OBJECTS = 446_343  # in the published file, ibid.
@@ -38,7 +39,7 @@ INTEGERS = ("identifier", "place", "flag")
 TYPICAL = (5.0, 40.0)  # magnitudes within which the median of any survey's galaxies lies
 
 
-def read(path: Path | str, mapping: Path | str | mappings.Mapping | None = None) -> Catalogue:
+def read(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catalogue:
     """The published ALHAMBRA csv (or csv.gz), or with a `mapping` (a YAML file) any text, FITS or ECSV table.
 
     A file that `Catalogue.save` wrote is read too. Measurements become float32, coordinates float64, identifiers int64,
@@ -58,7 +59,7 @@ def read(path: Path | str, mapping: Path | str | mappings.Mapping | None = None)
         mapping = mappings.alhambra()
         remedy = "Give ALHAMBRA's own table, or say with a mapping which columns yours has (data/README.md)."
     else:
-        mapping = mapping if isinstance(mapping, mappings.Mapping) else mappings.load(mapping)
+        mapping = mapping if isinstance(mapping, Mapping) else mappings.load(mapping)
         remedy = "Correct the mapping: it gives the names of the file's columns."
     needed = [source for name, source in mapping.source_of.items() if name not in mapping.optional]
     optional = [source for name, source in mapping.source_of.items() if name in mapping.optional]
@@ -85,7 +86,7 @@ def read(path: Path | str, mapping: Path | str | mappings.Mapping | None = None)
     return Catalogue(table, bands=np.array(mapping.bands), ids=np.array(ids), truth=truth).check(source=path)
 
 
-def read_to_train(path: Path | str, mapping: Path | str | mappings.Mapping | None = None) -> Catalogue:
+def read_to_train(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catalogue:
     """As `read`; also DataError where there is nothing to learn from: a band without magnitudes, or no redshifts."""
     catalogue = read(path, mapping)
     for band in catalogue.bands:
@@ -135,9 +136,7 @@ def get(folder: Path | str | None = None, *, address: str = ADDRESS, **options) 
     return path
 
 
-def _column(
-    column: Column, raw: dict, mapping: mappings.Mapping, marked: dict, first_row: int, path: Path
-) -> np.ndarray:
+def _column(column: Column, raw: dict, mapping: Mapping, marked: dict, first_row: int, path: Path) -> np.ndarray:
     """The values (n,) of a catalogue's column in its type, with the survey's marks; `marked` counts new ones."""
     source = mapping.source_of[column.name]
     values, missing, faint = raw[source], np.isnan(raw[source]), False
@@ -176,7 +175,7 @@ def _column(
     return values
 
 
-def _to_magnitudes(column: Column, raw: dict, mapping: mappings.Mapping) -> np.ndarray:
+def _to_magnitudes(column: Column, raw: dict, mapping: Mapping) -> np.ndarray:
     """AB magnitudes, or their errors, of fluxes; infinite where the flux is not positive, NaN where there is none."""
     band = column.name if column.kind == "magnitude" else column.name.removeprefix("d")
     flux = raw[mapping.source_of[band]]

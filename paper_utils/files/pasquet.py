@@ -61,8 +61,7 @@ def read(path: Path | str, table: Table | None = None, *, max_bad: float = stamp
     says when the images' own differ by more than one: then they are not in nanomaggies. Raises DataError.
     """
     path = Path(path)
-    if table is None:
-        table = objects(path)
+    table = objects(path) if table is None else table
     found, bad = {}, {}
     with _opened(path) as (shape, rows, _):
         for at, image in _selected(rows, shape[0], np.asarray(table["row"]), path):

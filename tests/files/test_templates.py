@@ -29,7 +29,7 @@ def empty(tmp_path, monkeypatch):
 
 
 def pip(monkeypatch, returncode, stderr="", archive=b""):
-    """A pip that writes `archive` where it is told to, and ends with `returncode`."""
+    """A pip that writes `archive` where it is asked to, and ends with `returncode`."""
 
     def run(command, **_):
         assert "--no-deps" in command
@@ -94,7 +94,7 @@ def test_a_damaged_archive_is_refused(empty, monkeypatch, damage):
     assert [file.name for file in empty.rglob("*") if file.is_file()] == ["whole.tar.gz"]
 
 
-def test_an_offline_machine_is_told_what_to_do_by_hand(empty, monkeypatch):
+def test_without_network_the_error_says_what_to_do_by_hand(empty, monkeypatch):
     pip(monkeypatch, 1, "WARNING: retrying\nERROR: No matching distribution found for ppxf==8.2.6\n")
     with pytest.raises(DataError, match="No matching distribution") as caught:
         templates.emiles()
