@@ -19,7 +19,6 @@ from astropy.table import Column as TableColumn
 from astropy.table import Table
 
 from paper_utils.base import checks, paths, storage
-from paper_utils.base.checks import Z_RANGE
 from paper_utils.base.columns import Column
 from paper_utils.base.containers import Catalogue
 from paper_utils.base.errors import DataError
@@ -62,18 +61,16 @@ def read(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catal
     else:
         mapping = mapping if isinstance(mapping, Mapping) else mappings.load(mapping)
         remedy = "Correct the mapping: it gives the names of the file's columns."
-    wanted = {column.name: mapping.source_of[column.name] for column in mapping.columns}
-    needed = [source for name, source in wanted.items() if name not in mapping.optional]
-    needed += (mapping.truth or {}).values()
-    optional = [source for name, source in wanted.items() if name in mapping.optional]
+    needed = [source for name, source in mapping.source_of.items() if name not in mapping.optional]
+    optional = [source for name, source in mapping.source_of.items() if name in mapping.optional]
     marks = [*mapping.missing, *np.float32(mapping.missing)]  # a column may be in single precision
     parts, truth_parts, ids, marked = defaultdict(list), defaultdict(list), [], {}
-    for block in tables.read(path, list(dict.fromkeys(needed)), optional, mapping.id, mapping.blanks, remedy):
+    for block in tables.read(path, [*needed, *mapping.truth.values()], optional, mapping.id, mapping.blanks, remedy):
         raw = {name: np.where(np.isin(values, marks), np.nan, values) for name, values in block.columns.items()}
-        columns = [column for column in mapping.columns if wanted[column.name] in raw]
+        columns = [column for column in mapping.columns if mapping.source_of[column.name] in raw]
         for column in columns:
             parts[column.name].append(_column(column, raw, mapping, marked, block.first_row, path))
-        for name, source in (mapping.truth or {}).items():
+        for name, source in mapping.truth.items():
             truth_parts[name].append(_truth(name, raw[source]))
         ids += block.ids
     if mapping.id:
@@ -121,10 +118,7 @@ def get(folder: Path | str | None = None, *, address: str = ADDRESS, **options) 
     """
     path = Path(folder or paths.CACHE / "alhambra") / ADDRESS.rpartition("/")[2]
     record_file = path.with_name(f"{path.name}.json")
-    try:
-        record = dict(json.loads(record_file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        record = {}
+    record = json.loads(record_file.read_text(encoding="utf-8")) if record_file.is_file() else {}
 
     def described(file: Path) -> dict:
         return {"size": file.stat().st_size, "sha256": file_hash(file)}
@@ -174,7 +168,7 @@ def _column(column: Column, raw: dict, mapping: Mapping, marked: dict, first_row
         values[missing] = column.missing
         values[faint] = NOT_DETECTED
     if column.kind == "redshift":
-        remedy = f"Redshifts lie in {Z_RANGE}; list the mark of a failed one under `missing:` in a mapping."
+        remedy = f"Redshifts lie in {checks.Z_RANGE}; list the mark of a failed one under `missing:` in a mapping."
         refuse(checks.odd_redshift(values) & (np.abs(values) != NOT_DETECTED), "the redshift is {:g}", remedy)
     if n := np.count_nonzero(missing | faint):
         marked[column.name] = marked.get(column.name, 0) + int(n)

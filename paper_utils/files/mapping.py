@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from paper_utils.base.columns import Column, alhambra_columns
 from paper_utils.base.errors import DataError, readable
@@ -28,16 +28,16 @@ from paper_utils.base.errors import DataError, readable
 class Mapping:
     """The columns that a catalogue takes from a table.
 
-    columns : what each column of the catalogue is.   source_of : its name in the table.   optional : those that the
-    table may lack.   truth : {name: name in the table}.   id : the column of object names, or None: rows are numbered.
+    columns : what each column of the catalogue is.   source_of : its name in the table.   truth : {name: name in the
+    table}.   optional : columns that the table may lack.   id : the column of object names, or None: rows are numbered.
     missing : numbers that stand for no value, and `blanks`, texts.   flux_zero_point : AB magnitude of flux 1 where the
     table holds fluxes, else None.
     """
 
     columns: tuple[Column, ...]
     source_of: dict[str, str]
+    truth: dict[str, str]
     optional: frozenset[str] = frozenset()
-    truth: dict[str, str] | None = None
     id: str | None = None
     missing: tuple[float, ...] = ()
     blanks: tuple[str, ...] = ()
@@ -55,13 +55,6 @@ def _name(text: object) -> str:
     return text.strip()
 
 
-def _label(name: str) -> str:
-    labels = [column.name for column in alhambra_columns() if column.role != "input"]
-    if name not in labels:
-        raise ValueError(f"no label is called {name!r}; there is {', '.join(labels)}")
-    return name
-
-
 def _named(value: object) -> object:
     """A list of names stands for columns of the same names."""
     return {_name(item): item for item in value} if isinstance(value, list) else value
@@ -71,15 +64,8 @@ def _listed(value: object) -> object:
     return value if isinstance(value, list) else [value]
 
 
-def _mark(value: object) -> float | str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
-        raise ValueError(f"{str(value)[:60]} is no number and no text; give a list such as [-9999, n.a.]")
-    return float(value)
-
-
 Name = Annotated[str, BeforeValidator(_name)]
+Mark = Annotated[float, Field(strict=True, allow_inf_nan=False)] | str
 
 
 class _Band(BaseModel, extra="forbid"):
@@ -100,10 +86,10 @@ class _File(BaseModel, extra="forbid"):
     bands: Annotated[dict[Name, Annotated[_Band, BeforeValidator(_band)]], BeforeValidator(_named), Field(min_length=1)]
     id: Name | None = None
     redshift: Name | None = None
-    labels: Annotated[dict[Annotated[Name, AfterValidator(_label)], Name], BeforeValidator(_named)] = {}
+    labels: Annotated[dict[Name, Name], BeforeValidator(_named)] = {}
     columns: Annotated[dict[Name, Name], BeforeValidator(_named)] = {}
     truth: Annotated[dict[Name, Name], BeforeValidator(_named)] = {}
-    missing: Annotated[list[Annotated[object, AfterValidator(_mark)]], BeforeValidator(_listed)] = []
+    missing: Annotated[list[Mark], BeforeValidator(_listed)] = []
     flux_zero_point: Annotated[float, Field(strict=True, gt=-1000, lt=1000)] | None = None
 
 
@@ -115,7 +101,7 @@ def alhambra() -> Mapping:
     """The published ALHAMBRA catalogue: all columns of Appendix A.3 and the labels, extras where they are there."""
     columns = alhambra_columns()
     extras = frozenset(column.name for column in columns if column.role == "extra")
-    return Mapping(columns, {column.name: column.name for column in columns}, extras, id="objID")
+    return Mapping(columns, {column.name: column.name for column in columns}, {}, extras, id="objID")
 
 
 def load(path: Path | str) -> Mapping:
@@ -159,14 +145,15 @@ def _mapping(file: _File) -> Mapping:
     known = {column.name: column for column in alhambra_columns()}
     for name, source in file.columns.items():
         add(known.get(name, Column(name, "shape", "input", "", -99.0, None, "further input")), source)
-    if file.redshift:
-        add(known["zb_1"], file.redshift)
-    for name, source in file.labels.items():
+    labels = [column.name for column in known.values() if column.role != "input"]
+    for name, source in [*([("zb_1", file.redshift)] if file.redshift else []), *file.labels.items()]:
+        if name not in labels:
+            raise ValueError(f"no label is called {name!r}; there is {', '.join(labels)}")
         add(known[name], source)
     return Mapping(
         tuple(columns),
         source_of,
-        truth=file.truth or None,
+        file.truth,
         id=file.id,
         missing=tuple(mark for mark in file.missing if not isinstance(mark, str)),
         blanks=tuple(mark for mark in file.missing if isinstance(mark, str)),

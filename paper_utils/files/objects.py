@@ -62,9 +62,8 @@ def read(path: Path | str) -> Table:
         table[ours].unit = UNITS.get(ours)
     if latents:
         table["latents"] = np.stack([values[name] for name in latents], axis=1)
-    spec_ids = ids
-    if "specobjid" in names and names["specobjid"] != id_column:
-        _, spec_ids = tables.read_whole(path, (), id_column=names["specobjid"])
+    spec_column = names.get("specobjid", id_column)
+    spec_ids = ids if spec_column == id_column else tables.read_whole(path, (), id_column=spec_column)[1]
     numbers = (table[name] if name in table.colnames else None for name in ("plate", "mjd", "fiber"))
     table["spectrum"] = sdss.spectrum_names(spec_ids, *numbers)
     return table

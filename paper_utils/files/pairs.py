@@ -64,10 +64,8 @@ def images_and_spectra(path: Path | str, study: str = "03", *, max_objects: int 
         return Pair(read_images(table[_spread(len(table), max_objects)]), None)
     keys = [next((key for key in (row["spectrum"], row["id"]) if key in there), None) for row in table]
     rows = np.flatnonzero([key is not None for key in keys])
-    remedy = (
-        "Spectra are found by plate, MJD and fibre or by the objects' ids: "
-        f"{str(table['spectrum'][0]) or str(table['id'][0])!r} for one, {next(iter(there))!r} is there."
-    )
+    one = str(table["spectrum"][0]) or str(table["id"][0])
+    remedy = f"Spectra are found by plate, MJD and fibre or by ids: {one!r} for one, {next(iter(there))!r} is there."
     without = dict.fromkeys(
         (str(row["id"]) for row, key in zip(table, keys, strict=True) if key is None), "no spectrum"
     )
@@ -110,9 +108,8 @@ def _with_truth(images: Images) -> Images:
 def _as_objects(images: Images) -> Table:
     """A file's images as the table of objects that other sources of images begin with."""
     columns = {"id": images.ids, "z": images.z, "row": np.arange(len(images)), "spectrum": np.full(len(images), "")}
-    return Table(
-        columns | {name: images.truth[name] for name in ("latents", "spectrum") if name in images.truth.colnames}
-    )
+    stated = {"latents", "spectrum"}.intersection(images.truth.colnames)
+    return Table(columns | {name: images.truth[name] for name in stated})
 
 
 def _require_latents(table: Table, study: str, folder: Path) -> None:

@@ -49,10 +49,8 @@ def get(table: Table | Path | str, folder: Path | str, *, size: int = SIZE, base
     options = {"per_second": PER_SECOND} | options
     places = {str(row["id"]): {"ra": float(row["ra"]), "dec": float(row["dec"])} for row in rows}
     listings = {name: folder / ".listings" / f"{name}.txt" for name in places}
-    wanted = {}
-    for name, place in places.items():
-        query = urlencode(place | {"filters": BANDS, "type": "stack"})
-        wanted[listings[name]] = [f"{base}/cgi-bin/ps1filenames.py?{query}"]
+    queries = {name: urlencode(place | {"filters": BANDS, "type": "stack"}) for name, place in places.items()}
+    wanted = {listings[name]: [f"{base}/cgi-bin/ps1filenames.py?{query}"] for name, query in queries.items()}
     download(wanted, _is_listing, **options)
 
     wanted, lacking = {}, []
@@ -129,9 +127,7 @@ def _stacks(path: Path) -> dict[str, str]:
 
 
 def _is_stamp(path: Path, size: int) -> bool:
-    if not fits_files.is_whole(path):
-        return False
     with contextlib.suppress(Exception):  # of astropy, by what is wrong
         header = fits.getheader(path)
-        return header.get("NAXIS1") == header.get("NAXIS2") == size
+        return fits_files.is_whole(path) and header.get("NAXIS1") == header.get("NAXIS2") == size
     return False

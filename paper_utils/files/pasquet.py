@@ -61,22 +61,20 @@ def read(path: Path | str, table: Table | None = None, *, max_bad: float = stamp
     says when the images' own differ by more than one: then they are not in nanomaggies. Raises DataError.
     """
     path = Path(path)
-    if table is None:
-        table = objects(path)
-    found, bad = [None] * len(table), {}
+    table = objects(path) if table is None else table
+    found, bad = {}, {}
     with _opened(path) as (shape, rows, _):
         for at, image in _selected(rows, shape[0], np.asarray(table["row"]), path):
+            name = str(table["id"][at])
             try:
                 if odd_redshift(table["z"][at]):
                     raise DataError(f"its redshift is {table['z'][at]:g}", remedy="Leave it out.")
                 cube, n = stamps.fill(np.moveaxis(image, -1, 0))
-                found[at] = stamps.Stamp(cube, BANDS, PIXEL_SCALE, n)
+                found[name] = stamps.Stamp(cube, BANDS, PIXEL_SCALE, n)
             except DataError as problem:
                 band = "" if problem.row is None else f"band {BANDS[problem.row]!r}: "
-                bad[str(table["id"][at])] = f"{band}{problem.problem}"
-    table = table.copy()
-    table.remove_column("row")
-    images = stamps.collect(found, table, bad, path, max_bad)
+                bad[name] = f"{band}{problem.problem}"
+    images = stamps.collect(found, table[[name for name in table.colnames if name != "row"]], bad, path, max_bad)
     _check_magnitudes(images, path)
     return images
 

@@ -206,13 +206,12 @@ def _read(path: Path, bits: int) -> dict:
         truth = {name.casefold(): str(row[name]).strip() for name in ("CLASS", "SUBCLASS")}
         truth |= {"z_err": float(row["Z_ERR"]), "zwarning": int(row["ZWARNING"])}
         truth |= {"snr": float(row["SN_MEDIAN_ALL"]), "snr_r": float(row["SN_MEDIAN"][2])}
-        measured = _line_columns(lines)
+        truth |= {"plate": plate, "mjd": mjd, "fiber": fiber} | _line_columns(lines)
     if odd_redshift(z):
         raise DataError(f"the redshift is {z:g}", remedy="Leave out objects whose redshift failed.", source=path)
     for i in np.flatnonzero(~(ivar >= 0) | ~np.isfinite(ivar))[:1]:
         remedy = "Inverse variances are zero (unusable) or positive: get the file again."
         raise DataError(f"the inverse variance is {ivar[i]:g}", remedy=remedy, source=path, row=f"pixel {i}")
-    truth |= {"plate": plate, "mjd": mjd, "fiber": fiber} | measured
     flux, ivar = _on_grid(loglam, flux, np.where(mask & bits, 0, ivar), path)
     return {"ids": object_id(plate, mjd, fiber), "z": z, "flux": flux, "ivar": ivar, "truth": truth}
 
@@ -230,8 +229,7 @@ def _tables(path: Path):
             problem = f"no COADD and SPECOBJ (or SPALL) among its tables: {', '.join(hdu_of) or 'none'}"
             remedy = "Give spec-PLATE-MJD-FIBER.fits files, or leave others out with skip_bad."
             raise DataError(problem, remedy=remedy, source=path)
-        lines = hdu_of["SPZLINE"].data if "SPZLINE" in hdu_of else None
-        return hdu_of["COADD"].data, record.data[0], lines
+        return hdu_of["COADD"].data, record.data[0], hdu_of["SPZLINE"].data if "SPZLINE" in hdu_of else None
 
 
 def _line_columns(lines) -> dict[str, float]:

@@ -64,7 +64,6 @@ def read_swire(folder: Path | str) -> SedLibrary:
     flux, rows = [], []
     for file in files:
         wave_um, f_lambda = _read_two_columns(file)
-        wave_um = wave_um * 1e-4
         try:
             flux.append(resample(wave_um, f_lambda * wave_um**2))
         except DataError as problem:
@@ -118,10 +117,11 @@ def _positive(values: np.ndarray, what: str):
 
 
 def _read_two_columns(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Wavelengths in um, from Angstrom, and F_lambda."""
     if not file.stat().st_size:
         raise DataError("the file is empty", remedy="Copy it again.", source=file)
     remedy = "Each line holds two numbers: Angstrom and F_lambda."
     with readable(file, "a table of wavelengths and fluxes", remedy), warnings.catch_warnings():
         warnings.simplefilter("error")  # on a file of comments alone
         wave, flux = np.loadtxt(file, encoding="latin-1", ndmin=2).T
-    return wave, flux
+    return wave * 1e-4, flux

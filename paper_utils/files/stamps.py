@@ -23,7 +23,7 @@ from paper_utils.files import fits_images, objects
 from paper_utils.files.failures import attempts, leave_out
 
 BLUE_TO_RED = "ugrizy"
-MAX_BAD_PIXELS = 0.25  # share of a band's pixels beyond which filling them would be painting
+MAX_BAD_PIXELS = 0.25  # share of a band's pixels; with more, the object is left out
 MAX_BAD = 0.1  # share of objects
 KERNEL = 1.5  # pixels, of the Gaussian that fills holes
 
@@ -59,12 +59,13 @@ def read(folder: Path | str, table: Table | None = None, *, max_bad: float = MAX
     # Those that most objects have, or "" where a file holds all of an object's.
     bands, _ = Counter(_ordered(files) for files in files_of.values() if files).most_common(1)[0]
     jobs = ((files_of[str(row["id"])], dict(zip(row.colnames, row, strict=True)), bands, folder) for row in table)
-    stamps, bad = [], {}
-    for name, stamp in zip(table["id"], attempts(_read, jobs, n_jobs), strict=True):
+    stamps, bad = {}, {}
+    for name, stamp in zip(map(str, table["id"]), attempts(_read, jobs, n_jobs), strict=True):
         if isinstance(stamp, DataError):
-            bad[str(name)] = f"{Path(stamp.source).name}: {stamp.problem}. {stamp.remedy}"
-        stamps.append(None if str(name) in bad else stamp)
-    _refuse_the_odd(stamps, table["id"], bad)
+            bad[name] = f"{Path(stamp.source).name}: {stamp.problem}. {stamp.remedy}"
+        else:
+            stamps[name] = stamp
+    _refuse_the_odd(stamps, bad)
     return collect(stamps, table, bad, folder, max_bad)
 
 
@@ -97,21 +98,20 @@ def fill(cube: np.ndarray) -> tuple[np.ndarray, int]:
     return cube, int((~good).sum())
 
 
-def collect(stamps: list[Stamp | None], table: Table, bad: dict[str, str], source: Path, max_bad: float) -> Images:
-    """`Images` of the good ones among `stamps` (N, emptied), with their rows in `table` as truth. Raises DataError."""
+def collect(stamps: dict[str, Stamp], table: Table, bad: dict[str, str], source: Path, max_bad: float) -> Images:
+    """`Images` of `stamps` (by id; emptied), with their rows in `table` as truth. Raises DataError."""
     remedy = "Mend or leave out the stamps; if these are right, check what most of the others are."
     leave_out(bad, len(table), "objects", source, remedy, max_bad)
-    keep = [i for i, name in enumerate(table["id"]) if str(name) not in bad]
-    scale = float(np.median([stamps[i].pixel_scale for i in keep]))
-    truth = table[keep]
-    truth["bad_pixels"] = [stamps[i].bad_pixels for i in keep]
-    bands = np.array(list(stamps[keep[0]].bands))
-    cube = np.empty((len(keep), *stamps[keep[0]].cube.shape), np.float32)
-    for at, i in enumerate(keep):
-        cube[at], stamps[i] = stamps[i].cube, None  # never two copies of all of them in memory
-    truth.meta = {"skipped": bad}
+    truth = table[[str(name) in stamps for name in table["id"]]]
     z, ids = np.array(truth["z"], float), np.array(truth["id"])
     truth.remove_columns(["id", "z"])
+    truth["bad_pixels"] = [stamps[name].bad_pixels for name in ids]
+    truth.meta = {"skipped": bad}
+    scale = float(np.median([stamp.pixel_scale for stamp in stamps.values()]))
+    bands, shape = list(stamps[ids[0]].bands), stamps[ids[0]].cube.shape
+    cube = np.empty((len(ids), *shape), np.float32)
+    for row, name in enumerate(ids):
+        cube[row] = stamps.pop(name).cube  # never two copies of all of them in memory
     return Images(cube=cube, bands=bands, pixel_scale=scale, z=z, ids=ids, truth=truth).check(source)
 
 
@@ -207,14 +207,13 @@ def _check_sky(planes: list[tuple[np.ndarray, Header]], names: list[Path], row: 
     raise DataError(problem, remedy=remedy, source=names[at])
 
 
-def _refuse_the_odd(stamps: list[Stamp | None], ids, bad: dict[str, str]) -> None:
+def _refuse_the_odd(stamps: dict[str, Stamp], bad: dict[str, str]) -> None:
     """Stamps of another shape or pixel scale than most go into `bad`."""
-    there = {i: stamp for i, stamp in enumerate(stamps) if stamp is not None}
-    if not there:
+    if not stamps:
         return
-    (bands, shape), _ = Counter((stamp.bands, stamp.cube.shape[1:]) for stamp in there.values()).most_common(1)[0]
-    scale = float(np.median([stamp.pixel_scale for stamp in there.values()]))
-    for i, stamp in there.items():
+    (bands, shape), _ = Counter((stamp.bands, stamp.cube.shape[1:]) for stamp in stamps.values()).most_common(1)[0]
+    scale = float(np.median([stamp.pixel_scale for stamp in stamps.values()]))
+    for name, stamp in list(stamps.items()):
         if stamp.bands != bands:
             problem = f"it has bands {stamp.bands}, most have {bands}. Get the missing ones."
         elif stamp.cube.shape[1:] != shape:
@@ -223,4 +222,5 @@ def _refuse_the_odd(stamps: list[Stamp | None], ids, bad: dict[str, str]) -> Non
             problem = f"it has pixels of {stamp.pixel_scale:.4g} arcsec, most have {scale:.4g}. Resample it."
         else:
             continue
-        bad[str(ids[i])], stamps[i] = problem, None
+        bad[name] = problem
+        del stamps[name]

@@ -13,9 +13,9 @@ import io
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow
@@ -35,8 +35,7 @@ BLANKS = frozenset({"", "-", "--", "null", "none", "nan", "na", "n/a", "masked",
 WORDS = {"true": 1.0, "false": 0.0}
 
 
-@dataclass(frozen=True, eq=False)
-class Block:
+class Block(NamedTuple):
     """Some rows of a table, the first of which is `first_row`: {name asked for: (n,) float64, NaN where blank}, and
     ids, text."""
 

@@ -66,10 +66,10 @@ def ugr(n=3, **change):
     return {name: values for name, values in (columns | change).items() if values is not None}
 
 
-def refused(path, *told, **options):
+def refused(path, *message, **options):
     with pytest.raises(DataError) as caught:
         alhambra_table.read(path, **options)
-    for text in [Path(path).name, *told]:
+    for text in [Path(path).name, *message]:
         assert text in str(caught.value)
     return caught.value
 
@@ -321,7 +321,7 @@ def test_any_yaml_is_a_mapping_or_refused(content):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("bands: [u", "not a readable YAML"),
         ("[u, g]", "mine.yaml"),
@@ -339,11 +339,11 @@ def test_any_yaml_is_a_mapping_or_refused(content):
         ("bands: {a/b: u}", "'/'"),
     ],
 )
-def test_a_mapping_that_says_nothing_sensible_is_refused(tmp_path, content, told):
+def test_a_mapping_that_says_nothing_sensible_is_refused(tmp_path, content, message):
     (tmp_path / "mine.yaml").write_text(content)
     with pytest.raises(DataError, match="mine.yaml") as caught:
         mapping.load(tmp_path / "mine.yaml")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_the_mapping_of_the_readme(tmp_path):
@@ -406,8 +406,8 @@ def test_what_the_study_cannot_use_is_refused(tmp_path):
     n = 120
     sound = {"g": ["20"] * n, "r": ["20"] * n, "z": ["0.1"] * n}
     empty = write(tmp_path / "a.csv", sound | {"u": ["99"] * n})
-    for content, told in ((UGR, "no object has a magnitude"), ({"bands": ["g"]}, "no redshift to learn")):
-        with pytest.raises(DataError, match=told):
+    for content, message in ((UGR, "no object has a magnitude"), ({"bands": ["g"]}, "no redshift to learn")):
+        with pytest.raises(DataError, match=message):
             check_file("05", empty, as_mapping(tmp_path, content))
     with pytest.raises(DataError, match="no object has a redshift"):
         check_file("05", write(tmp_path / "b.csv", sound | {"u": sound["g"], "z": [""] * n}), as_mapping(tmp_path))
@@ -421,14 +421,14 @@ def test_command_line(companion, tmp_path):
     path = write(tmp_path / "mine.csv", ugr(120, u=["20"] * 120, g=["20"] * 120, r=["20"] * 120, z=["0.5"] * 120))
     answer = companion("data", "check", "5", path, "--mapping", as_mapping(tmp_path))
     assert answer == (0, "Catalogue: 120 objects, bands u g r, table: u g r zb_1\n", "")
-    status, _, told = companion("data", "check", "5", path)
+    status, _, message = companion("data", "check", "5", path)
     assert status == 2
-    assert "no header with any of the columns wanted" in told
-    assert "mapping" in told
+    assert "no header with any of the columns wanted" in message
+    assert "mapping" in message
     # Study 02 through the same door.
-    status, _, told = companion("data", "check", "2", tmp_path)
+    status, _, message = companion("data", "check", "2", tmp_path)
     assert status == 2
-    assert "no FITS files here" in told
+    assert "no FITS files here" in message
 
 
 def test_reproduce_hands_the_mapping_to_the_notebook(tmp_path, shelf, capsys):

@@ -115,7 +115,7 @@ def test_bad_images_are_masked_counted_or_left_out(tmp_path):
         pasquet.read(path, max_bad=0.05)
 
 
-def test_repeats_and_other_units_are_told(tmp_path):
+def test_repeats_and_other_units_give_a_warning(tmp_path):
     cube, labels = arrays()
     labels["specObjID"][7] = labels["specObjID"][3]
     path = write_cube(tmp_path, "npz", 100 * cube, labels)
@@ -145,9 +145,9 @@ BAD = {
 
 @pytest.mark.parametrize("how", BAD)
 def test_a_bad_file_is_refused(tmp_path, how):
-    spoil, told = BAD[how]
+    spoil, message = BAD[how]
     path = write_cube(tmp_path, "npz", *spoil(*arrays()))
-    with pytest.raises(DataError, match=told) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         pasquet.read(path)
     assert "sdss.npz" in str(caught.value)
 

@@ -399,7 +399,7 @@ def test_what_cannot_be_had_is_counted_and_leaves_nothing_behind(archive, tmp_pa
         sdss.get([(1, 2)], tmp_path, base=archive.base)
 
 
-def test_nobody_there(tmp_path):
+def test_a_server_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(DataError, match="1 of 1 files"):
         sdss.get([(266, 51602, 1)], tmp_path, base="http://127.0.0.1:9/sas", n_tries=2, **FAST)
 

@@ -100,7 +100,7 @@ def test_slices_hold_every_object_once_and_are_kept(database, tmp_path, monkeypa
     assert len(database.asked) == 11
 
 
-def test_what_can_go_wrong_is_told(database, monkeypatch):
+def test_a_query_that_fails_says_why(database, monkeypatch):
     with pytest.raises(DataError, match="the query has no rows"):
         skyserver.query(SQL)
     with pytest.raises(DataError, match=r"not answered \(no such table: nowhere\)"):
@@ -119,11 +119,11 @@ def test_get_hands_objects_to_their_archives(tmp_path, monkeypatch):
     to = tmp_path / "to"
     assert fetch.get("sdss-spectra", table, to) == fetch.get("panstarrs", table, to) == to
     assert asked == [([["0266", "51602", "0007"]], to / "spectra"), (table, to)]
-    for name, given_table, told in (
+    for name, given_table, message in (
         ("panstarrs", None, "--objects TABLE with id, ra and dec"),
         ("sdss-query", table, "Leave --objects out"),
     ):
-        with pytest.raises(DataError, match=told):
+        with pytest.raises(DataError, match=message):
             fetch.get(name, given_table, to)
     table.write_text("id,ra,dec\na,150,2\n")
     with pytest.raises(DataError, match="no object has a plate, mjd and fibre"):
@@ -136,8 +136,8 @@ def test_the_command_line_gets_and_checks(tmp_path, monkeypatch, capsys):
         cli.app(["data", "get", "panstarrs", "--objects", str(tmp_path / "mine.csv"), "--to", str(tmp_path)])
     assert not ended.value.code
     assert str(tmp_path) in capsys.readouterr().out.replace("\n", "")
-    for study, told in (("03", "no such file or folder"), ("4", "no such file or folder")):
+    for study, message in (("03", "no such file or folder"), ("4", "no such file or folder")):
         with pytest.raises(SystemExit) as ended:
             cli.app(["data", "check", study, str(tmp_path / "nowhere")])
         assert ended.value.code == 2
-        assert told in capsys.readouterr().err
+        assert message in capsys.readouterr().err

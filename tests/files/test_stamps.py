@@ -84,7 +84,7 @@ def test_fluxes_are_the_suns_nanomaggies(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("told", "factor"),
+    ("keys", "factor"),
     [
         ({"BUNIT": "nanomaggy"}, 1.0),
         ({"BUNIT": "nmgy", "HIERARCH FPA.ZP": 25.0, "EXPTIME": 600.0}, 1.0),  # what is said outright goes first
@@ -96,19 +96,19 @@ def test_fluxes_are_the_suns_nanomaggies(tmp_path):
         ({"BUNIT": "adu", "MAGZPT": 22.5}, 1.0),
     ],
 )
-def test_units(told, factor):
-    assert fits_images.factor(fits.Header(told)) == pytest.approx(factor, rel=1e-6)
-    assert fits_images.factor(fits.Header(told), zero_point=25.0) == pytest.approx(0.1)
+def test_units(keys, factor):
+    assert fits_images.factor(fits.Header(keys)) == pytest.approx(factor, rel=1e-6)
+    assert fits_images.factor(fits.Header(keys), zero_point=25.0) == pytest.approx(0.1)
 
 
 def test_no_unit_is_refused():
-    for told in ({}, {"BUNIT": "adu"}, {"BUNIT": "furlong/fortnight"}, {"HIERARCH FPA.ZP": 25.0}, {"MAGZERO": "n/a"}):
+    for keys in ({}, {"BUNIT": "adu"}, {"BUNIT": "furlong/fortnight"}, {"HIERARCH FPA.ZP": 25.0}, {"MAGZERO": "n/a"}):
         with pytest.raises(DataError, match="zero_point"):
-            fits_images.factor(fits.Header(told))
+            fits_images.factor(fits.Header(keys))
 
 
 @given(flux=st.floats(-1e4, 1e6), soft=st.floats(1, 1e3), offset=st.floats(-100, 100))
-def test_pseudo_magnitudes_are_undone(flux, soft, offset):
+def test_pseudo_magnitudes_become_linear(flux, soft, offset):
     """The archive's compression is v = a asinh((L - BOFFSET) / (2 BSOFTEN)), a = 2.5 log10(e)."""
     value = ASINH * np.arcsinh((flux - offset) / (2 * soft))
     found = fits_images.linear(np.array([value]), fits.Header({"BSOFTEN": soft, "BOFFSET": offset}))
@@ -182,12 +182,12 @@ SPOILT = {
 @pytest.mark.parametrize("how", SPOILT)
 def test_a_bad_stamp_is_named_and_left_out(tmp_path, how):
     """With the others' count if it is one of few; an error if of many."""
-    spoil, told = SPOILT[how]
+    spoil, message = SPOILT[how]
     write_stamps(tmp_path)
     write(tmp_path / "o0_i.fits", *spoil(galaxy(100.0) * COUNTS, header_of("i")))
     with pytest.warns(UserWarning, match="1 of 12 objects left out") as caught:
         images = stamps.read(tmp_path)
-    for word in ["o0_i.fits", *told]:
+    for word in ["o0_i.fits", *message]:
         assert word in str(caught[0].message)
     assert len(images) == 11
     assert list(images.truth.meta["skipped"]) == ["o0"]
@@ -226,7 +226,7 @@ def test_the_table_says_what_headers_lack(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("table", "told"),
+    ("table", "message"),
     [
         ("z\n0.1\n", "no column of ids"),
         ("id,z\no0,0.1\no0,0.2\n", "row 2.*'o0' stands in row 1 already"),
@@ -241,10 +241,10 @@ def test_the_table_says_what_headers_lack(tmp_path):
         ("", "empty"),
     ],
 )
-def test_a_bad_table_is_refused(tmp_path, table, told):
+def test_a_bad_table_is_refused(tmp_path, table, message):
     write_stamps(tmp_path, n=1, bands="g", table=False)
     (tmp_path / "objects.csv").write_text(table)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         stamps.read(tmp_path)
 
 
@@ -377,7 +377,7 @@ def test_another_object_of_the_same_name_is_refused(service, tmp_path):
     assert len(service.asked) == 3 + 15
 
 
-def test_the_service_is_asked_politely(service, tmp_path):
+def test_requests_to_the_service_are_paced(service, tmp_path):
     began = time.monotonic()
     panstarrs.get(sample(2), tmp_path, base=service.base, **FAST | {"per_second": 20.0})
     assert len(service.asked) == 12
@@ -407,9 +407,9 @@ def test_what_cannot_be_had_is_counted(service, tmp_path):
     with pytest.raises(DataError, match="1 of 30 files could not be fetched"):
         panstarrs.get(table[:6], tmp_path / "c", base=service.base, n_tries=2, **FAST)
     assert len(list((tmp_path / "c" / "stamps").iterdir())) == 29
-    for change, told in ({"ra": 400.0}, "position is 400"), ({"dec": np.nan}, "nan"), ({"id": "a/"}, "'a/'"):
+    for change, message in ({"ra": 400.0}, "position is 400"), ({"dec": np.nan}, "nan"), ({"id": "a/"}, "'a/'"):
         bad = sample(1)
         for name, value in change.items():
             bad[name] = value
-        with pytest.raises(DataError, match=told):
+        with pytest.raises(DataError, match=message):
             panstarrs.get(bad, tmp_path / "d", base=service.base, **FAST)
