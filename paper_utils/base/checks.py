@@ -7,38 +7,35 @@ from functools import partial
 
 import numpy as np
 
-from paper_utils.base.errors import DataError
-
 Z_RANGE = (-0.01, 20.0)
 
 
-def layout(container, source):
+def layout(container, error):
     """Nothing missing, the right kind of values, and axes of the same length in every field."""
     sizes = {}
     for field in dataclasses.fields(container):
         name, value, kind = field.name, getattr(container, field.name), field.metadata["kind"]
-        error = partial(DataError, source=source, row=name)
+        wrong = partial(error, row=name)
         if value is None:
             if field.default is not None:
-                raise error("missing", remedy=f"Every {type(container).__name__} needs it.")
+                raise wrong("missing", remedy=f"Every {type(container).__name__} needs it.")
             continue
         if kind == "table":
             shape = (len(value),)
-            _table(value, name, error)
+            _table(value, name, wrong)
         else:
             shape = value.shape
             if value.dtype.kind != ("U" if kind == "text" else "f"):
-                raise error(
-                    f"holds {value.dtype}, not {'text' if kind == 'text' else 'numbers'}", remedy=_shape_wanted(field)
-                )
+                wanted = "text" if kind == "text" else "numbers"
+                raise wrong(f"holds {value.dtype}, not {wanted}", remedy=_shape_wanted(field))
         if len(shape) != len(axes(field, value)):
-            raise error(f"has shape {shape}", remedy=_shape_wanted(field))
+            raise wrong(f"has shape {shape}", remedy=_shape_wanted(field))
         for axis, size in zip(axes(field, value), shape, strict=True):
             first, expected = sizes.setdefault(axis, (name, size))
             if size == 0:
-                raise error(f"is empty (shape {shape})", remedy="Give at least one object.")
+                raise wrong(f"is empty (shape {shape})", remedy="Give at least one object.")
             if size != expected:
-                raise error(f"has {size} entries along {axis}, {first} has {expected}", remedy=_shape_wanted(field))
+                raise wrong(f"has {size} entries along {axis}, {first} has {expected}", remedy=_shape_wanted(field))
 
 
 def axes(field, value) -> str:
@@ -70,17 +67,15 @@ def _table(table, name, error):
             )
 
 
-def ids(container, source):
+def ids(container, error):
     """Every object has a name of its own that survives a text file."""
-    error = partial(DataError, source=source)
-    for row, name in enumerate(container.ids):
-        if not name or name != name.strip() or not name.isprintable():
-            raise error(
-                f"the object id is {str(name)!r}",
-                remedy="Ids are printable text without spaces at the ends.",
-                row=f"row {row}",
-            )
-    unique(container.ids, "object id", "ids", error)
+    names = container.ids
+    bad = np.array([not name or name != name.strip() or not name.isprintable() for name in names])
+    if bad.any():
+        row = bad.argmax()
+        remedy = "Ids are printable text without spaces at the ends."
+        raise error(f"the object id is {str(names[row])!r}", remedy=remedy, row=f"row {row}")
+    unique(names, "object id", "ids", error)
 
 
 def unique(names, what, where, error):
@@ -95,21 +90,23 @@ def unique(names, what, where, error):
         )
 
 
-def finite(container, source):
+def finite(container, error):
     """No NaN or infinity in any array."""
+    other = "set flux and ivar to 0 there." if hasattr(container, "ivar") else "fill the gap."
+    remedy = f"Every entry must be finite: leave the object out, or {other}"
     for field in dataclasses.fields(container):
         value = getattr(container, field.name)
-        if field.metadata["kind"] != "float" or value is None:
-            continue
-        if not (good := np.isfinite(value)).all():
-            bad = np.argwhere(~good)[0]
-            raise DataError(
-                f"{field.name} is {value[tuple(bad)]}",
-                remedy="Every entry must be finite: leave the object out"
-                + (", or set flux and ivar to 0 there." if hasattr(container, "ivar") else ", or fill the gap."),
-                source=source,
-                row=entry(container, axes(field, value), bad) or field.name,
-            )
+        if field.metadata["kind"] == "float" and value is not None:
+            none(container, field.name, ~np.isfinite(value), field.name + " is {}", remedy, error)
+
+
+def none(container, name, bad, problem, remedy, error):
+    """No entry of the field `name` is `bad`: its value completes the sentence `problem`."""
+    if np.any(bad):
+        field = next(field for field in dataclasses.fields(container) if field.name == name)
+        value, first = getattr(container, name), np.argwhere(bad)[0]
+        where = entry(container, axes(field, value), first) or name
+        raise error(problem.format(value[tuple(first)]), remedy=remedy, row=where)
 
 
 def entry(container, axes, index) -> str:
@@ -149,10 +146,5 @@ def odd_redshift(z) -> np.ndarray:
 
 def redshifts(container, error):
     """None is odd."""
-    low, high = Z_RANGE
-    if (bad := np.flatnonzero(odd_redshift(container.z))).size:
-        raise error(
-            f"the redshift is {container.z[bad[0]]:g}",
-            remedy=f"Redshifts lie in {low:g} to {high:g}; leave out objects whose redshift failed (-9999, 99).",
-            row=entry(container, "N", bad[:1]),
-        )
+    remedy = "Redshifts lie in {:g} to {:g}; leave out objects whose redshift failed (-9999, 99).".format(*Z_RANGE)
+    none(container, "z", odd_redshift(container.z), "the redshift is {:g}", remedy, error)

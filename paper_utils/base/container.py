@@ -39,10 +39,10 @@ class Container:
 
         `source` is the file to name in the message.
         """
-        checks.layout(self, source)
-        checks.ids(self, source)
-        checks.finite(self, source)
-        self._check(partial(DataError, source=source))
+        error = partial(DataError, source=source)
+        for check in (checks.layout, checks.ids, checks.finite):
+            check(self, error)
+        self._check(error)
         return self
 
     def select(self, index) -> Self:

@@ -57,13 +57,9 @@ class SedLibrary(Container):
                 remedy="Give rest-frame wavelengths in um that cover 0.03-350 um (the paper's grid: 0.03-12 000 um).",
                 row="wave_um",
             )
-        if (bad := np.argwhere(self.flux <= 0)).size:
-            value = self.flux[tuple(bad[0])]
-            raise error(
-                f"the flux is {value:g}, and the models need its logarithm",
-                remedy="Replace fluxes of zero or less by a small positive floor, or leave the object out.",
-                row=checks.entry(self, "NL", bad[0]),
-            )
+        remedy = "Replace fluxes of zero or less by a small positive floor, or leave the object out."
+        problem = "the flux is {:g}, and the models need its logarithm"
+        checks.none(self, "flux", self.flux <= 0, problem, remedy, error)
 
     def normalised(self) -> SedLibrary:
         """The same library at unit bolometric luminosity: the integral of F_nu / lambda over ln lambda is 1."""
@@ -107,12 +103,8 @@ class Spectra(Container):
                 remedy="Convert them to Angstrom (nm x 10, um x 1e4; 10**loglam for SDSS files).",
                 row="wave_obs",
             )
-        if (bad := np.argwhere(self.ivar < 0)).size:
-            raise error(
-                f"the inverse variance is {self.ivar[tuple(bad[0])]:g}",
-                remedy="Inverse variances are zero (unusable) or positive; set bad pixels to 0.",
-                row=checks.entry(self, "NL", bad[0]),
-            )
+        remedy = "Inverse variances are zero (unusable) or positive; set bad pixels to 0."
+        checks.none(self, "ivar", self.ivar < 0, "the inverse variance is {:g}", remedy, error)
         if self.lsf_kms is not None and not (self.lsf_kms > 0).all():
             raise error(
                 f"a width of the line-spread function is {self.lsf_kms.min():g}",
@@ -176,13 +168,12 @@ class Catalogue(Container):
 
     def _check(self, error):
         checks.unique(self.bands, "band", "bands", error)
-        for band in self.bands:
-            if band not in self.table.colnames:
-                raise error(
-                    f"the table has no column for band {str(band)!r}, only {', '.join(self.table.colnames)}",
-                    remedy="Name the bands as the table's columns, or add the missing column.",
-                    row="bands",
-                )
+        if missing := [str(band) for band in self.bands if band not in self.table.colnames]:
+            raise error(
+                f"the table has no column for band {missing[0]!r}, only {', '.join(self.table.colnames)}",
+                remedy="Name the bands as the table's columns, or add the missing column.",
+                row="bands",
+            )
         for name in self.table.colnames:
             column = np.asarray(self.table[name])
             if column.dtype.kind == "f" and (bad := np.argwhere(~np.isfinite(column))).size:

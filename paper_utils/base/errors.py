@@ -24,9 +24,7 @@ class DataError(CompanionError):
     """
 
     def __init__(self, problem: str, *, remedy: str, source: object = None, row: object = None):
-        where = ", ".join(
-            part for part in (str(source) if source is not None else "", f"{row}" if row is not None else "") if part
-        )
+        where = ", ".join(str(part) for part in (source, row) if part is not None and str(part))
         super().__init__(f"{where + ': ' if where else ''}{problem}. {remedy}")
         self.problem, self.remedy, self.source, self.row = problem, remedy, source, row
 

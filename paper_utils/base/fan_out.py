@@ -62,11 +62,11 @@ def run(
 def table(results: Sequence[Mapping], names: Sequence[str], units: Mapping[str, str] | None = None) -> Table:
     """The numbers and texts of `run`'s results as a Table, with columns `id` first and `reason` last ("" if good).
 
-    A row that failed has NaN (numbers), -1 (integers) or "" (text).
+    A row that failed has NaN (numbers), -1 (integers) or "" (text); where all did, the columns are those of `units`.
     """
     from astropy.table import Table
 
-    first = next((r for r in results if REASON not in r), {})
+    first = next((r for r in results if REASON not in r), dict.fromkeys(units or (), np.nan))
     found = Table({"id": np.array(names, dtype=str)})
     for key, value in first.items():
         if np.ndim(value) == 0:

@@ -68,11 +68,8 @@ def draw_chain(ax: Axes, texts: Sequence[str], colours: Sequence[str], y: float 
     """Boxes in a row, joined by arrows, at x = 0, 1, 2 ... and from y to y + height: the parts of a network."""
     middle = y + height / 2
     for i, (text, colour) in enumerate(zip(texts, colours, strict=True)):
-        ax.add_patch(
-            FancyBboxPatch(
-                (i - 0.39, y), 0.78, height, boxstyle="round,pad=0.02", fc=colour, ec="k", lw=0.7, alpha=0.45
-            )
-        )
+        look = {"boxstyle": "round,pad=0.02", "fc": colour, "ec": "k", "lw": 0.7, "alpha": 0.45}
+        ax.add_patch(FancyBboxPatch((i - 0.39, y), 0.78, height, **look))
         ax.text(i, middle, text, ha="center", va="center", fontsize=6.5)
         if i:
             ax.add_patch(FancyArrowPatch((i - 0.6, middle), (i - 0.41, middle), arrowstyle="->", mutation_scale=7))
@@ -128,11 +125,7 @@ def plot_true_against(truth: Mapping[str, NDArray], methods: Mapping[str, Mappin
 def plot_coverage(levels: NDArray, curves: Mapping[str, NDArray]) -> Figure:
     """Share of truths inside the interval of each nominal level; a calibrated method follows the diagonal."""
     fig, ax = plt.subplots(figsize=(0.5 * WIDTH, 3.0))
-    ax.plot([0, 1], [0, 1], color="k", lw=0.8)
-    for (name, values), marker in zip(curves.items(), "osD^", strict=False):
-        ax.plot(levels, values, marker=marker, ms=4, label=name)
-    ax.set(xlabel="nominal level of the interval", ylabel="share of truths inside", xlim=(0, 1), ylim=(0, 1))
-    ax.legend(loc="upper left")
+    _draw_coverage(ax, levels, curves)
     return fig
 
 
@@ -144,12 +137,16 @@ def plot_calibration(pit: Mapping[str, NDArray], levels: NDArray, coverage: Mapp
     left.axhline(1, color="k", lw=0.8)
     left.set(xlim=(0, 1), xlabel="probability below the truth (PIT)", ylabel="objects, relative to uniform")
     left.legend(fontsize=7)
-    right.plot([0, 1], [0, 1], color="k", lw=0.8)
-    for (name, values), (line, marker) in zip(coverage.items(), STYLES, strict=False):
-        right.plot(levels, values, ls=line, marker=marker, ms=4, label=name)
-    right.set(xlim=(0, 1), ylim=(0, 1), xlabel="nominal level of the interval", ylabel="share of truths inside")
-    right.legend(fontsize=7, loc="upper left")
+    _draw_coverage(right, levels, coverage)
     return fig
+
+
+def _draw_coverage(ax: Axes, levels: NDArray, curves: Mapping[str, NDArray]) -> None:
+    ax.plot([0, 1], [0, 1], color="k", lw=0.8)
+    for (name, values), (line, marker) in zip(curves.items(), STYLES, strict=False):
+        ax.plot(levels, values, ls=line, marker=marker, ms=4, label=name)
+    ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="nominal level of the interval", ylabel="share of truths inside")
+    ax.legend(fontsize=7, loc="upper left")
 
 
 def plot_missing(text: str) -> Figure:

@@ -56,14 +56,14 @@ def read(path: Path, container: str, names: list[str], tables: set[str], optiona
             source=path,
             row=unknown[0],
         )
-    for name in names:
-        if name not in values and name not in optional:
-            raise DataError(
-                f"there is no {name!r}, only {', '.join(values) or 'nothing'}",
-                remedy=f"A {container} needs {', '.join(n for n in names if n not in optional)}; see data/README.md.",
-                source=path,
-                row=name,
-            )
+    needed = [name for name in names if name not in optional]
+    if missing := [name for name in needed if name not in values]:
+        raise DataError(
+            f"there is no {missing[0]!r}, only {', '.join(values) or 'nothing'}",
+            remedy=f"A {container} needs {', '.join(needed)}; see data/README.md.",
+            source=path,
+            row=missing[0],
+        )
     return values
 
 
@@ -89,18 +89,11 @@ def _read_item(item, name: str, table: bool, path: Path):
             row=name,
         )
     if not table:
-        return _read_dataset(item)
+        text = h5py.check_string_dtype(item.dtype)
+        return np.asarray(item.asstr()[()], dtype=str) if text else item[()]
     from astropy.table import Column, Table
 
     columns = {key: _read_item(column, f"{name}/{key}", False, path) for key, column in item.items()}
     if len({value.shape[:1] for value in columns.values()}) > 1:
         raise DataError("its columns differ in length", remedy="Give one entry per object.", source=path, row=name)
     return Table([Column(value, name=key, unit=item[key].attrs.get("unit") or None) for key, value in columns.items()])
-
-
-def _read_dataset(dataset) -> np.ndarray:
-    import h5py
-
-    if h5py.check_string_dtype(dataset.dtype):
-        return np.asarray(dataset.asstr()[()], dtype=str)
-    return dataset[()]

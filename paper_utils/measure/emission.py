@@ -101,16 +101,11 @@ class _Fit:
     """One batch: the pixels (N, P) near the lines, and the least squares there."""
 
     def __init__(self, wave_obs, flux, ivar, z, continuum, lsf):
-        stretch = 1 + HALF_WINDOW / C_KMS
-        groups = _groups(stretch)
-        starts, lengths = [], []
-        for low, high in groups:
-            start = np.searchsorted(wave_obs, low * (1 + z))
-            starts.append(start)
-            lengths.append(int((np.searchsorted(wave_obs, high * (1 + z)) - start).max()))
-        index = np.concatenate(
-            [start[:, None] + np.arange(n) for start, n in zip(starts, lengths, strict=True)], axis=1
-        )  # (N, P)
+        groups = _groups(1 + HALF_WINDOW / C_KMS)
+        start, end = (np.searchsorted(wave_obs, side[:, None] * (1 + z)) for side in groups.T)  # (G, N)
+        lengths = (end - start).max(axis=1)
+        index = [first[:, None] + np.arange(n) for first, n in zip(start, lengths, strict=True)]
+        index = np.concatenate(index, axis=1)  # (N, P)
         self.group = np.repeat(np.arange(len(groups)), lengths)
         inside = index < wave_obs.size
         index = index.clip(max=wave_obs.size - 1)
@@ -139,15 +134,13 @@ class _Fit:
         flux, error = amplitude[:, :k], np.sqrt(np.einsum("nii->ni", covariance)[:, :k])
         main = np.array([np.flatnonzero(self.owner == i)[0] for i in range(k)])
         seen = self.covered(p)[:, main]
-        centre, group = self.centre[:, main], np.array([self.group_of(name) for name in FITTED])
+        group = np.searchsorted(_groups(1.0)[:, 0], [LINES[name] for name in FITTED], side="right") - 1
         level = np.ma.masked_invalid(self.level)
         level = np.stack([np.ma.median(level[:, self.group == g], axis=1).filled(np.nan) for g in group], axis=1)
         per_level = 1 / (np.where(level > 0, level, np.nan) * (1 + self.z[:, None]))
-        flux, error = (np.where(seen & np.isfinite(centre), a, np.nan) for a in (flux, error))
-        columns = {}
-        for i, name in enumerate(FITTED):
-            columns |= {f"flux_{name}": flux[:, i], f"flux_err_{name}": error[:, i]}
-            columns |= {f"ew_{name}": flux[:, i] * per_level[:, i], f"ew_err_{name}": error[:, i] * per_level[:, i]}
+        flux, error = (np.where(seen, a, np.nan) for a in (flux, error))
+        kinds = {"flux": flux, "flux_err": error, "ew": flux * per_level, "ew_err": error * per_level}
+        columns = {f"{kind}_{name}": a[:, i] for i, name in enumerate(FITTED) for kind, a in kinds.items()}
         n_pixels = np.maximum(self.good.sum(axis=1), 1)
         columns |= {"v_gas": p[:, 0], "sigma_balmer": np.exp(p[:, 1]), "sigma_forbidden": np.exp(p[:, 2])}
         return columns | {"chi2": (residual**2).sum(axis=1) / n_pixels}
@@ -187,8 +180,8 @@ class _Fit:
     def solve(self, p):
         """At velocity and widths `p` (N, 3): design (N, P, K + G), amplitudes, their covariance, residuals in sigma."""
         profiles = self.profiles(p)  # (N, P, J)
-        lines = np.stack([(profiles[..., self.owner == k] * self.share[self.owner == k]).sum(-1)
-                          for k in range(len(FITTED))], axis=-1)  # fmt: skip
+        own = [self.owner == k for k in range(len(FITTED))]
+        lines = np.stack([(profiles[..., k] * self.share[k]).sum(-1) for k in own], axis=-1)
         background = np.broadcast_to(self.background, (*lines.shape[:2], self.background.shape[1]))
         design = np.concatenate([lines, background], axis=-1)
         weighted = design * self.weight[..., None]
@@ -222,23 +215,14 @@ class _Fit:
         n = core.sum(axis=1)
         return (n > 0) & ((core & self.good[..., None]).sum(axis=1) > 2 / 3 * n)
 
-    def group_of(self, name: str) -> int:
-        return next(g for g, (low, high) in enumerate(_groups(1.0)) if low <= LINES[name] <= high)
-
 
 def _members(name: str) -> list[tuple[str, float]]:
     """A fitted line and those tied to it, with their fluxes relative to it."""
     return [(name, 1.0), *((weak, share) for weak, (strong, share) in DOUBLETS.items() if strong == name)]
 
 
-def _groups(stretch: float) -> list[tuple[float, float]]:
-    """Rest wavelengths between which lie lines nearer to each other than two half windows, `stretch`ed outwards."""
-    wave = sorted(LINES[line] for name in FITTED for line, _ in _members(name))
-    gap = (1 + HALF_WINDOW / C_KMS) ** 2
-    groups = [[wave[0], wave[0]]]
-    for line in wave[1:]:
-        if line < groups[-1][1] * gap:
-            groups[-1][1] = line
-        else:
-            groups.append([line, line])
-    return [(low / stretch, high * stretch) for low, high in groups]
+def _groups(stretch: float) -> np.ndarray:
+    """Rest wavelengths (G, 2) between which lines lie nearer than two half windows, `stretch`ed outwards."""
+    wave = np.sort([LINES[line] for name in FITTED for line, _ in _members(name)])
+    apart = np.flatnonzero(wave[1:] >= wave[:-1] * (1 + HALF_WINDOW / C_KMS) ** 2) + 1
+    return np.array([(group[0] / stretch, group[-1] * stretch) for group in np.split(wave, apart)])

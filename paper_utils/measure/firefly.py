@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from paper_utils.base import fan_out
 from paper_utils.base.constants import C_KMS, FWHM
 from paper_utils.base.dust import R_V_STARS, attenuation
-from paper_utils.base.errors import DataError
-from paper_utils.base.rebin import broaden, rebin, rest_frame, sample
-from paper_utils.base.wavelengths import LINES, SDSS_STEP
+from paper_utils.base.rebin import broaden, rebin, sample
+from paper_utils.base.wavelengths import SDSS_STEP
+from paper_utils.measure import full_spectrum
+from paper_utils.measure.full_spectrum import Config
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -36,7 +36,6 @@ NORM = (5200.0, 5800.0)  # A: populations have a mean of 1 here, so that shares 
 FILTER_KMS = 12_000.0  # Gaussian sigma of what counts as a large scale: 200 A at 5000 A; 6000 does not do better
 MASK_KMS = 700.0  # to either side of each line
 N_KEPT, N_ROUNDS, N_FILTERED = 300, 12, 3
-MIN_PIXELS = 300
 UNITS = {"log_age": "dex(Gyr)", "metal": "dex", "ebv": "mag", "log_age_mass": "dex(Gyr)", "metal_mass": "dex"}
 
 
@@ -53,14 +52,6 @@ class Populations:
     ages: np.ndarray
     metals: np.ndarray
     sigma_kms: np.ndarray
-
-
-@dataclass(frozen=True)
-class Config:
-    """n_draws : refits with residuals at random signs, for errors; 0 for none.   seed : of these."""
-
-    n_draws: int = N_DRAWS
-    seed: int = 0
 
 
 def from_emiles(emiles) -> Populations:
@@ -93,73 +84,43 @@ def fit(
     in the units of flux, NaN outside the fitted range.
     Raises DataError where there are too few good pixels, or no flux.
     """
-    config = config or Config()
-    wave, rest, weight, scale = _prepare(wave_obs, flux, ivar, z, populations)
+    low, high = populations.wave_rest[[0, -1]]
+    rest_range = max(REST_RANGE[0], low * 1.01), min(REST_RANGE[1], high / 1.01)
+    galaxy = full_spectrum.prepare(wave_obs, flux, ivar, z, rest_range, MASK_KMS)
+    wave, rest, weight = galaxy.wave, np.where(galaxy.good, galaxy.flux, 0.0), galaxy.ivar * galaxy.scale**2
     models = _broadened(populations, wave, z, wave_obs, float(sigma_star), lsf_kms)
     light = models[:, (wave > NORM[0]) & (wave < NORM[1])].mean(axis=1)
     models /= light[:, None]
     first = _fit(rest, weight, wave, models)
-    answers = [_answers(first, populations, light)]
-    shares = [first["shares"]]
-    if config.n_draws:
-        rng = np.random.default_rng(config.seed)
-        residual = rest - first["model"]
-        answers, shares = [], []
-        for _ in range(config.n_draws):
-            signs = 2 * rng.integers(0, 2, residual.size) - 1
-            again = _fit(first["model"] + signs * residual, weight, wave, models)
-            answers.append(_answers(again, populations, light))
-            shares.append(again["shares"])
-    row = {name: float(np.mean([a[name] for a in answers])) for name in UNITS}
-    for name in UNITS:
-        row[f"{name}_err"] = float(np.std([a[name] for a in answers], ddof=1)) if config.n_draws > 1 else np.nan
-    n_pixels = int((weight > 0).sum())
+    row = full_spectrum.bootstrap(
+        rest,
+        first,
+        first["model"],
+        lambda flux: _fit(flux, weight, wave, models),
+        lambda found: _answers(found, populations, light),
+        config or Config(N_DRAWS),
+    )
+    n_pixels = int(galaxy.good.sum())
     row |= {"chi2": first["chi2"] / n_pixels, "n_pixels": n_pixels, "n_populations": first["n"]}
-    stars = np.interp(wave_obs, wave * (1 + z), first["model"] * scale, left=np.nan, right=np.nan)
-    return row | {"weights": np.mean(shares, axis=0), "stars": stars}
+    return row | {"stars": galaxy.on_grid(wave_obs, z, first["model"] * galaxy.scale)}
 
 
 def fit_all(
-    spectra, populations: Populations, *, sigma_star=0.0, lsf_kms=0.0, config: Config | None = None, n_jobs: int = 1,
-    folder=None, progress: bool = True,
-) -> tuple[Table, list[dict]]:  # fmt: skip
-    """`fit` of every object of `data.Spectra`: a Table with a row each (`reason` tells why one failed), and the dicts.
+    spectra, populations: Populations, *, sigma_star=0.0, lsf_kms=0.0, config: Config | None = None, **options
+) -> tuple[Table, list[dict]]:
+    """`fit` of every object of `Spectra`: a Table with a row each (`reason` says why one failed), and the dicts.
 
-    sigma_star : a number or (N,).   lsf_kms : a number, (L,) or (N, L).   n_jobs, folder : as in `fan_out.run`.
+    sigma_star : a number or (N,).   lsf_kms : a number, (L,) or (N, L).   options : `n_jobs`, `folder` and `progress`
+        of `fan_out.run`.
     """
-    n = len(spectra)
-    lsf = lsf_kms if np.ndim(lsf_kms) == 2 else [lsf_kms] * n
-    items = list(zip(spectra.flux, spectra.ivar, spectra.z, np.broadcast_to(sigma_star, n), lsf, strict=True))
+    more = [np.broadcast_to(sigma_star, len(spectra))]
     shared = (spectra.wave_obs, populations, config)
-    options = dict(n_jobs=n_jobs, folder=folder, progress=progress, label="FIREFLY")
-    results = fan_out.run(_fit_one, items, spectra.ids, shared, **options)
-    return fan_out.table(results, spectra.ids, UNITS), results
+    return full_spectrum.fit_all(_fit_one, spectra, lsf_kms, more, shared, UNITS, label="FIREFLY", **options)
 
 
-def _fit_one(flux, ivar, z, sigma_star, lsf_kms, wave_obs, populations, config) -> dict:
+def _fit_one(flux, ivar, z, lsf_kms, sigma_star, wave_obs, populations, config) -> dict:
     options = dict(sigma_star=sigma_star, lsf_kms=lsf_kms, config=config)
-    return fit(wave_obs, flux, ivar, float(z), populations, **options)
-
-
-def _prepare(wave_obs, flux, ivar, z, populations):
-    """Rest-frame wavelengths, flux of median 1, its inverse variance (0 on lines), and that median."""
-    low, high = populations.wave_rest[[0, -1]]
-    wave, rest, weight = rest_frame(
-        wave_obs, flux, ivar, z, max(REST_RANGE[0], low * 1.01), min(REST_RANGE[1], high / 1.01)
-    )
-    if wave.size >= MIN_PIXELS:
-        velocity = np.log(wave[:, None] / np.array(list(LINES.values()))) * C_KMS
-        weight = np.where((np.abs(velocity) < MASK_KMS).any(axis=1), 0.0, weight)
-        good = weight > 0
-        scale = float(np.median(rest[good])) if good.any() else 0.0
-        if good.sum() >= MIN_PIXELS and scale > 0:
-            return wave, np.where(good, rest / scale, 0.0), weight * scale**2, scale
-        problem = f"{good.sum()} good pixels with a median flux of {scale:.3g}"
-    else:
-        problem = f"{wave.size} pixels in {REST_RANGE[0]:.0f}-{REST_RANGE[1]:.0f} A of the rest frame"
-    raise DataError(
-        problem, remedy=f"{MIN_PIXELS} and a positive median are needed: leave this spectrum out.", row=f"z = {z:.4f}"
-    )
+    return fit(wave_obs, flux, ivar, z, populations, **options)
 
 
 def _broadened(populations, wave, z, wave_obs, sigma_star, lsf_kms) -> np.ndarray:
@@ -246,7 +207,8 @@ def _search(flux, weight, models) -> tuple[np.ndarray, float, float, int]:
     return shares, float(total - amplitude * level), float(amplitude), answer[1]
 
 
-def _answers(found: dict, populations: Populations, light: np.ndarray) -> dict[str, float]:
+def _answers(found: dict, populations: Populations, light: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
+    """The numbers of one fit, in the order of `UNITS`, and its shares of light (K,)."""
     shares, log_age = found["shares"], np.log10(populations.ages)
     formed = shares / light
     formed /= formed.sum()
@@ -256,4 +218,4 @@ def _answers(found: dict, populations: Populations, light: np.ndarray) -> dict[s
         "ebv": found["ebv"],
         "log_age_mass": float(formed @ log_age),
         "metal_mass": float(formed @ populations.metals),
-    }
+    }, shares

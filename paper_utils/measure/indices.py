@@ -32,8 +32,8 @@ LICK = {
 # 6000 A, which matters to none of the indices here: they lie at 4830-5360 A.
 LICK_FWHM = ((4000.0, 4400.0, 4900.0, 5400.0, 6000.0), (11.5, 9.2, 8.4, 8.4, 9.8))
 WAVE_LICK = sdss_grid(4700.0, 5500.0)  # vacuum A, rest frame: the bands, and room for the broadening
-# Eq. 5, x0 = p0 + p1 x^p2 + p3 sigma^p4 + p5 x^p6 sigma^p7, fitted with `fit_dispersion` to the E-MILES populations
-# of 1 Gyr and older at Lick resolution, sigma = 25 ... 400 km/s. It gives x0 to 0.06 A or
+# Eq. 5, x0 = p0 + p1 x^p2 + p3 sigma^p4 + p5 x^p6 sigma^p7, fitted to the E-MILES populations of 1 Gyr and older at
+# Lick resolution, sigma = 25 ... 400 km/s, as tests/measure/test_indices.py does again. It gives x0 to 0.06 A or
 # better, and half of them to 0.6 % or better.
 DISPERSION = {
     "Hbeta": (0.0283712, 0.980534, 1.01052, -1.21419e-06, 2.10362, 3.53507e-07, 0.731268, 2.30763),
@@ -138,39 +138,6 @@ def correct(name: str, index: np.ndarray, sigma_star: np.ndarray) -> np.ndarray:
     """
     index, sigma_star = np.asarray(index, float), np.asarray(sigma_star, float)
     return np.where(index > 0, _eq5(DISPERSION[name], np.where(index > 0, index, 1.0), sigma_star), index)
-
-
-def fit_dispersion(
-    wave_rest: np.ndarray, flux: np.ndarray, sigmas: np.ndarray, resolution_kms: np.ndarray
-) -> dict[str, np.ndarray]:
-    """The coefficients p0 ... p7 of eq. 5 for every index, fitted to spectra broadened by `sigmas` [km/s].
-
-    wave_rest (L,) vacuum A; flux (K, L) spectra of old populations, of resolution `resolution_kms` (L,) [km/s].
-    """
-    from scipy.optimize import least_squares
-
-    grid, _ = rebin(wave_rest, flux, np.ones(np.shape(flux)), WAVE_LICK)
-    own = np.interp(WAVE_LICK, wave_rest, resolution_kms)
-    steps = [
-        broaden(grid, np.sqrt(np.clip(lick_sigma(WAVE_LICK) ** 2 - own**2, 0, None) + sigma**2) / C_KMS / SDSS_STEP)
-        for sigma in (0, *sigmas)
-    ]
-    fitted = {}
-    for name, bands in LICK.items():
-        x0, *x = (lick(WAVE_LICK, spectra, bands) for spectra in steps)
-        x, sigma, wanted = np.concatenate(x), np.repeat(sigmas, len(x0)), np.tile(x0, len(sigmas))
-        good = (x > 0.3) & (wanted > 0.3)
-        start = (0.0, 1.0, 1.0, 1e-6, 2.0, 1e-6, 1.0, 2.0)
-        fit = least_squares(
-            lambda p, x, sigma, wanted: _eq5(p, x, sigma) - wanted,
-            start,
-            x_scale=(0.1, 1, 1, 1e-6, 1, 1e-6, 1, 1),
-            bounds=([-2, 0, 0.3, -1e-2, 0.5, -1e-2, 0.2, 0.5], [2, 3, 3, 1e-2, 4, 1e-2, 4, 4]),
-            args=(x[good], sigma[good], wanted[good]),
-            max_nfev=4000,
-        )
-        fitted[name] = fit.x
-    return fitted
 
 
 def _eq5(p, x, sigma):

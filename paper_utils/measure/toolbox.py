@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from paper_utils.base import paths
+from paper_utils.measure import emission, firefly, indices, ppxf_fit, redshift
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -53,47 +54,29 @@ def measure(
 
 
 def _redshift(spectra, emiles, n_draws, options):
-    from paper_utils.measure import redshift
-
     table = redshift.measure(spectra.wave_obs, spectra.flux, spectra.ivar, redshift.from_emiles(emiles))
-    return _named(table, spectra, "Redshift by chi2 of E-MILES and lines", z_given=spectra.z), None
+    table["z_given"] = spectra.z
+    return _named(table, spectra, "Redshift by chi2 of E-MILES and lines"), None
 
 
 def _indices(spectra, emiles, n_draws, options):
-    from paper_utils.measure import indices, ppxf_fit
-
     # Without their stars' velocity dispersion indices are too weak, and without its gas Hbeta is that of the stars.
-    fits, details = ppxf_fit.fit_all(
-        spectra, emiles, lsf_kms=spectra.lsf_kms, config=ppxf_fit.Config(n_draws=0), **options
-    )
+    fits, details = _stars(spectra, emiles, options)
     gas = np.array([np.nan_to_num(d.get("gas", np.zeros(spectra.wave_obs.size))) for d in details])
-    sigma_star = np.asarray(fits["sigma_star"], float) if "sigma_star" in fits.colnames else np.full(len(fits), np.nan)
-    table = indices.measure(
-        spectra.wave_obs,
-        spectra.flux - gas,
-        spectra.ivar,
-        spectra.z,
-        sigma_star=sigma_star,
-        lsf_kms=spectra.lsf_kms,
-        n_draws=25 if n_draws is None else n_draws,
-    )
-    table["sigma_star"], table["reason"] = sigma_star, fits["reason"]
-    table["sigma_star"].unit = "km / s"
-    told = "Dn4000, and Lick indices at Lick resolution and no dispersion; pPXF's sigma_star and gas are taken out"
-    return _named(table, spectra, told), details
+    how = {"sigma_star": np.asarray(fits["sigma_star"], float), "lsf_kms": spectra.lsf_kms}
+    how["n_draws"] = 25 if n_draws is None else n_draws
+    table = indices.measure(spectra.wave_obs, spectra.flux - gas, spectra.ivar, spectra.z, **how)
+    table["sigma_star"], table["reason"] = fits["sigma_star"], fits["reason"]
+    comment = "Dn4000, and Lick indices at Lick resolution and no dispersion; pPXF's sigma_star and gas are taken out"
+    return _named(table, spectra, comment), details
 
 
 def _lines(spectra, emiles, n_draws, options):
-    from paper_utils.measure import emission, ppxf_fit
-
-    fits, details = ppxf_fit.fit_all(
-        spectra, emiles, lsf_kms=spectra.lsf_kms, config=ppxf_fit.Config(n_draws=0), **options
-    )
+    fits, details = _stars(spectra, emiles, options)
     stars = np.array([d.get("stars", np.full(spectra.wave_obs.size, np.nan)) for d in details])
     table = emission.measure(spectra.wave_obs, spectra.flux, spectra.ivar, spectra.z, stars, lsf_kms=spectra.lsf_kms)
-    n2, o3 = emission.ratios(table)
-    table["log_nii_halpha"], table["log_oiii_hbeta"], table["class"] = n2, o3, emission.classify(table)
-    table["class"][fits["reason"] != ""] = ""
+    table["log_nii_halpha"], table["log_oiii_hbeta"] = emission.ratios(table)
+    table["class"] = np.where(fits["reason"] == "", emission.classify(table), "")
     for name in table.colnames:
         if name.startswith("flux"):
             table[name].unit = "1e-17 erg / (s cm2)"
@@ -102,36 +85,32 @@ def _lines(spectra, emiles, n_draws, options):
 
 
 def _ppxf(spectra, emiles, n_draws, options):
-    from paper_utils.measure import ppxf_fit
-
-    config = ppxf_fit.Config(n_draws=ppxf_fit.N_DRAWS if n_draws is None else n_draws)
-    table, details = ppxf_fit.fit_all(spectra, emiles, lsf_kms=spectra.lsf_kms, config=config, **options)
-    table.meta["comment"] = f"pPXF with E-MILES, {config.n_draws} bootstrap draws; ages and metallicities by V light"
+    n_draws = ppxf_fit.N_DRAWS if n_draws is None else n_draws
+    table, details = _stars(spectra, emiles, options, n_draws)
+    table.meta["comment"] = f"pPXF with E-MILES, {n_draws} bootstrap draws; ages and metallicities by V light"
     return table, details
 
 
 def _firefly(spectra, emiles, n_draws, options):
-    from paper_utils.measure import firefly, ppxf_fit
-
     # The dispersion is pPXF's, as in the paper; where it has none the galaxy is fitted as if it had none.
-    sigma = ppxf_fit.fit_all(spectra, emiles, lsf_kms=spectra.lsf_kms, config=ppxf_fit.Config(n_draws=0), **options)[0]
-    sigma_star = np.nan_to_num(np.asarray(sigma["sigma_star"], float)) if "sigma_star" in sigma.colnames else 0.0
-    config = firefly.Config(n_draws=firefly.N_DRAWS if n_draws is None else n_draws)
-    table, details = firefly.fit_all(
-        spectra, firefly.from_emiles(emiles), sigma_star=sigma_star, lsf_kms=spectra.lsf_kms, config=config, **options
-    )
+    sigma_star = np.nan_to_num(np.asarray(_stars(spectra, emiles, options)[0]["sigma_star"], float))
+    config = firefly.Config(firefly.N_DRAWS if n_draws is None else n_draws)
+    how = {"sigma_star": sigma_star, "lsf_kms": spectra.lsf_kms, "config": config}
+    table, details = firefly.fit_all(spectra, firefly.from_emiles(emiles), **how, **options)
     table.meta["comment"] = f"FIREFLY's method with E-MILES, {config.n_draws} bootstrap draws"
     return table, details
+
+
+def _stars(spectra, emiles, options, n_draws: int = 0) -> tuple[Table, list[dict]]:
+    return ppxf_fit.fit_all(spectra, emiles, lsf_kms=spectra.lsf_kms, config=ppxf_fit.Config(n_draws), **options)
 
 
 _TOOLS = {What.redshift: _redshift, What.indices: _indices, What.lines: _lines, What.ppxf: _ppxf,
           What.firefly: _firefly}  # fmt: skip
 
 
-def _named(table: Table, spectra: Spectra, comment: str, **columns) -> Table:
+def _named(table: Table, spectra: Spectra, comment: str) -> Table:
     table.add_column(spectra.ids, name="id", index=0)
-    for name, values in columns.items():
-        table[name] = values
     table.meta["comment"] = comment
     return table
 
