@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import requests
-from tqdm import tqdm
+from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
+from urllib3.util import Retry
 
 from paper_utils.base import paths
 from paper_utils.base.errors import DataError
@@ -39,15 +40,20 @@ def download(
 
     A file that is there and `is_whole` is not fetched again, so that a second call resumes. At most `n_parallel`
     (8) requests run at once, and at most `per_second` begin in a second. A busy, failing or dropping server is asked
-    `n_tries` times, after ever longer waits (in units of `wait_s`) or the seconds that it asks for (Retry-After). A
-    file appears under its name only when it has the announced length and `is_whole`. With `resume` (large files, an
-    `is_whole` that would notice halves of two versions) what came before the connection broke is kept in .NAME.part, by
-    later calls too, and only the rest is asked for.
+    `n_tries` times, after ever longer waits (in units of `wait_s`) or when it says (Retry-After). A file appears under
+    its name only when it has the announced length and `is_whole`. With `resume` (large files, an `is_whole` that would
+    notice halves of two versions) what came before the connection broke is kept in .NAME.part, by later calls too, and
+    only the rest is asked for.
 
     Raises DataError, after all others were fetched, if some could not be; it names the first.
     """
+    from tqdm import tqdm
+
     session, pace = requests.Session(), _pace(per_second)
     session.headers.update({"User-Agent": "galaxy-spectra-companion", "Accept-Encoding": "identity"})
+    retry = _Retry(n_tries - 1, connect=0, read=0, backoff_factor=wait_s, status_forcelist=BUSY, raise_on_status=False)
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(pool_maxsize=MAX_PARALLEL, max_retries=retry))
 
     def fetch(path: Path) -> DataError | None:
         if path.is_file() and is_whole(path):
@@ -70,18 +76,29 @@ def download(
             pool.shutdown(cancel_futures=True)
             raise
     if failed := [result for result in results if result is not None]:
-        problem = f"{len(failed)} of {len(results)} files could not be fetched; the first: {failed[0]}"
-        raise DataError(problem, remedy="The others are in place: call again to try these again, or leave them out.")
+        raise DataError(
+            f"{len(failed)} of {len(results)} files could not be fetched; the first: {failed[0]}",
+            remedy="The others are in place: call again to try these again, or leave them out.",
+        )
+
+
+class _Retry(Retry):
+    """Waits at most `MAX_WAIT_S`, whatever the server says."""
+
+    def get_retry_after(self, response) -> float | None:
+        wait = super().get_retry_after(response)
+        return wait and min(wait, MAX_WAIT_S)
 
 
 def _pace(per_second: float) -> Callable[[], None]:
     """A function that returns at most so often in a second, whichever threads call it."""
-    lock, free = threading.Lock(), [0.0]
+    lock, free = threading.Lock(), [time.monotonic()]
 
     def wait() -> None:
         with lock:
-            time.sleep(max(free[0] - time.monotonic(), 0))
-            free[0] = time.monotonic() + 1 / per_second
+            turn = max(free[0], time.monotonic())
+            free[0] = turn + 1 / per_second
+        time.sleep(max(turn - time.monotonic(), 0))
 
     return wait
 
@@ -90,7 +107,6 @@ def _tried(session, address, path, is_whole, n_tries, wait_s, timeout_s, resume,
     """Whether the file is there now, and False where the server has no such file. Raises DataError."""
     for attempt in range(n_tries):
         pace()
-        wait = wait_s * 2**attempt
         try:
             with (_kept if resume else paths.atomic)(path) as temporary:
                 _fetch(session, address, temporary, timeout_s)
@@ -98,19 +114,17 @@ def _tried(session, address, path, is_whole, n_tries, wait_s, timeout_s, resume,
                     temporary.unlink()
                     raise OSError("what came is not a whole file of its kind")
             return True
-        except requests.HTTPError as error:
-            status, asked = error.response.status_code, error.response.headers.get("Retry-After", "")
-            if status == 404:
+        except requests.HTTPError as error:  # of a busy server, after the session's own tries
+            if error.response.status_code == 404:
                 return False
-            problem, remedy = f"the server says {status} {error.response.reason}", "Look at the address, or try later."
-            if status not in BUSY:
-                break
-            wait = int(asked) if asked.isdigit() else wait
+            problem = f"the server says {error.response.status_code} {error.response.reason}"
+            raise DataError(problem, remedy="Look at the address, or try again later.", source=address) from None
         except (OSError, HTTPError) as error:  # no connection, or a broken one
-            problem, remedy = str(error)[:200], "Check the connection; try again later."
-        if attempt + 1 < n_tries:
-            time.sleep(min(wait, MAX_WAIT_S))
-    raise DataError(problem, remedy=remedy, source=address)
+            if attempt + 1 == n_tries:
+                problem = str(error)[:200]
+                raise DataError(problem, remedy="Check the connection; try again later.", source=address) from None
+            time.sleep(min(wait_s * 2**attempt, MAX_WAIT_S))
+    return False
 
 
 @contextmanager

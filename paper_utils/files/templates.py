@@ -8,6 +8,7 @@ licence and that of the models allow use but not redistribution: nothing of them
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 import subprocess
@@ -15,6 +16,7 @@ import sys
 import tarfile
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +24,10 @@ import numpy as np
 from paper_utils.base import paths
 from paper_utils.base.constants import C_KMS, FWHM
 from paper_utils.base.errors import DataError, readable
-from paper_utils.base.hashes import file_hash
 from paper_utils.base.wavelengths import air_to_vacuum
 
 ARCHIVE = "ppxf-8.2.6.tar.gz"
+SIZE = 25_342_527  # bytes
 SHA256 = "e51249d28f12eb41c6dce325a17c7bd554b546e73de930a59f7b29b02f35c8c3"
 ARRAYS = ("templates", "masses", "lam", "ages", "metals", "fwhm")
 
@@ -52,24 +54,20 @@ class EMiles:
     fwhm: np.ndarray
 
 
-def emiles() -> EMiles:
-    """The E-MILES models from the cache.
+def emiles(path: Path | str | None = None, *, air: bool = True) -> EMiles:
+    """The E-MILES models, or those of a user's .npz at `path` in the layout that ppxf 9 reads.
 
-    The first time (25 MB, seconds) the source distribution of ppxf 8.2.6 is fetched with pip, checked and converted to
-    an .npz of templates (L, A, M), masses (A, M), lam (L,) in air, ages (A,) in Gyr, metals (M,) and fwhm (L,).
-    Raises DataError: no network, a damaged archive, a damaged .npz.
+    Without `path` they come from the cache; the first time (25 MB, seconds) the source distribution of ppxf 8.2.6 is
+    fetched with pip, checked and converted. The .npz holds templates (L, A, M), masses (A, M), lam (L,), ages (A,) in
+    Gyr, metals (M,) and fwhm (L,) or a number; `lam` is taken as air, as all of MILES is, and brought to vacuum on
+    load, unless `air` is False (FSPS, GALAXEV). Raises DataError: no network, a damaged archive, an unusable .npz.
     """
+    if path is not None:
+        return _read(Path(path), air, remedy="Give templates, masses, lam, ages, metals and fwhm as ppxf's sps_lib.")
     npz = paths.CACHE / "templates" / "emiles.npz"
     if not npz.is_file():
         _fetch(npz)
-    with readable(npz, "a readable .npz file", "Delete it: it is made again."), npz.open("rb") as raw:
-        with np.load(raw, allow_pickle=False) as file:
-            a = {name: file[name] for name in ARRAYS}
-    return EMiles(
-        **{name: a[name].astype(float) for name in ("ages", "metals", "masses", "fwhm")},
-        wave_rest=air_to_vacuum(a["lam"]),
-        templates=np.ascontiguousarray(np.moveaxis(a["templates"], 0, -1), dtype=np.float32),
-    )
+    return _read(npz, air=True, remedy="Delete it: it is made again.")
 
 
 def resolution(wave: np.ndarray) -> np.ndarray:
@@ -84,10 +82,13 @@ def resolution(wave: np.ndarray) -> np.ndarray:
 
 def convert(archive: Path, npz: Path) -> None:
     """Write the models inside the source distribution `archive` to `npz`, whole or not at all. Raises DataError."""
-    if (digest := file_hash(archive)) != SHA256:
-        problem = f"{archive.stat().st_size} bytes of SHA-256 {digest[:12]}..., where {SHA256[:12]}... is expected"
-        remedy = "The archive is damaged or another version: delete it and fetch it again."
-        raise DataError(problem, remedy=remedy, source=archive)
+    size, digest = archive.stat().st_size, hashlib.sha256(archive.read_bytes()).hexdigest()
+    if size != SIZE or digest != SHA256:
+        raise DataError(
+            f"{size} bytes of SHA-256 {digest[:12]}..., where {SIZE} of {SHA256[:12]}... are expected",
+            remedy="The archive is damaged or another version: delete it and fetch it again.",
+            source=archive,
+        )
     arrays = _extract(archive)
     with paths.atomic(npz) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
@@ -102,15 +103,18 @@ def _fetch(npz: Path) -> None:
         wanted = Path(folder) / "requirements.txt"
         wanted.write_text(f"ppxf==8.2.6 --hash=sha256:{SHA256}\n")
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--retries", "2"]
-        options = ["--no-deps", "--no-binary", "ppxf", "--dest", folder, "--requirement", str(wanted)]
-        done = subprocess.run([*pip, *options], capture_output=True, text=True)
+        done = subprocess.run(
+            [*pip, "--no-deps", "--no-binary", "ppxf", "--dest", folder, "--requirement", str(wanted)],
+            capture_output=True,
+            text=True,
+        )
         if done.returncode or not (Path(folder) / ARCHIVE).is_file():
-            complaint = (done.stderr.strip().splitlines() or ["no reason given"])[-1].strip()
-            remedy = (
-                "On a machine with network run `python -m pip download --no-deps --no-binary ppxf ppxf==8.2.6` "
-                f"and copy {ARCHIVE} to {npz.parent}."
+            complaint = [line for line in (done.stderr or "").strip().splitlines() if line][-1:] or ["no reason given"]
+            raise DataError(
+                f"the E-MILES templates could not be fetched with pip ({complaint[0].strip()})",
+                remedy="On a machine with network run `python -m pip download --no-deps --no-binary ppxf ppxf==8.2.6` "
+                f"and copy {ARCHIVE} to {npz.parent}.",
             )
-            raise DataError(f"the E-MILES templates could not be fetched with pip ({complaint})", remedy=remedy)
         convert(Path(folder) / ARCHIVE, npz)
 
 
@@ -130,8 +134,14 @@ def _extract(archive: Path) -> dict[str, np.ndarray]:
     ages, metals = (np.unique(axis) for axis in np.array(list(spectra)).T)
     lam = header["CRVAL1"] + header["CDELT1"] * np.arange(header["NAXIS1"])
     templates = np.stack([[spectra[age, metal] for metal in metals] for age in ages])
-    templates = np.moveaxis(templates, -1, 0)
-    return dict(zip(ARRAYS, (templates, _masses(table, ages, metals), lam, ages, metals, resolution(lam)), strict=True))
+    return {
+        "templates": np.moveaxis(templates, -1, 0),
+        "masses": _masses(table, ages, metals),
+        "lam": lam,
+        "ages": ages,
+        "metals": metals,
+        "fwhm": resolution(lam),
+    }
 
 
 def _masses(table: str, ages: np.ndarray, metals: np.ndarray) -> np.ndarray:
@@ -142,3 +152,34 @@ def _masses(table: str, ages: np.ndarray, metals: np.ndarray) -> np.ndarray:
     # The table's [M/H] have more digits than the names of the files (-0.3960 for m0.40).
     cost = abs(metal - metals[:, None]) + np.where(unimodal, 0, np.inf)
     return np.array([[left[np.argmin(c + 10 * abs(np.log(age / a)))] for c in cost] for a in ages])
+
+
+def _read(npz: Path, air: bool, remedy: str) -> EMiles:
+    with readable(npz, "a readable .npz file", remedy), npz.open("rb") as raw:
+        with np.load(raw, allow_pickle=False) as file:
+            a = {name: file[name] for name in ARRAYS}
+    if a["fwhm"].ndim == 0:
+        a["fwhm"] = np.full(a["lam"].shape, float(a["fwhm"]))
+    error = partial(DataError, source=npz)
+    for axis in ("lam", "ages", "metals"):
+        if a[axis].ndim != 1 or a[axis].size < 2 or not (np.diff(a[axis]) > 0).all():
+            raise error("does not increase along one axis", remedy="Sort the grid.", row=axis)
+    length, ages, metals = (a[axis].size for axis in ("lam", "ages", "metals"))
+    shapes = {"templates": (length, ages, metals), "masses": (ages, metals), "fwhm": (length,)}
+    for name in ARRAYS:
+        if name in shapes and a[name].shape != shapes[name]:
+            raise error(f"has shape {a[name].shape}, not {shapes[name]}", remedy=remedy, row=name)
+        if not np.isfinite(a[name]).all() or (name != "metals" and a[name].min() < 0):
+            raise error("holds values that are negative or not finite", remedy=remedy, row=name)
+    (first, *_, last), (youngest, *_, oldest) = a["lam"], a["ages"]
+    if not (first > 90 and last < 1e8 and 0 < youngest and oldest < 100):
+        problem = f"wavelengths {first:g}-{last:g} and ages {youngest:g}-{oldest:g} make no sense"
+        raise error(problem, remedy="Give lam in Angstrom and ages in Gyr.")
+    return EMiles(
+        ages=a["ages"].astype(float),
+        metals=a["metals"].astype(float),
+        wave_rest=air_to_vacuum(a["lam"]) if air else a["lam"].astype(float),
+        templates=np.ascontiguousarray(np.moveaxis(a["templates"], 0, -1), dtype=np.float32),
+        masses=a["masses"].astype(float),
+        fwhm=a["fwhm"].astype(float),
+    )

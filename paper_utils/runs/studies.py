@@ -40,6 +40,8 @@ def data(study: str, s: Settings, source: Path | None, mapping: Path | None, see
         stars,
     )
 
+    if source is not None and study in ("03", "04"):
+        return pairs.images_and_spectra(source, study)
     if source is not None:
         found = user.check_file(study, source, mapping)
         return found.normalised() if study == "01" else found

@@ -29,7 +29,7 @@ def empty(tmp_path, monkeypatch):
 
 
 def pip(monkeypatch, returncode, stderr="", archive=b""):
-    """A pip that writes `archive` where it is asked to, and ends with `returncode`."""
+    """A pip that writes `archive` where it is told to, and ends with `returncode`."""
 
     def run(command, **_):
         assert "--no-deps" in command
@@ -67,6 +67,7 @@ def small_archive(path: Path) -> Path:
 
 def test_converts_an_archive_put_in_place_by_hand(empty, monkeypatch):
     archive = small_archive(empty / templates.ARCHIVE)
+    monkeypatch.setattr(templates, "SIZE", archive.stat().st_size)
     monkeypatch.setattr(templates, "SHA256", hashlib.sha256(archive.read_bytes()).hexdigest())
     monkeypatch.setattr(subprocess, "run", None)  # no network
     (empty / "cache" / "templates").mkdir(parents=True)
@@ -85,6 +86,7 @@ def test_converts_an_archive_put_in_place_by_hand(empty, monkeypatch):
 @pytest.mark.parametrize("damage", ["another file", "cut short", "one bit"])
 def test_a_damaged_archive_is_refused(empty, monkeypatch, damage):
     whole = small_archive(empty / "whole.tar.gz").read_bytes()
+    monkeypatch.setattr(templates, "SIZE", len(whole))
     monkeypatch.setattr(templates, "SHA256", hashlib.sha256(whole).hexdigest())
     spoilt = {"another file": b"<html>not found</html>", "cut short": whole[:-100]}
     pip(monkeypatch, 0, archive=spoilt.get(damage, bytes([whole[0] ^ 1]) + whole[1:]))
@@ -94,7 +96,7 @@ def test_a_damaged_archive_is_refused(empty, monkeypatch, damage):
     assert [file.name for file in empty.rglob("*") if file.is_file()] == ["whole.tar.gz"]
 
 
-def test_without_network_the_error_says_what_to_do_by_hand(empty, monkeypatch):
+def test_an_offline_machine_is_told_what_to_do_by_hand(empty, monkeypatch):
     pip(monkeypatch, 1, "WARNING: retrying\nERROR: No matching distribution found for ppxf==8.2.6\n")
     with pytest.raises(DataError, match="No matching distribution") as caught:
         templates.emiles()
@@ -103,15 +105,60 @@ def test_without_network_the_error_says_what_to_do_by_hand(empty, monkeypatch):
     assert not list(empty.rglob("*"))  # the temporary folder is gone and nothing half-written is left
 
 
-def test_a_broken_or_incomplete_cache_is_refused(empty):
-    file = empty / "cache" / "templates" / "emiles.npz"
-    file.parent.mkdir(parents=True)
-    np.savez(file, **{name: np.ones(2) for name in templates.ARRAYS if name != "fwhm"})
-    with pytest.raises(DataError, match=r"emiles\.npz.*fwhm.*Delete it"):
-        templates.emiles()
+def arrays(**changed):
+    rng = np.random.default_rng(0)
+    return {
+        "templates": rng.uniform(0, 1, (50, 3, 2)),
+        "masses": rng.uniform(0, 1, (3, 2)),
+        "lam": np.linspace(4000, 4049, 50),
+        "ages": np.array([1.0, 5, 10]),
+        "metals": np.array([-0.5, 0]),
+        "fwhm": np.array(2.5),
+    } | changed
+
+
+@pytest.mark.parametrize("air", [True, False])
+def test_a_users_npz_comes_back_as_it_was(tmp_path, air):
+    import ppxf.ppxf_util
+
+    given = arrays()
+    np.savez(tmp_path / "own.npz", **given)
+    read = templates.emiles(tmp_path / "own.npz", air=air)
+    np.testing.assert_allclose(read.templates, np.moveaxis(given["templates"], 0, -1), rtol=1e-6)
+    np.testing.assert_array_equal(read.masses, given["masses"])
+    wave = ppxf.ppxf_util.air_to_vac(given["lam"]) if air else given["lam"]
+    np.testing.assert_allclose(read.wave_rest, wave, rtol=1e-7)
+    np.testing.assert_array_equal(read.fwhm, 2.5)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"lam": np.linspace(4049, 4000, 50)}, "lam.*not increase"),
+        ({"lam": np.linspace(0.4, 0.41, 50)}, "Angstrom"),
+        ({"ages": np.array([1e9, 5e9, 1e10])}, "Gyr"),
+        ({"masses": np.ones((2, 3))}, "masses"),
+        ({"templates": np.full((50, 3, 2), np.nan)}, "templates.*not finite"),
+        ({"templates": np.array(["a"])}, "templates"),
+    ],
+)
+def test_an_unusable_npz_says_what_is_wrong(tmp_path, changed, told):
+    np.savez(tmp_path / "own.npz", **arrays(**changed))
+    with pytest.raises(DataError, match=told) as caught:
+        templates.emiles(tmp_path / "own.npz")
+    assert "own.npz" in str(caught.value)
+
+
+def test_a_broken_or_incomplete_npz_is_refused(tmp_path):
+    file = tmp_path / "own.npz"
+    np.savez(file, **{name: value for name, value in arrays().items() if name != "fwhm"})
+    with pytest.raises(DataError, match="fwhm"):
+        templates.emiles(file)
     file.write_bytes(file.read_bytes()[:500])
     with pytest.raises(DataError, match="readable"):
-        templates.emiles()
+        templates.emiles(file)
+    with pytest.raises(DataError, match="readable"):
+        templates.emiles(tmp_path / "absent.npz")
 
 
 def test_the_grid_is_the_published_one(emiles):
