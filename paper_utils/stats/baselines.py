@@ -27,8 +27,8 @@ from sklearn.preprocessing import StandardScaler
 def linear_inverse(y_train: NDArray, x_train: NDArray, y: NDArray, n_components: int = 20) -> NDArray:
     """PCA + least squares: the spectrum in the space of the leading components that fits the photometry best.
 
-    The linear counterpart of a generative prior: principal components in place of the generator. The
-    components are those of photometry and spectrum together, so that a set of coefficients predicts both.
+    The linear counterpart of a generative prior: principal components in place of the generator. The components are
+    those of photometry and spectrum together, so that a set of coefficients predicts both.
     """
     scale_y, scale_x = StandardScaler().fit(y_train), StandardScaler().fit(x_train)
     both = np.hstack([scale_y.transform(y_train), scale_x.transform(x_train)])
