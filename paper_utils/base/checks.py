@@ -15,27 +15,24 @@ def layout(container, error):
     sizes = {}
     for field in dataclasses.fields(container):
         name, value, kind = field.name, getattr(container, field.name), field.metadata["kind"]
-        wrong = partial(error, row=name)
+        wrong = partial(error, row=name, remedy=_shape_wanted(field))
         if value is None:
             if field.default is not None:
                 raise wrong("missing", remedy=f"Every {type(container).__name__} needs it.")
             continue
+        shape = (len(value),) if kind == "table" else value.shape
         if kind == "table":
-            shape = (len(value),)
-            _table(value, name, wrong)
-        else:
-            shape = value.shape
-            if value.dtype.kind != ("U" if kind == "text" else "f"):
-                wanted = "text" if kind == "text" else "numbers"
-                raise wrong(f"holds {value.dtype}, not {wanted}", remedy=_shape_wanted(field))
+            _table(value, partial(error, row=name))
+        elif value.dtype.kind != ("U" if kind == "text" else "f"):
+            raise wrong(f"holds {value.dtype}, not {'text' if kind == 'text' else 'numbers'}")
         if len(shape) != len(axes(field, value)):
-            raise wrong(f"has shape {shape}", remedy=_shape_wanted(field))
+            raise wrong(f"has shape {shape}")
         for axis, size in zip(axes(field, value), shape, strict=True):
             first, expected = sizes.setdefault(axis, (name, size))
             if size == 0:
                 raise wrong(f"is empty (shape {shape})", remedy="Give at least one object.")
             if size != expected:
-                raise wrong(f"has {size} entries along {axis}, {first} has {expected}", remedy=_shape_wanted(field))
+                raise wrong(f"has {size} entries along {axis}, {first} has {expected}")
 
 
 def axes(field, value) -> str:
@@ -51,11 +48,11 @@ def _shape_wanted(field) -> str:
     return f"Give {what}{unit} of shape ({', '.join(axes)}): N objects, L wavelengths, B bands, H x W pixels."
 
 
-def _table(table, name, error):
+def _table(table, error):
     for column in table.colnames:
         values = table[column]
-        kind = getattr(getattr(values, "dtype", None), "kind", "O")
-        if kind not in "fiubU" or "/" in column or column in ("", "."):
+        dtype = getattr(values, "dtype", np.dtype("O"))
+        if dtype.kind not in "fiubU" or "/" in column or column in ("", "."):
             raise error(
                 f"column {column!r} holds {getattr(values, 'dtype', type(values).__name__)}",
                 remedy="Columns hold numbers, booleans or text, and have no '/' in their name.",

@@ -135,14 +135,13 @@ def _coerce(value, field):
         raise DataError(
             f"{field.name} is ragged ({problem})", remedy="Every object needs the same number of entries."
         ) from None
-    if kind == "text" and array.dtype.kind in "iu":
-        return array.astype(str)
-    if kind == "text" and array.dtype.kind == "S":
+    given = array.dtype.kind
+    if kind == "text" and given == "S":
         return np.char.decode(array, "utf-8", "replace")
-    if kind == "text" and array.dtype.kind == "O" and all(isinstance(item, str) for item in array.flat):
+    if kind == "text" and (given in "iu" or given == "O" and all(isinstance(item, str) for item in array.flat)):
         return array.astype(str)
-    if kind == "float" and array.dtype.kind in "iuf":
-        return array.astype(dtype or (array.dtype.newbyteorder("=") if array.dtype.kind == "f" else "f8"), copy=False)
+    if kind == "float" and given in "iuf":
+        return array.astype(dtype or (array.dtype.newbyteorder("=") if given == "f" else "f8"), copy=False)
     return array
 
 

@@ -8,6 +8,7 @@ import json
 import subprocess
 from collections.abc import Iterable, Iterator
 from functools import cache
+from importlib.util import resolve_name
 from pathlib import Path
 
 from paper_utils.base import paths
@@ -80,9 +81,7 @@ def _imports(code: str, package: Path, inside: str) -> Iterator[Path]:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            above = inside.split(".")
-            base = above[: len(above) - node.level + 1] if node.level else []
-            module = ".".join([*base, *([node.module] if node.module else [])])
+            module = resolve_name("." * node.level + (node.module or ""), inside)
             names = [module, *(f"{module}.{alias.name}" for alias in node.names)]
         else:
             continue

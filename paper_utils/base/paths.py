@@ -1,4 +1,4 @@
-"""Where things live. The only module that knows the project's folders."""
+"""The project's folders, named in this module only, and files written whole or not at all."""
 
 from __future__ import annotations
 

@@ -45,11 +45,14 @@ def measurement_matrix(
         raise DataError("the wavelengths do not increase", remedy="Sort them and drop repeated ones.", row="wave_um")
     if not (np.isfinite(z) and z > -1):
         raise DataError(f"the redshift is {z}", remedy="Give a finite redshift above -1.")
-    if method == "interpolate":
-        return np.stack([_hats(wave_um, np.array([band.observed_um / (1 + z)]), band, z)[0] for band in bands])
-    if method == "filters":
-        return np.stack([_filter_row(wave_um, band, z) for band in bands])
-    raise ValueError(f'method is "interpolate" or "filters", not {method!r}')
+    nodes = {
+        "interpolate": lambda band: (np.array([band.observed_um]), np.ones(1)),
+        "filters": lambda band: _quadrature(band.curve),
+    }
+    if method not in nodes:
+        raise ValueError(f'method is "interpolate" or "filters", not {method!r}')
+    rows = ((band, *nodes[method](band)) for band in bands)
+    return np.stack([weight @ _hats(wave_um, observed / (1 + z), band, z) for band, observed, weight in rows])
 
 
 def bands_within(wave_um: np.ndarray, z: float, method: Literal["interpolate", "filters"]) -> tuple[Band, ...]:
@@ -65,11 +68,6 @@ def bands_within(wave_um: np.ndarray, z: float, method: Literal["interpolate", "
     return tuple(band for band in HELP_BANDS if covered(band))
 
 
-def _filter_row(wave_um: np.ndarray, band: Band, z: float) -> np.ndarray:
-    observed, weight = _quadrature(band.curve)
-    return weight @ _hats(wave_um, observed / (1 + z), band, z)
-
-
 @cache
 def _quadrature(curve: str | tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
     """Observed wavelengths (um) over a curve's support and the weights, summing to 1, of a photon average of F_nu."""
@@ -83,8 +81,7 @@ def _quadrature(curve: str | tuple[float, float]) -> tuple[np.ndarray, np.ndarra
 
 def _hats(wave_um: np.ndarray, at_um: np.ndarray, band: Band, z: float) -> np.ndarray:
     """The matrix (len(at_um), L) of interpolation linear in log wavelength; DataError where `at_um` leaves the grid."""
-    # A grid made by geomspace misses its own ends by rounding.
-    slack = 1e-9
+    slack = 1e-9  # a grid made by geomspace misses its own ends by rounding
     if at_um[0] < wave_um[0] * (1 - slack) or at_um[-1] > wave_um[-1] * (1 + slack):
         raise DataError(
             f"at redshift {z:g} the band needs rest wavelengths {at_um[0]:.4g}-{at_um[-1]:.4g} um, "

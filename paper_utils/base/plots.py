@@ -1,7 +1,7 @@
 """Figures. Each `plot_*` draws what it is given and returns the figure; computing and saving happen elsewhere.
 
 Here are the look of all notebooks (`use_style()` once, Okabe & Ito's colour-blind safe colours by role) and the figures
-that several studies draw; beside it a module for each study's own.
+that several studies draw; those of one study are in its own figures.py.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def rebin(
     wave : (L,) observed A, increasing.   new_wave : (M,) A in the rest frame of `z` (N,), increasing.
     Where part of a new pixel is bad (ivar = 0) or off the grid its mean is that of the good part; without any good part
     flux and ivar are 0. ivar is in proportion to the old pixels that a new one holds, so that information, and chi2, is
-    kept: errors of neighbours are correlated where pixels are split, which it does not tell.
+    kept; that errors of neighbours are correlated where pixels are split does not show in it.
     """
     flux, good = np.atleast_2d(np.asarray(flux, float)), np.atleast_2d(ivar) > 0
     variance = np.where(good, 1 / np.where(good, np.atleast_2d(ivar), 1).astype(float), 0.0)

@@ -1,4 +1,4 @@
-"""What a catalogue says of an image: sky noise, magnitudes in apertures, and sizes. The plain twin of a network.
+"""Sky noise, magnitudes in apertures, sizes and shapes of galaxy images: plain measurements to compare networks with.
 
 All of stamps (N, B, H, W) [nmgy] with the galaxy at the centre; batched, on the device of the stamps.
 """

@@ -152,8 +152,7 @@ class _Fit:
         p = starts[costs.argmin(axis=0)]
         cost, damping = costs.min(axis=0), np.full(len(self.z), 1e-2)
         step = np.array([5.0, 0.05, 0.05])
-        low = np.array([V_RANGE[0], *np.log([SIGMA_RANGE[0]] * 2)])
-        high = np.array([V_RANGE[1], *np.log([SIGMA_RANGE[1]] * 2)])
+        low, high = np.array([V_RANGE, *np.log([SIGMA_RANGE] * 2)]).T
         for _ in range(n_steps):
             r = self.residuals(p)
             jacobian = np.stack([(self.residuals(p + d) - r) / d[d > 0] for d in np.diag(step)], axis=-1)

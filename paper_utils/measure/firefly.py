@@ -113,14 +113,8 @@ def fit_all(
     sigma_star : a number or (N,).   lsf_kms : a number, (L,) or (N, L).   options : `n_jobs`, `folder` and `progress`
         of `fan_out.run`.
     """
-    more = [np.broadcast_to(sigma_star, len(spectra))]
-    shared = (spectra.wave_obs, populations, config)
-    return full_spectrum.fit_all(_fit_one, spectra, lsf_kms, more, shared, UNITS, label="FIREFLY", **options)
-
-
-def _fit_one(flux, ivar, z, lsf_kms, sigma_star, wave_obs, populations, config) -> dict:
-    options = dict(sigma_star=sigma_star, lsf_kms=lsf_kms, config=config)
-    return fit(wave_obs, flux, ivar, z, populations, **options)
+    each = {"lsf_kms": lsf_kms, "sigma_star": np.broadcast_to(sigma_star, len(spectra))}
+    return full_spectrum.fit_all(fit, spectra, populations, config, UNITS, each, label="FIREFLY", **options)
 
 
 def _broadened(populations, wave, z, wave_obs, sigma_star, lsf_kms) -> np.ndarray:

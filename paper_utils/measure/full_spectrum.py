@@ -87,13 +87,20 @@ def bootstrap(flux: np.ndarray, first, model: np.ndarray, refit: Callable, answe
 
 
 def fit_all(
-    fit: Callable[..., dict], spectra, lsf_kms, more: Sequence, shared: tuple, units: dict, **options
+    fit: Callable[..., dict], spectra, library, config: Config | None, units: dict, each: dict[str, Sequence], **options
 ) -> tuple[Table, list[dict]]:
-    """`fit(flux, ivar, z, lsf_kms, *more, *shared)` of every object of `Spectra`: numbers as a Table, and the dicts.
+    """`fit(wave_obs, flux, ivar, z, library, config=...)` of all `Spectra`: numbers as a Table, and dicts.
 
-    lsf_kms : one for all, or (N, L).   more : further arguments, (N,) each.   options : of `fan_out.run`.
+    each : further arguments by name, with a value for each object; but lsf_kms is one for all, or (N, L).
+    options : of `fan_out.run`.
     """
-    lsf = lsf_kms if np.ndim(lsf_kms) == 2 else [lsf_kms] * len(spectra)
-    items = list(zip(spectra.flux, spectra.ivar, spectra.z.tolist(), lsf, *more, strict=True))
-    results = fan_out.run(fit, items, spectra.ids, shared, **options)
+    lsf_kms = each["lsf_kms"]
+    each = each | {"lsf_kms": lsf_kms if np.ndim(lsf_kms) == 2 else [lsf_kms] * len(spectra)}
+    more = [dict(zip(each, values, strict=True)) for values in zip(*each.values(), strict=True)]
+    items = list(zip(spectra.flux, spectra.ivar, spectra.z.tolist(), more, strict=True))
+    results = fan_out.run(_fit_one, items, spectra.ids, (fit, spectra.wave_obs, library, config), **options)
     return fan_out.table(results, spectra.ids, units), results
+
+
+def _fit_one(flux, ivar, z, more, fit, wave_obs, library, config) -> dict:
+    return fit(wave_obs, flux, ivar, z, library, config=config, **more)

@@ -82,12 +82,8 @@ def fit_all(spectra, emiles, *, lsf_kms=None, config: Config | None = None, **op
 
     lsf_kms : as for `fit`, or (N, L).   options : `n_jobs`, `folder` and `progress` of `fan_out.run`.
     """
-    shared = (spectra.wave_obs, emiles, config)
-    return full_spectrum.fit_all(_fit_one, spectra, lsf_kms, (), shared, UNITS, label="pPXF", **options)
-
-
-def _fit_one(flux, ivar, z, lsf_kms, wave_obs, emiles, config) -> dict:
-    return fit(wave_obs, flux, ivar, z, emiles, lsf_kms=lsf_kms, config=config)
+    each = {"lsf_kms": lsf_kms}
+    return full_spectrum.fit_all(fit, spectra, emiles, config, UNITS, each, label="pPXF", **options)
 
 
 @dataclass(frozen=True, eq=False)

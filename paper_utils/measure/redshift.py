@@ -103,10 +103,9 @@ def measure(
     search = _Search(basis, grid.size, shifts)
     parts = []
     for i in range(0, len(flux), batch_size):
-        on_grid = rebin(wave_obs, flux[i : i + batch_size], ivar[i : i + batch_size], grid)
-        chi2 = search.chi2(*on_grid)
-        n_pixels = (np.asarray(ivar[i : i + batch_size]) > 0).sum(axis=1)
-        parts.append(Table(_minimum(chi2, shifts, n_pixels)))
+        rows = slice(i, i + batch_size)
+        chi2 = search.chi2(*rebin(wave_obs, flux[rows], ivar[rows], grid))
+        parts.append(Table(_minimum(chi2, shifts, (np.asarray(ivar[rows]) > 0).sum(axis=1))))
     return vstack(parts)
 
 

@@ -27,8 +27,8 @@ from sklearn.preprocessing import StandardScaler
 def linear_inverse(y_train: NDArray, x_train: NDArray, y: NDArray, n_components: int = 20) -> NDArray:
     """PCA + least squares: the spectrum in the space of the leading components that fits the photometry best.
 
-    The linear twin of a generative prior: components replace the generator, one matrix replaces a thousand steps. The
-    components are those of photometry and spectrum together, so that a set of coefficients predicts both.
+    The linear counterpart of a generative prior: principal components in place of the generator. The components are
+    those of photometry and spectrum together, so that a set of coefficients predicts both.
     """
     scale_y, scale_x = StandardScaler().fit(y_train), StandardScaler().fit(x_train)
     both = np.hstack([scale_y.transform(y_train), scale_x.transform(x_train)])
@@ -69,7 +69,7 @@ BASELINES: dict[str, Method] = {
 
 
 class GaussianProcess:
-    """Gaussian-process regression of a spectrum on photometry: smooth, non-linear, and it knows when it does not know.
+    """Gaussian-process regression of a spectrum on photometry: smooth, non-linear, with uncertainties.
 
     A linear trend plus a Matern-5/2 correlation in standardised log photometry, one kernel for all wavelengths. Length
     scale and noise are those that predict held-out training spectra best; the intervals are then widened or narrowed,

@@ -29,7 +29,7 @@ def gaussian_nll(truth: ArrayLike, mean: ArrayLike, std: ArrayLike) -> NDArray:
 def gaussian_crps(truth: ArrayLike, mean: ArrayLike, std: ArrayLike) -> NDArray:
     """Continuous ranked probability score of each truth, in its unit: the absolute error where std is 0.
 
-    Gneiting & Raftery 2007, eq. 21. Unlike a likelihood it forgives a rare surprise.
+    Gneiting & Raftery 2007, eq. 21. Less sensitive to rare outliers than a likelihood.
     """
     from scipy.special import ndtr
 

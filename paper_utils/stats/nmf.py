@@ -1,4 +1,4 @@
-"""Non-negative components of spectra with gaps: beside principal ones, the other linear twin of an autoencoder."""
+"""Non-negative components of spectra with gaps: a linear counterpart of an autoencoder."""
 
 from __future__ import annotations
 

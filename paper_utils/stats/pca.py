@@ -1,4 +1,4 @@
-"""Principal components of spectra with gaps: the linear twin of an autoencoder, and its start."""
+"""Principal components of spectra with gaps: the linear counterpart of an autoencoder, and its start."""
 
 from __future__ import annotations
 

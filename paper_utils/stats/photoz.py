@@ -1,6 +1,6 @@
 """How good is a photometric redshift, a star/galaxy class, an error bar? The field's figures of merit.
 
-Functions of one sample take `axis`, so that `metrics.bootstrap` gives their intervals. `metrics.share` gives those of a
+Functions of one sample take `axis`, so that `scores.bootstrap` gives their intervals; `scores.share` gives those of a
 share.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from paper_utils.base.errors import DataError
-from paper_utils.stats import scores as metrics
+from paper_utils.stats.scores import share
 
 OUTLIER = 0.15  # of |dz|, the common limit; Molino+ 2014 (2014MNRAS.441.2891M) also counts by 5 sigma_MAD
 
@@ -66,15 +66,14 @@ def slope(predicted: ArrayLike, expected: ArrayLike) -> tuple[float, float]:
 def coverage(low: ArrayLike, high: ArrayLike, truth: ArrayLike) -> tuple[float, tuple[float, float]]:
     """Share [%] of truths (N,) within [low, high] and its 68 % interval."""
     truth = np.asarray(truth)
-    return metrics.share((truth >= low) & (truth <= high))
+    return share((truth >= low) & (truth <= high))
 
 
 def pit_distance(pit: ArrayLike) -> tuple[float, float]:
     """Largest distance of the distribution of PIT values (N,) from the uniform, and its Kolmogorov-Smirnov p value."""
     from scipy.stats import kstest
 
-    test = kstest(np.asarray(pit), "uniform")
-    return float(test.statistic), float(test.pvalue)
+    return tuple(float(value) for value in kstest(np.asarray(pit), "uniform"))
 
 
 def confusion(predicted: ArrayLike, expected: ArrayLike, n_classes: int = 2) -> NDArray:
@@ -150,12 +149,11 @@ def permutation_importance(
     """
     rng = np.random.default_rng(seed)
     reference = error(predict(x))
-    out = {}
-    for name, group in groups.items():
-        losses = []
-        for _ in range(n_repeats):
-            shuffled = x.copy()
-            shuffled[:, list(group)] = x[rng.permutation(len(x))][:, list(group)]
-            losses.append(error(predict(shuffled)) - reference)
-        out[name] = (float(np.mean(losses)), float(np.std(losses)))
-    return out
+
+    def loss(group: Sequence[int]) -> float:
+        shuffled = x.copy()
+        shuffled[:, list(group)] = x[rng.permutation(len(x))][:, list(group)]
+        return error(predict(shuffled)) - reference
+
+    losses = {name: [loss(group) for _ in range(n_repeats)] for name, group in groups.items()}
+    return {name: (float(np.mean(found)), float(np.std(found))) for name, found in losses.items()}

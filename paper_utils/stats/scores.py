@@ -47,9 +47,8 @@ def bootstrap(
     seed: int = 0,
 ) -> tuple[float, float]:
     """Percentile interval of statistic(values, axis=-1) over resampled objects. values (N,)."""
-    values = np.asarray(values)
-    index = np.random.default_rng(seed).integers(0, len(values), (n_resamples, len(values)))
-    return tuple(np.quantile(statistic(values[index], axis=-1), [(1 - level) / 2, (1 + level) / 2]).tolist())
+    options = {"level": level, "n_resamples": n_resamples, "seed": seed}
+    return interval(lambda drawn: statistic(drawn, axis=-1), values, **options)[1:]
 
 
 def interval(
