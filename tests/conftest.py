@@ -101,13 +101,14 @@ def serving(server):
 
 @pytest.fixture
 def shelf(tmp_path, monkeypatch):
-    """An empty folder that stands in for the project's notebooks/, with profiles/ in it."""
+    """An empty folder in place of the project's notebooks/, with profiles/ in it; output/ and figures/ next to it."""
     from paper_utils.base import paths
 
     folder = tmp_path / "notebooks"
     (folder / "profiles").mkdir(parents=True)
     monkeypatch.setattr(paths, "NOTEBOOKS", folder)
     monkeypatch.setattr(paths, "OUTPUT", tmp_path / "output")
+    monkeypatch.setattr(paths, "FIGURES", tmp_path / "figures")
     return folder
 
 

@@ -1,4 +1,4 @@
-"""What every image network of the package sees first: each band stretched, then standardised."""
+"""The first layer of every image network: each band stretched, then standardised."""
 
 from __future__ import annotations
 

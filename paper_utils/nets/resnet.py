@@ -11,10 +11,11 @@ from paper_utils.nets.bands import Bands
 class ResNet(nn.Module):
     """Images (N, n_bands, H, W) -> a map of features (N, n_features, H / 32, W / 32).
 
+    expansion : of the blocks' channels, 1 or 4.   depths : blocks in each stage.
     stretch : of the bands (bands.py), whose scale is that of training images (`learn_scale`).
     """
 
-    def __init__(self, block: type[nn.Module], depths: tuple[int, ...], n_bands: int, width: float, stretch: str):
+    def __init__(self, expansion: int, depths: tuple[int, ...], n_bands: int, width: float, stretch: str):
         super().__init__()
         n = round(64 * width)
         layers = [nn.Conv2d(n_bands, n, 7, 2, 3, bias=False), nn.BatchNorm2d(n), nn.ReLU(inplace=True)]
@@ -22,8 +23,8 @@ class ResNet(nn.Module):
         n_in = n
         for stage, depth in enumerate(depths):
             for i in range(depth):
-                layers.append(block(n_in, n << stage, 2 if stage and not i else 1))
-                n_in = (n << stage) * block.expansion
+                layers.append(Block(n_in, n << stage, 2 if stage and not i else 1, expansion))
+                n_in = (n << stage) * expansion
         self.bands, self.body = Bands(n_bands, stretch), nn.Sequential(*layers)
         self.n_features = n_in
         for layer in self.modules():
@@ -39,51 +40,37 @@ class ResNet(nn.Module):
         return self.body(self.bands(images))
 
 
-class Basic(nn.Module):
-    """Two convolutions of 3 x 3 beside a shortcut."""
+class Block(nn.Module):
+    """Two convolutions of 3 x 3 and their shortcut; with `expansion` 4 one of 3 x 3 between two of 1 x 1.
 
-    expansion = 1
+    The last convolution then makes four times the channels.
+    """
 
-    def __init__(self, n_in: int, n: int, stride: int):
+    def __init__(self, n_in: int, n: int, stride: int, expansion: int):
         super().__init__()
-        self.path = nn.Sequential(*_convolution(n_in, n, 3, stride), nn.ReLU(inplace=True), *_convolution(n, n, 3))
-        self.shortcut = _shortcut(n_in, n, stride)
+        n_out = n * expansion
+        layers = [(3, n, stride), (3, n, 1)] if expansion == 1 else [(1, n, 1), (3, n, stride), (1, n_out, 1)]
+        path, n_last = [], n_in
+        for kernel, n_next, step in layers:
+            path += [*_convolution(n_last, n_next, kernel, step), nn.ReLU(inplace=True)]
+            n_last = n_next
+        same = stride == 1 and n_in == n_out
+        self.path = nn.Sequential(*path[:-1])  # the sum is rectified instead
+        self.shortcut = nn.Identity() if same else nn.Sequential(*_convolution(n_in, n_out, 1, stride))
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(self.path(x) + self.shortcut(x))
 
 
-class Bottleneck(nn.Module):
-    """A convolution of 3 x 3 between two of 1 x 1, of which the second makes four times the channels."""
-
-    expansion = 4
-
-    def __init__(self, n_in: int, n: int, stride: int):
-        super().__init__()
-        n_out = n * self.expansion
-        self.path = nn.Sequential(
-            *_convolution(n_in, n, 1), nn.ReLU(inplace=True), *_convolution(n, n, 3, stride), nn.ReLU(inplace=True),
-            *_convolution(n, n_out, 1),
-        )  # fmt: skip
-        self.shortcut = _shortcut(n_in, n_out, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(self.path(x) + self.shortcut(x))
-
-
-def _convolution(n_in: int, n_out: int, kernel: int, stride: int = 1) -> tuple[nn.Module, nn.Module]:
+def _convolution(n_in: int, n_out: int, kernel: int, stride: int) -> tuple[nn.Module, nn.Module]:
     return nn.Conv2d(n_in, n_out, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(n_out)
-
-
-def _shortcut(n_in: int, n_out: int, stride: int) -> nn.Module:
-    return nn.Identity() if stride == 1 and n_in == n_out else nn.Sequential(*_convolution(n_in, n_out, 1, stride))
 
 
 def resnet18(n_bands: int = 5, width: float = 1.0, stretch: str = "linear") -> ResNet:
     """18 layers, 512 features; `width` multiplies all channels: 1/4 trains on two cores."""
-    return ResNet(Basic, (2, 2, 2, 2), n_bands, width, stretch)
+    return ResNet(1, (2, 2, 2, 2), n_bands, width, stretch)
 
 
 def resnet50(n_bands: int = 5, width: float = 1.0, stretch: str = "linear") -> ResNet:
     """50 layers, 2048 features."""
-    return ResNet(Bottleneck, (3, 4, 6, 3), n_bands, width, stretch)
+    return ResNet(4, (3, 4, 6, 3), n_bands, width, stretch)

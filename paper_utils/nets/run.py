@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ class Run:
     ) -> Model:
         """The same of any training in place: train(checkpoint=, label=, progress=) -> losses.
 
-        inputs : all that decides its result beside the model's first weights, for the cache.
+        inputs : all that decides its result apart from the model's first weights, for the cache.
         Raises WeightsError for weights that are missing, damaged, of another architecture or of this run's test data.
         """
         if self.weights != "train":
@@ -133,14 +133,12 @@ class Run:
         model.card = found.card
 
     def _card(self, name: str, history: History, inputs: tuple) -> Card:
-        plans = [asdict(part) for part in inputs if isinstance(part, Plan)]
+        planned = [item for part in inputs if isinstance(part, Plan) for item in vars(part).items()]
         return {
-            "study": self.study,
+            **{key: getattr(self, key) for key in ("study", "profile", "seed")},
             "name": name,
-            "plan": {key: value for plan in plans for key, value in plan.items() if not callable(value)},
+            "plan": {key: value for key, value in planned if not callable(value)},
             "data": dict(self.data),
-            "profile": self.profile,
-            "seed": self.seed,
             "device": str(self.fabric.device),
             "torch": torch.__version__,
             "commit": hashes.commit(),
@@ -166,13 +164,13 @@ def _fingerprint(*parts: Any) -> str:
         elif isinstance(value, partial):
             update([value.func, value.args, value.keywords])
         elif isinstance(value, Mapping):
-            update([item for key in value for item in (key, value[key])])
+            update(list(value.items()))
         elif isinstance(value, list | tuple):
             digest.update(f"[{len(value)}]".encode())
             for item in value:
                 update(item)
         elif isinstance(value, Plan):
-            update({name: getattr(value, name) for name in value.__dataclass_fields__})
+            update(vars(value))
         elif callable(value):
             digest.update(value.__qualname__.encode())
             file = inspect.getsourcefile(value)

@@ -6,7 +6,7 @@
         lr: float = setting("learning rate of the generator", paper=0.5)
 
 `Settings.load("01", "quick")` takes the values from notebooks/profiles/01.yaml, whose top-level keys are the profiles.
-A field may itself be such a dataclass: its values then stand indented under its name, and `train.lr` is one of them.
+A field may itself be such a dataclass: its values are then indented under its name, and `train.lr` is one of them.
 """
 
 from __future__ import annotations
@@ -56,17 +56,15 @@ class Settings:
             raise ProfileError(f"{where}: {missing[0]} ({meaning}) has no value. Give it one.")
         return cls(**{name: _fitting(value, types[name], f"{where}: {name}") for name, value in values.items()})
 
-    def changed(self, changes: Mapping[str, Any], where: str = "--set") -> Self:
+    def changed(self, changes: Mapping[str, Any]) -> Self:
         """The same with other values, by dotted name. Raises ProfileError."""
         settings, types = self, typing.get_type_hints(type(self))
         for name, value in changes.items():
             first, _, rest = name.partition(".")
-            if first not in types:
+            old = getattr(settings, first) if first in types else None
+            if first not in types or (rest and not isinstance(old, Settings)):
                 raise unknown("setting is called", name, [row[0] for row in self.rows()])
-            old = getattr(settings, first)
-            if rest and not isinstance(old, Settings):
-                raise unknown("setting is called", name, [row[0] for row in self.rows()])
-            new = old.changed({rest: value}, where) if rest else _fitting(value, types[first], f"{where}: {first}")
+            new = old.changed({rest: value}) if rest else _fitting(value, types[first], f"--set: {first}")
             settings = dataclasses.replace(settings, **{first: new})
         return settings
 
@@ -97,9 +95,9 @@ def read(file: Path, profile: str) -> dict[str, Any]:
         raise ProfileError(f"there are no profiles: {file} does not exist.") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: not text, or a date that does not exist
         raise ProfileError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(profiles, dict) or profile not in profiles:
-        known = map(str, profiles) if isinstance(profiles, dict) else ()
-        raise unknown(f"profile in {file.name} is called", profile, known)
+    profiles = profiles if isinstance(profiles, dict) else {}
+    if profile not in profiles:
+        raise unknown(f"profile in {file.name} is called", profile, map(str, profiles))
     values = profiles[profile] or {}
     if not isinstance(values, dict):
         raise ProfileError(f"{file}, {profile}: expected `setting: value` lines, found {values!r}")
@@ -116,19 +114,16 @@ def _shown(value: Any) -> str:
 
 def _fitting(value: Any, kind: Any, where: str) -> Any:
     """`value` as the type of its field: whole numbers serve as floats, lists as tuples. Raises ProfileError."""
-    if isinstance(kind, type) and issubclass(kind, Settings):
-        if isinstance(value, kind):
-            return value
-        if isinstance(value, Mapping):
-            return kind.of(value, where)
-    if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
+    if isinstance(value, Mapping) and isinstance(kind, type) and issubclass(kind, Settings):
+        return kind.of(value, where)
+    if isinstance(value, list | tuple) and typing.get_origin(kind) is tuple:
         inner = typing.get_args(kind)
-        inner = [inner[0]] * len(value) if len(inner) == 2 and inner[1] is Ellipsis else inner
+        inner = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
         if len(inner) == len(value):
             return tuple(_fitting(item, k, where) for item, k in zip(value, inner, strict=True))
     if kind is float and type(value) is int:
         return float(value)
-    if isinstance(kind, type) and type(value) is kind:
+    if type(value) is kind:
         return value
-    name = getattr(kind, "__name__", str(kind)) if not typing.get_args(kind) else str(kind)
+    name = kind if typing.get_args(kind) else kind.__name__
     raise ProfileError(f"{where} is {value!r}. Write a {name} (YAML needs the point in 1.0e-4).")

@@ -1,4 +1,4 @@
-"""The scale of what a network sees and says: learned from training data, kept with its weights."""
+"""The scale of a network's inputs and outputs: learned from training data, kept with its weights."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 A network's file says what its loss is, `loss(model, batch, generator) -> {"loss": ..., ...}`; a `Plan` says how long,
 how fast and by which optimizer it is brought down; `fit` does it. What has no single loss (the two players of a GAN)
-brings a step of its own to `repeat`, the loop inside `fit`. Runs that were stopped and resumed equal those that were
-not, to the bit on one processor.
+brings a step of its own to `repeat`, the loop inside `fit`. A run that was stopped and resumed gives the same
+numbers as one that was not, to the bit on one processor.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class Descent:
         self.optimizer = make(model, plan)
         self.generator = torch.Generator(fabric.device).manual_seed(plan.seed)
         self.average = None if plan.average is None else moving_average(model, plan.average)
-        parts = {"schedule": schedule_of(self.optimizer, plan), "average": self.average}
-        self.state = {"model": model, "optimizer": self.optimizer, "generator": self.generator}
-        self.state |= {name: part for name, part in parts.items() if part is not None}
+        state = {"model": model, "optimizer": self.optimizer, "generator": self.generator, "average": self.average}
+        state["schedule"] = schedule_of(self.optimizer, plan)
+        self.state = {name: part for name, part in state.items() if part is not None}
 
     def __call__(self, index: Tensor) -> dict[str, Tensor]:
         rows = index if self.rows is None else self.rows[index]
@@ -106,11 +106,10 @@ class Validation:
         return self.plan.patience is not None and self.since >= self.plan.patience
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best if np.isfinite(self.best) else None, "since": self.since, "weights": self.weights}
+        return {name: getattr(self, name) for name in ("best", "since", "weights")}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.best = float("inf") if state["best"] is None else state["best"]
-        self.since, self.weights = state["since"], state["weights"]
+        self.best, self.since, self.weights = (state[name] for name in ("best", "since", "weights"))
 
 
 def fit(
@@ -175,9 +174,9 @@ def repeat(
     and "validation". Ctrl-C keeps what has been learned so far: the history then says finished = False, and the
     checkpoint lets the next call go on from there.
     """
-    state = dict(state) | ({} if validation is None else {"validation": validation})
-    history: History = {"step": [], "n_steps": 0, "wall_s": 0.0}
+    state, history = dict(state), {"step": [], "n_steps": 0, "wall_s": 0.0}
     if validation is not None:
+        state["validation"] = validation
         history |= {"validation_step": [], "validation": []}
     if checkpoint is not None and checkpoint.exists():
         history = checkpoints.load(checkpoint, state)
@@ -189,9 +188,11 @@ def repeat(
     wall_before, begin = history["wall_s"], time.perf_counter()
     saved, sums, order, stopped = begin, {}, None, False
 
-    def save() -> None:
-        history.update(n_steps=done, wall_s=wall_before + time.perf_counter() - begin)
-        if checkpoint is not None:
+    def save(finished: bool = False) -> None:
+        history.update(n_steps=done, wall_s=wall_before + time.perf_counter() - begin, finished=finished)
+        if checkpoint is not None and finished:
+            checkpoint.unlink(missing_ok=True)
+        elif checkpoint is not None:
             checkpoints.save(checkpoint, state, history)
 
     for module in modules:
@@ -229,13 +230,7 @@ def repeat(
                     break
     except KeyboardInterrupt:
         tqdm.write(f"{label}: stopped at step {done} of {n_steps}; what was learned so far is kept")
-    history["finished"] = done >= n_steps or stopped
-    if history["finished"]:
-        history.update(n_steps=done, wall_s=wall_before + time.perf_counter() - begin)
-        if checkpoint is not None:
-            checkpoint.unlink(missing_ok=True)
-    else:
-        save()
+    save(finished=done >= n_steps or stopped)
     for module in modules:
         module.eval()
     return history

@@ -136,7 +136,7 @@ class Study:
         return file
 
     def show(self) -> shown.Markdown:
-        """The claims recorded so far, ours beside the paper's."""
+        """The claims recorded so far, ours and the paper's."""
         cells = []
         for id, entry in sorted(self.claims.items()):
             row = self._row(id)
@@ -168,20 +168,16 @@ def ours(entry: Mapping) -> str:
 
 def _part(what: str, part) -> rules.Part:
     """`part` in Python's own types, which JSON holds; numpy and torch scalars and arrays are converted."""
-    if hasattr(part, "tolist"):
-        part = part.tolist()
-    if isinstance(part, tuple | list) and len(part) == 3:
-        value, low, high = (_finite(what, number) for number in part)
-        if low > high:
-            raise ProfileError(f"the interval of {what} runs from {low} to {high}. Give (value, low, high).")
-        return value, low, high
-    return part if isinstance(part, str) else _finite(what, part)
-
-
-def _finite(what: str, number) -> float:
-    number = number.tolist() if hasattr(number, "tolist") else number
-    if isinstance(number, bool) or not isinstance(number, int | float):
-        raise ProfileError(f"{what} is {number!r}. Record a number, a word or (value, low, high).")
-    if not math.isfinite(number):
-        raise ProfileError(f"{what} is {number}, which is no result. Record a finite number, or a text that says why.")
-    return number
+    if isinstance(part, str):
+        return part
+    part = part.tolist() if hasattr(part, "tolist") else part
+    whole = isinstance(part, tuple | list) and len(part) == 3
+    numbers = tuple(x.tolist() if hasattr(x, "tolist") else x for x in (part if whole else [part]))
+    for number in numbers:
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise ProfileError(f"{what} is {number!r}. Record a number, a word or (value, low, high).")
+        if not math.isfinite(number):
+            raise ProfileError(f"{what} is {number}, no result. Record a finite number, or a text that says why.")
+    if whole and numbers[1] > numbers[2]:
+        raise ProfileError(f"the interval of {what} runs from {numbers[1]} to {numbers[2]}. Give (value, low, high).")
+    return numbers if whole else numbers[0]

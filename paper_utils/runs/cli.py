@@ -5,6 +5,7 @@ Heavy libraries are imported inside the commands, so that `companion --help` ans
 
 from __future__ import annotations
 
+import json
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -25,21 +26,20 @@ commands = typer.Typer(
 )
 commands.add_typer(cli_data.commands, name="data", no_args_is_help=True)
 Profile = StrEnum("Profile", PROFILES)
-
-
-class Tool(StrEnum):
-    redshift, indices, lines, ppxf, firefly = "redshift", "indices", "lines", "ppxf", "firefly"
-
-
-class Device(StrEnum):
-    auto, cpu, cuda = "auto", "cpu", "cuda"
-
-
+Tool = StrEnum("Tool", ("redshift", "indices", "lines", "ppxf", "firefly"))
+Device = StrEnum("Device", ("auto", "cpu", "cuda"))
+# Arguments and options of several commands.
 Studies = Annotated[list[str] | None, typer.Argument(metavar="[NN]...", help="Notebooks, such as 01; all by default.")]
+AtProfile = Annotated[Profile, typer.Option(help="How much: seconds, minutes, or the published sizes.")]
+OnDevice = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU when there is one.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random: data, split, weights and draws.")]
+Values = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NN.NAME=VALUE", help="Another value for a parameter or setting.")
+]
 
 
 def app(arguments: list[str] | None = None) -> None:
-    """Run the command line; what the reader can mend is one line on stderr and exit status 2."""
+    """Run the command line; an error that the reader can correct is one line on stderr and exit status 2."""
     try:
         commands(arguments)
     except CompanionError as error:
@@ -50,37 +50,30 @@ def app(arguments: list[str] | None = None) -> None:
 @commands.command()
 def reproduce(
     studies: Studies = None,
-    profile: Annotated[
-        Profile, typer.Option(help="How much: seconds, minutes, or the published sizes.")
-    ] = Profile.quick,
+    profile: AtProfile = Profile.quick,
     output: Annotated[Path, typer.Option(help="Folder for executed notebooks and results.")] = paths.OUTPUT,
     data: Annotated[list[str] | None, typer.Option(metavar="NN=PATH", help="Run a study on your file.")] = None,
-    mapping: Annotated[
-        list[str] | None, typer.Option(metavar="NN=YAML", help="Which column of your file is which.")
-    ] = None,
-    weights: Annotated[
-        list[str] | None, typer.Option(metavar="NN=DIR", help="Use trained models, do not train.")
-    ] = None,
-    values: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NN.NAME=VALUE", help="Another value for a parameter.")
-    ] = None,
-    device: Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU when there is one.")] = Device.auto,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    mapping: Annotated[list[str] | None, typer.Option(metavar="NN=YAML", help="Which column is which.")] = None,
+    weights: Annotated[list[str] | None, typer.Option(metavar="NN=DIR", help="Use your trained models.")] = None,
+    values: Values = None,
+    device: OnDevice = Device.auto,
+    seed: Seed = 0,
     jobs: Annotated[int, typer.Option(min=1, help="Notebooks to run at the same time.")] = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="Run again what is finished already.")] = False,
 ) -> None:
-    """Run the notebooks and set what they find beside what the papers publish.
+    """Run the notebooks and compare what they find with what the papers publish.
 
     What is finished with the same code, parameters and data is not run again. Exit status 1 when a notebook failed.
     """
+    from paper_utils.files.user import check_file
     from paper_utils.runs import notebooks, report
 
     chosen = [name.zfill(2) for name in studies] if studies else [path.name[:2] for path in paths.notebooks()]
     if not chosen:
         raise ProfileError(f"no notebooks in {paths.NOTEBOOKS}.")
-    data_of, weights_of = _by_study("--data", data, chosen), _by_study("--weights", weights, chosen)
-    mapping_of = _by_study("--mapping", mapping, chosen)
-    if stray := set(mapping_of) - set(data_of):
+    options = {"DATA": ("--data", data), "MAPPING": ("--mapping", mapping), "weights": ("--weights", weights)}
+    files = {name: _by_study(*given, chosen) for name, given in options.items()}
+    if stray := set(files["MAPPING"]) - set(files["DATA"]):
         raise ProfileError(f"--mapping: give the file that it describes with --data {stray.pop()}=PATH.")
     assigned = parameters.assigned(values or [], str(profile))
     if stray := set(assigned) - set(chosen):
@@ -88,14 +81,11 @@ def reproduce(
     jobs_to_do = []
     for study in dict.fromkeys(chosen):
         common = {"device": str(device), "seed": seed}
-        common |= {"DATA": str(data_of[study])} if study in data_of else {}
-        common |= {"MAPPING": str(mapping_of[study])} if study in mapping_of else {}
-        common |= {"weights": str(weights_of[study])} if study in weights_of else {}
-        common |= assigned.get(study, {})
-        jobs_to_do.append(notebooks.plan(study, str(profile), output, **common))
-    for study, path in data_of.items():
-        report.note(f"data for study {study}: {cli_data.checked(study, path, mapping_of.get(study))}")
-    _prepare(output)
+        common |= {name: of_study[study] for name, of_study in files.items() if study in of_study}
+        jobs_to_do.append(notebooks.plan(study, str(profile), output, **common | assigned.get(study, {})))
+    for study, path in files["DATA"].items():
+        report.note(f"data for study {study}: {check_file(study, path, files['MAPPING'].get(study))}")
+    _prepared(output)
     outcomes = report.run_with_progress(jobs_to_do, workers=jobs, fresh=fresh)
     report.summary(outcomes)
     if any(outcome.failure for outcome in outcomes):
@@ -105,17 +95,13 @@ def reproduce(
 @commands.command()
 def train(
     study: Annotated[str, typer.Argument(metavar="NN", help="The study whose models to train.")],
-    profile: Annotated[
-        Profile, typer.Option(help="How much: seconds, minutes, or the published sizes.")
-    ] = Profile.quick,
+    profile: AtProfile = Profile.quick,
     data: Annotated[Path | None, typer.Option(metavar="PATH", help="Train on your file, not on the mock sky.")] = None,
     mapping: Annotated[Path | None, typer.Option(metavar="YAML", help="Which column of your file is which.")] = None,
-    values: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NN.NAME=VALUE", help="Another value for a setting.")
-    ] = None,
+    values: Values = None,
     output: Annotated[Path, typer.Option(help="Folder for the model files.")] = paths.OUTPUT / "weights",
-    device: Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU when there is one.")] = Device.auto,
-    seed: Annotated[int, typer.Option(help="Seed of data, split, weights and draws.")] = 0,
+    device: OnDevice = Device.auto,
+    seed: Seed = 0,
 ) -> None:
     """Train a study's models outside a notebook, with the same code, and keep each as one file in OUTPUT/NN.
 
@@ -129,10 +115,9 @@ def train(
     study = study.zfill(2)
     changed = parameters.assigned(values or [], str(profile)).get(study, {}).get(parameters.SETTINGS, {})
     settings = studies.settings(study, str(profile), changed)
-    folder = output.expanduser().absolute() / study
-    _prepare(folder)
+    folder = _prepared(output / study)
     precision = getattr(settings, "precision", "32-true")
-    run = Run(study, profile=str(profile), seed=seed, device=str(device), precision=precision)
+    run = Run(study, str(profile), seed, str(device), precision)
     sample = studies.data(study, settings, data, mapping, seed, run.fabric.device.type)
     report.note(f"{sample}")
     studies.room(study, "train").train(sample, settings, run)
@@ -146,7 +131,7 @@ def scoreboard(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     results: Annotated[Path, typer.Option(help="Folder of results: figures/ or an --output.")] = paths.FIGURES,
 ) -> None:
-    """Print every published number, table and figure beside ours."""
+    """Print every published number, table and figure next to ours."""
     from paper_utils.runs import report
     from paper_utils.runs.scoreboard import read
 
@@ -154,8 +139,6 @@ def scoreboard(
         raise ProfileError(f"{results} is not a folder. Give --results a folder that `companion reproduce` wrote.")
     rows = read(results)
     if as_json:
-        import json
-
         print(json.dumps(rows, indent=1, ensure_ascii=False))
     else:
         report.show_scoreboard(rows)
@@ -167,11 +150,8 @@ def measure(
         list[Path],
         typer.Argument(metavar="FILE...", help="SDSS spec-*.fits files, folders of them, or an .h5 of spectra."),
     ],
-    what: Annotated[
-        list[Tool], typer.Option(help="What to measure; may be given several times.", show_default=True)
-    ] = [Tool.ppxf],  # noqa: B006 (typer copies it)
-    output: Annotated[Path, typer.Option(help="Folder for tables, figures and finished fits.")] = paths.OUTPUT
-    / "measure",
+    what: Annotated[list[Tool], typer.Option(help="What to measure; may be given several times.")] = (Tool.ppxf,),
+    output: Annotated[Path, typer.Option(help="Folder for tables, figures and fits.")] = paths.OUTPUT / "measure",
     jobs: Annotated[int, typer.Option(min=1, help="Processes that fit, one thread each.")] = 1,
     draws: Annotated[
         int | None, typer.Option(min=0, help="Draws for errors (default: 50 for ppxf, 10 firefly, 25 indices).")
@@ -192,8 +172,7 @@ def measure(
     from paper_utils.runs import report
 
     spectra = spectra_files.read(files, z)
-    output = output.expanduser().absolute()
-    _prepare(output)
+    output = _prepared(output)
     emiles = templates.emiles()
     for tool in dict.fromkeys(what):
         table = toolbox.measure(spectra, emiles, tool.value, output=output, n_jobs=jobs, n_draws=draws, figures=figures)
@@ -217,8 +196,8 @@ def publish(
     fresh: Annotated[bool, typer.Option("--fresh", help="Also those whose committed outputs are up to date.")] = False,
 ) -> None:
     """Renew the committed outputs: notebooks as they stand, their figures, and the scoreboard (for developers)."""
+    from paper_utils.runs import package_map, report
     from paper_utils.runs import publish as publishing
-    from paper_utils.runs import report
 
     chosen = [paths.notebook(name.zfill(2)) for name in studies] if studies else paths.notebooks()
     todo = [notebook for notebook in chosen if fresh or publishing.stale(notebook)]
@@ -231,6 +210,7 @@ def publish(
         except CompanionError as error:
             unfit.append(str(error))
     publishing.write_scoreboard()
+    package_map.write()
     report.summary(outcomes)
     report.note(f"{len(chosen) - len(todo)} of {len(chosen)} notebooks were up to date; the scoreboard is renewed.")
     if unfit:
@@ -239,7 +219,7 @@ def publish(
         raise typer.Exit(1)
 
 
-def _by_study(option: str, given: list[str] | None, chosen: list[str]) -> dict[str, Path]:
+def _by_study(option: str, given: list[str] | None, chosen: list[str]) -> dict[str, str]:
     """The NN=PATH values of an option by study; notebooks run in another folder, so paths are made absolute."""
     found = {}
     for text in given or ():
@@ -249,18 +229,21 @@ def _by_study(option: str, given: list[str] | None, chosen: list[str]) -> dict[s
             raise ProfileError(f"{option} {text!r} is not of the form NN=PATH, such as {option} 01=my_file.h5.")
         if study not in chosen:
             raise ProfileError(f"{option} {text}: study {study} is not among those to run ({', '.join(chosen)}).")
-        found[study] = Path(path).expanduser().absolute()
-        if not found[study].exists():
-            raise ProfileError(f"{option} {text}: {found[study]} does not exist.")
+        file = Path(path).expanduser().absolute()
+        if not file.exists():
+            raise ProfileError(f"{option} {text}: {file} does not exist.")
+        found[study] = str(file)
     return found
 
 
-def _prepare(output: Path) -> None:
-    """Before hours of work: can anything be written there?"""
+def _prepared(output: Path) -> Path:
+    """A folder that exists, as absolute path. Raises ProfileError, before hours of work, where it cannot be written."""
+    output = output.expanduser().absolute()
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ProfileError(f"--output {output}: {error.strerror}. Give a folder that can be written.") from None
+    return output
 
 
 if __name__ == "__main__":

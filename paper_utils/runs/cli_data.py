@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from paper_utils.base import paths
 from paper_utils.base.errors import unknown
 
 commands = typer.Typer(help="The data behind the studies: what exists, how to get it, is your file usable.")
@@ -17,7 +19,7 @@ def data_list() -> None:
     """List the data sets that the studies used, with sizes, licences and how to get each."""
     from paper_utils.runs import report
 
-    report.sources(report.read_sources())
+    report.sources(_sources().values())
 
 
 @commands.command("get")
@@ -35,7 +37,7 @@ def data_get(
     from paper_utils.files import fetch
     from paper_utils.runs import report
 
-    sources = {source["name"]: source for source in report.read_sources()}
+    sources = _sources()
     if name not in sources:
         raise unknown("data set is called", name, sources)
     if name in fetch.NAMES:
@@ -52,12 +54,13 @@ def data_check(
         Path | None, typer.Option(metavar="YAML", help="Which column is which, see data/README.md.")
     ] = None,
 ) -> None:
-    """Say whether a study can use your file and, if not, which row is wrong and how to mend it."""
-    print(checked(study.zfill(2), path, mapping))
-
-
-def checked(study: str, path: Path, mapping: Path | None = None) -> object:
-    """What a study would read from a file. Raises DataError where it cannot use it."""
+    """Say whether a study can use your file and, if not, which row is wrong and how to correct it."""
     from paper_utils.files.user import check_file
 
-    return check_file(study, path, mapping)
+    print(check_file(study.zfill(2), path, mapping))
+
+
+def _sources() -> dict[str, dict[str, str]]:
+    """The rows of data/sources.csv by name."""
+    with (paths.DATA / "sources.csv").open(newline="", encoding="utf-8") as lines:
+        return {row["name"]: row for row in csv.DictReader(lines)}

@@ -16,7 +16,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,13 +58,13 @@ class Outcome:
 OnCell = Callable[[Job, int, int], object]
 
 
-def plan(study: str, profile: str, output_dir: Path, folder: Path | None = None, **common: object) -> Job:
+def plan(study: str, profile: str, output_dir: Path, **common: object) -> Job:
     """The job of running a study at a profile; `common` (DATA, device, seed, weights) goes where the notebook has it.
 
     Raises ProfileError for an unknown study, or a profile that the study does not have.
     """
-    notebook = paths.notebook(study, folder)
-    output = (Path(output_dir) / notebook.stem).absolute()
+    notebook = paths.notebook(study)
+    output = Path(output_dir).expanduser().absolute() / notebook.stem
     defaults = parameters.defaults(notebook)
     if "profile" in defaults:
         parameters.values_of(notebook, profile)
@@ -80,21 +80,24 @@ def run_all(
     Every notebook has its own kernel process; they share the cores evenly unless OMP_NUM_THREADS is set already.
     """
     workers = max(1, min(workers, len(jobs)))
-    with _environment(OMP_NUM_THREADS=str(max(1, (os.cpu_count() or 1) // workers))):
+    with ExitStack() as stack:
+        if "OMP_NUM_THREADS" not in os.environ:
+            os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
+            stack.callback(os.environ.pop, "OMP_NUM_THREADS", None)
         if workers == 1:
             # In this thread, where Ctrl-C reaches the kernel's keeper.
             yield from (run(job, fresh, on_cell) for job in jobs)
             return
-        with ThreadPoolExecutor(workers) as pool:
-            futures = [pool.submit(run, job, fresh, on_cell) for job in jobs]
-            try:
-                yield from (future.result() for future in as_completed(futures))
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                for kernel in _kernels:
-                    if kernel.has_kernel:
-                        kernel.provisioner.process.send_signal(signal.SIGINT)
-                raise
+        pool = stack.enter_context(ThreadPoolExecutor(workers))
+        futures = [pool.submit(run, job, fresh, on_cell) for job in jobs]
+        try:
+            yield from (future.result() for future in as_completed(futures))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for kernel in _kernels:
+                if kernel.has_kernel:
+                    kernel.provisioner.process.send_signal(signal.SIGINT)
+            raise
 
 
 def run(job: Job, fresh: bool = False, on_cell: OnCell = lambda *_: None) -> Outcome:
@@ -103,16 +106,16 @@ def run(job: Job, fresh: bool = False, on_cell: OnCell = lambda *_: None) -> Out
     if not fresh and finished(job, inputs):
         return Outcome(job, "skipped")
     job.output.mkdir(parents=True, exist_ok=True)
-    # Results of an earlier run must not stand beside a notebook that stopped half way.
+    # Results of an earlier run must not be kept with a notebook that stopped half way.
     (job.output / "results.json").unlink(missing_ok=True)
     started = time.monotonic()
     failure = _execute(job, on_cell)
-    outcome = Outcome(job, "failed" if failure else "done", time.monotonic() - started, failure)
+    wall_s = time.monotonic() - started
     if not failure:
         book = read(job.executed)
         book["metadata"][MARK] = {"code": code, "inputs": inputs, "files": products(job.output)}
         write(book, job.executed)
-    return outcome
+    return Outcome(job, "failed" if failure else "done", wall_s, failure)
 
 
 def inputs_hash(job: Job) -> str:
@@ -201,15 +204,3 @@ def _execute(job: Job, on_cell: OnCell) -> str:
 
 def _first_line(name: str, message: str) -> str:
     return f"{name}: {(message.strip() or '(no message)').splitlines()[0]}"
-
-
-@contextmanager
-def _environment(**defaults: str) -> Iterator[None]:
-    """Set environment variables that are not set already, for the kernels started inside."""
-    added = {key: value for key, value in defaults.items() if key not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for key in added:
-            os.environ.pop(key, None)

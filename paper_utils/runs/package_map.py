@@ -6,27 +6,29 @@ import ast
 from pathlib import Path
 
 from paper_utils.base import paths
+from paper_utils.base.hashes import PACKAGE
 
 ROOMS = ("base", "nets", "stats", "measure", "midir", "autoencoder", "diffusion", "latents", "alhambra", "runs")
 WINGS = ("files", "sky")
+README = PACKAGE / "README.md"
 HEAD = """# The map
 
-Whoever has read one of the papers finds it in one room: `model.py` shows the networks as published, `train.py` the
+Each paper has a room of its own: `model.py` shows the networks as published, `train.py` the
 settings and how they are trained, `apply.py` what a trained model does for your own objects, `figures.py` what a
 notebook draws. Rooms import from lower floors only, which a test holds:
 
     base → nets, stats, measure → midir, autoencoder, diffusion, latents, alhambra → runs
 
-The two wings, files (readers of real data) and sky (the mock universe), stand on base alone; no study needs them read.
+The two wings, files (readers of real data) and sky (the mock universe), import base alone; no study requires them.
 """
 
 
-def text(package: Path = paths.ROOT / "paper_utils") -> str:
+def text() -> str:
     """The map in Markdown: a table for each room. Raises ValueError for a file without a docstring."""
     parts = [HEAD]
     for room in (*ROOMS, *WINGS):
-        parts.append(f"\n## {room}\n\n{_summary(package / room / '__init__.py')}\n\n| file | holds |\n|---|---|")
-        files = [file for file in sorted((package / room).glob("*.py")) if file.name != "__init__.py"]
+        about, *files = sorted((PACKAGE / room).glob("*.py"))  # __init__.py comes first
+        parts.append(f"\n## {room}\n\n{_summary(about)}\n\n| file | holds |\n|---|---|")
         parts += [f"| {file.name} | {_summary(file)} |" for file in files]
     return "\n".join(parts) + "\n"
 
@@ -40,5 +42,5 @@ def _summary(file: Path) -> str:
 
 
 def write() -> None:
-    with paths.atomic(paths.ROOT / "paper_utils" / "README.md") as temporary:
+    with paths.atomic(README) as temporary:
         temporary.write_text(text(), encoding="utf-8")

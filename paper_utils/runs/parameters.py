@@ -1,7 +1,7 @@
 """What a run of a notebook is given: the names in its parameters cell, and settings of its study.
 
-A notebook's cell tagged `parameters` names what a run decides (profile, data, output, device, seed, weights); how large
-and how long things are stands in the study's Settings, whose values are those of the profile, changed by `settings`.
+A notebook's cell tagged `parameters` names what a run decides (profile, data, output, device, seed, weights); sizes
+and lengths are in the study's Settings, whose values are those of the profile, changed by `settings`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,10 @@ WITH_OPTIONS = {"profile": "--profile", "output": "--output", SETTINGS: "--set N
 
 def defaults(notebook: Path) -> dict[str, object]:
     """Names and default values in the notebook's cell tagged `parameters`; empty when it has none."""
-    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
-        if "parameters" in cell["metadata"].get("tags", ()):
-            break
-    else:
-        return {}
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    tagged = (cell["source"] for cell in cells if "parameters" in cell["metadata"].get("tags", ()))
     found = {}
-    for statement in ast.parse("".join(cell["source"])).body:
+    for statement in ast.parse("".join(next(tagged, ""))).body:
         target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
         if isinstance(target, ast.Name) and statement.value is not None:
             try:
@@ -40,11 +37,11 @@ def defaults(notebook: Path) -> dict[str, object]:
 
 
 def values_of(notebook: Path, profile: str) -> dict[str, object]:
-    """What a profile says of a notebook's study, as it stands in profiles/NN.yaml. Raises ProfileError."""
+    """What a profile says of a notebook's study, as written in profiles/NN.yaml. Raises ProfileError."""
     return settings.read(notebook.parent / "profiles" / f"{notebook.name[:2]}.yaml", profile)
 
 
-def assigned(texts: list[str], profile: str, option: str = "--set") -> dict[str, dict[str, object]]:
+def assigned(texts: list[str], profile: str) -> dict[str, dict[str, object]]:
     """Parameters by study from texts NN.NAME=VALUE, VALUE in YAML; settings of the study come under "settings".
 
     Paths are made absolute, since notebooks run in another folder.
@@ -57,21 +54,21 @@ def assigned(texts: list[str], profile: str, option: str = "--set") -> dict[str,
         target, equals, value = text.partition("=")
         study, dot, name = target.partition(".")
         if not equals or not dot:
-            raise ProfileError(f"{option} {text!r} is not of the form NN.NAME=VALUE, such as {option} 01.n_epochs=200.")
+            raise ProfileError(f"--set {text!r} is not of the form NN.NAME=VALUE, such as --set 01.n_epochs=200.")
         try:
             found.setdefault(study.zfill(2), {})[name] = yaml.safe_load(value)
         except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date that does not exist
-            raise ProfileError(f"{option} {text!r}: {value!r} is not a value in YAML; put text in quotes.") from None
-    return {study: _sorted(study, values, profile, option) for study, values in found.items()}
+            raise ProfileError(f"--set {text!r}: {value!r} is not a value in YAML; put text in quotes.") from None
+    return {study: _sorted(study, values, profile) for study, values in found.items()}
 
 
-def _sorted(study: str, values: dict[str, object], profile: str, option: str) -> dict[str, object]:
+def _sorted(study: str, values: dict[str, object], profile: str) -> dict[str, object]:
     """Those that are the notebook's own parameters, and the others, which have to be settings."""
     notebook = paths.notebook(study)
     known = defaults(notebook)
     if given := WITH_OPTIONS.keys() & values.keys():
         name = given.pop()
-        raise ProfileError(f"{option}: {name} has an option of its own, {WITH_OPTIONS[name]}.")
+        raise ProfileError(f"--set: {name} has an option of its own, {WITH_OPTIONS[name]}.")
     changed = {name: value for name, value in values.items() if name not in known}
     if changed and SETTINGS not in known:
         raise unknown(f"parameter of {notebook.name} is called", next(iter(changed)), known)
@@ -82,7 +79,7 @@ def _sorted(study: str, values: dict[str, object], profile: str, option: str) ->
         value, default = values[name], known[name]
         if not (type(value) is type(default) or (isinstance(default, float) and type(value) is int)):
             raise ProfileError(
-                f"{option}: {name} is {value!r}, but the notebook's default is {default!r}. "
+                f"--set: {name} is {value!r}, but the notebook's default is {default!r}. "
                 f"Write a {type(default).__name__} (YAML needs the point in 1.0e-4)."
             )
         own[name] = _absolute(value) if isinstance(value, str) and ("/" in value or default == "") else value

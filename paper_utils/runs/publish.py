@@ -29,19 +29,18 @@ def default_job(notebook: Path) -> Job:
     return Job(notebook, {}, paths.OUTPUT / notebook.stem)
 
 
-def stale(notebook: Path, figures: Path | None = None) -> str:
+def stale(notebook: Path) -> str:
     """Why the committed outputs of a notebook do not belong to the code in the tree; empty when they do."""
     mark = read(notebook)["metadata"].get(MARK)
     if mark is None:
         return "it has not been published yet"
     if mark["code"] != code_hash(notebook):
         return "its source, or a paper_utils module that it imports, has changed since it was run"
-    figures = figures or paths.FIGURES
-    gone = [name for name in mark["files"] if not (figures / notebook.stem / name).exists()]
+    gone = [name for name in mark["files"] if not (paths.FIGURES / notebook.stem / name).exists()]
     return f"figures/{notebook.stem}/{gone[0]} is missing" if gone else ""
 
 
-def publish(job: Job, figures: Path | None = None) -> None:
+def publish(job: Job) -> None:
     """Make a finished job its notebook's committed copy, and its products the content of figures/NN_slug/.
 
     Raises CompanionError when the outputs are not one clean run from the top, or name a folder of
@@ -57,19 +56,19 @@ def publish(job: Job, figures: Path | None = None) -> None:
     problems = [*faults(book), *(f"{name} holds a path of this machine" for name in with_paths)]
     if problems:
         raise CompanionError(f"{job.notebook.name} is not fit to publish: {'; '.join(problems)}. See {job.executed}")
-    target = (figures or paths.FIGURES) / job.notebook.stem
+    target = paths.FIGURES / job.notebook.stem
     for name in names:
         with paths.atomic(target / name) as temporary:
             shutil.copyfile(job.output / name, temporary)
     for old in target.glob("*"):
-        if old.is_file() and old.name not in names and not old.match("results.*.json"):  # other runs stay beside it
+        if old.is_file() and old.name not in names and not old.match("results.*.json"):  # those of other runs stay
             old.unlink()
     book["metadata"][MARK] = {"code": code, "files": names}
     write(book, job.notebook)
 
 
 def clean(book: dict) -> dict:
-    """A notebook without what papermill and the kernel left in it besides outputs."""
+    """A notebook without what papermill and the kernel left in it apart from outputs."""
     for key in ("papermill", "widgets", MARK):
         book["metadata"].pop(key, None)
     for cell in book["cells"]:
@@ -105,12 +104,11 @@ def faults(book: dict) -> list[str]:
     return found
 
 
-def write_scoreboard(figures: Path | None = None, readme: Path | None = None) -> None:
+def write_scoreboard() -> None:
     """Renew figures/scoreboard.md, and the numbers between the scoreboard markers of README.md."""
-    figures, readme = figures or paths.FIGURES, readme or paths.ROOT / "README.md"
-    rows = scoreboard.read(figures)
+    rows, readme = scoreboard.read(paths.FIGURES), paths.ROOT / "README.md"
     head = "# Scoreboard\n\nWhat the papers publish, and what the notebooks find; written by `make notebooks`.\n\n"
-    with paths.atomic(figures / "scoreboard.md") as temporary:
+    with paths.atomic(paths.FIGURES / "scoreboard.md") as temporary:
         temporary.write_text(head + scoreboard.markdown(rows), encoding="utf-8")
     start, end = "<!-- scoreboard -->", "<!-- /scoreboard -->"
     before, rest = readme.read_text(encoding="utf-8").split(start)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from paper_utils.base import paths
 from paper_utils.runs import scoreboard
 from paper_utils.runs.notebooks import Job, Outcome, products, run_all
 
 console = Console(highlight=False)
-STATUS_STYLE = {"holds": "green", "fails": "red", "open": "yellow", "scaled": "cyan", "reported": "default"}
+STATUS_STYLE = {"holds": "green", "fails": "red", "open": "yellow", "scaled": "cyan"}
 
 
 def note(text: str) -> None:
@@ -77,7 +77,7 @@ def summary(outcomes: list[Outcome]) -> None:
 
 
 def show_scoreboard(rows: list[dict]) -> None:
-    """Published beside ours, a table per study."""
+    """Published and ours, a table per study."""
     for study in sorted({row["study"] for row in rows}):
         chosen = [row for row in rows if row["study"] == study]
         ran = {name: run for row in chosen for name, run in row["runs"].items()}
@@ -87,28 +87,19 @@ def show_scoreboard(rows: list[dict]) -> None:
         for name, run in ran.items():
             table.add_column(f"{name} ({run['device']})", overflow="fold")
         for row in chosen:
-            runs = [row["runs"].get(name) for name in ran]
-            cells = [
-                f"[{STATUS_STYLE[run['status'] if run else 'reported']}]{escape(scoreboard.outcome(run))}[/]"
-                for run in runs
-            ]
+            runs = [row["runs"].get(name, {}) for name in ran]
+            cells = [Text(scoreboard.outcome(run), STATUS_STYLE.get(run.get("status"), "")) for run in runs]
             table.add_row(row["id"], escape(f"{row['quantity']} ({row['where']})"), escape(row["published"]), *cells)
         console.print(table)
         console.print()
 
 
-def read_sources() -> list[dict[str, str]]:
-    with (paths.DATA / "sources.csv").open(newline="", encoding="utf-8") as lines:
-        return list(csv.DictReader(lines))
-
-
-def sources(rows: list[dict[str, str]]) -> None:
+def sources(rows: Iterable[dict[str, str]]) -> None:
     for row in rows:
         console.print(
             f"[bold]{row['name']}[/bold]  study {row['study']} · {escape(row['size'])} · {escape(row['licence'])}"
         )
-        console.print(f"  {escape(row['what'])}", soft_wrap=True)
-        console.print(f"  {escape(row['how_to_get'])}\n", soft_wrap=True)
+        note(f"  {row['what']}\n  {row['how_to_get']}\n")
 
 
 def duration(seconds: float) -> str:

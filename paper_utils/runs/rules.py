@@ -53,8 +53,8 @@ class Condition:
             if self.other:  # judged by the difference, paired where it was recorded
                 limit, paired, (other_low, other_high) = 0, f"{self.name}-{self.other}", _ends(parts, self.other)
                 low, high = _ends(parts, paired) if paired in parts else (low - other_high, high - other_low)
-            worst, best = (high, low) if self.sign.startswith("<") else (low, high)
-            true, possible = (COMPARE[self.sign](end, limit) for end in (worst, best))
+            at_ends = [COMPARE[self.sign](end, limit) for end in (low, high)]
+            true, possible = all(at_ends), any(at_ends)
         return HOLDS if true else OPEN if possible else FAILS
 
 

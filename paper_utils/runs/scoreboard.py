@@ -1,11 +1,10 @@
-"""The scoreboard: what the papers publish beside what each committed run of the notebooks found."""
+"""The scoreboard: what the papers publish, and what each committed run of the notebooks found."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from paper_utils.base import paths
 from paper_utils.base.errors import DataError
 from paper_utils.nets.settings import PROFILES
 from paper_utils.runs import rules, shown
@@ -14,8 +13,8 @@ from paper_utils.runs.claims import ARTEFACTS, FIELDS, OWN, ours, published
 NOTHING = {"parts": {}, "status": rules.REPORTED, "seeds": None, "note": ""}  # of a figure or table
 
 
-def read(results: Path = paths.FIGURES) -> list[dict]:
-    """Published beside ours, one row per claim and artefact.
+def read(results: Path) -> list[dict]:
+    """Published and ours, one row per claim and artefact.
 
     Reads every NN_slug/results*.json under `results`; a row holds the published columns and, under the name of each
     profile found, what that run gave: parts, status, seeds, note, artefact, device, seed, commit, wall_s.
@@ -55,9 +54,10 @@ def markdown(rows: list[dict], link: str = "", figures: bool = True) -> str:
     for study in sorted({row["study"] for row in rows}):
         chosen = [row for row in rows if row["study"] == study and (figures or _is_number(row))]
         ran = {profile: run for row in chosen for profile, run in row["runs"].items()}
+        parts = {name: [row["runs"].get(name, NOTHING)["parts"] for row in chosen] for name in {*ran, "quick"}}
         columns = [name for name in PROFILES if name in ran or name != "smoke"]
         # Other runs, unless they only repeat the quick one: in numbers alone a run on more data may show nothing new.
-        columns += [name for name in sorted(set(ran) - set(columns)) if _differs(chosen, name, "quick")]
+        columns += [name for name in sorted(set(ran) - set(columns)) if parts[name] != parts["quick"]]
         stood = [
             f"{name} ran on {ran[name]['device']} in {ran[name]['wall_s']:.0f} s (seed {ran[name]['seed']}, "
             f"commit {ran[name]['commit']})"
@@ -79,7 +79,7 @@ def markdown(rows: list[dict], link: str = "", figures: bool = True) -> str:
 
 def outcome(run: dict | None, link: str | None = None) -> str:
     """One run of one claim in a few words. `link` prefixes a Markdown link to the artefact; None gives its path."""
-    if run is None:
+    if not run:
         return ""
     file = run["artefact"] or ""
     if file and link is not None:
@@ -88,10 +88,4 @@ def outcome(run: dict | None, link: str | None = None) -> str:
 
 
 def _is_number(row: dict) -> bool:
-    return row["kind"] != "own" and (row["kind"] not in ARTEFACTS or bool(row["rule"]))
-
-
-def _differs(rows: list[dict], one: str, other: str) -> bool:
-    """Whether two runs give different values to any of the rows."""
-    values = ([row["runs"].get(name, NOTHING)["parts"] for row in rows] for name in (one, other))
-    return next(values) != next(values)
+    return row["rule"] != "" or row["kind"] not in ("own", *ARTEFACTS)

@@ -29,16 +29,7 @@ def settings(study: str, profile: str, changes: Mapping[str, Any] | None = None)
 def data(study: str, s: Settings, source: Path | None, mapping: Path | None, seed: int, device: str):
     """What a study's `train` takes: from the mock sky, or from a user's file. Raises DataError for one of no use."""
     from paper_utils.files import pairs, templates, user
-    from paper_utils.sky import (
-        alhambra_catalogue,
-        cameras,
-        images,
-        midir_library,
-        populations,
-        sdss_spectra,
-        sequence,
-        stars,
-    )
+    from paper_utils.sky import cameras, images, midir_library, populations, sdss_spectra
 
     if source is not None and study in ("03", "04"):
         return pairs.images_and_spectra(source, study)
@@ -51,6 +42,8 @@ def data(study: str, s: Settings, source: Path | None, mapping: Path | None, see
     if study == "02":
         return sdss_spectra.spectra(s.n_spectra, ssps, **sky)
     if study == "05":
+        from paper_utils.sky import alhambra_catalogue, sequence, stars
+
         curves, fit = alhambra_catalogue.curves(), room(study, "template_fit")
         models = fit.models(*sequence.templates(ssps), curves)
         observed = alhambra_catalogue.catalogue(s.n_objects, ssps, seed)

@@ -12,6 +12,7 @@ from conftest import write_notebook
 
 from paper_utils.base import paths
 from paper_utils.base.containers import WAVE_UM, SedLibrary
+from paper_utils.runs import package_map
 
 HEAVY = ("torch", "lightning", "papermill", "matplotlib", "astropy", "sklearn", "scipy", "numpy", "jupyter_client")
 RECORD = """
@@ -179,14 +180,15 @@ def test_data_list_says_how_to_get_each(companion):
 
 
 def test_publish_renews_what_is_committed(studies, companion, tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "FIGURES", tmp_path / "figures")
     monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setattr(package_map, "README", tmp_path / "map.md")
     (tmp_path / "README.md").write_text("<!-- scoreboard --><!-- /scoreboard -->")
     (studies / "01_toy.ipynb").unlink()
     write_notebook(studies / "01_toy.ipynb", "1 + 1")
     status, out, _ = companion("publish", "01")
     assert status == 0
     assert "m.fig7" in (tmp_path / "figures" / "scoreboard.md").read_text()
+    assert (tmp_path / "map.md").read_text() == package_map.text()
     assert json.loads((studies / "01_toy.ipynb").read_text())["cells"][1]["execution_count"] == 2
     assert "1 of 1 notebooks were up to date" in companion("publish", "01")[1]
 

@@ -10,7 +10,7 @@ import time
 import pytest
 from conftest import write_notebook
 
-from paper_utils.base import hashes
+from paper_utils.base import hashes, paths
 from paper_utils.base.errors import CompanionError, ProfileError
 from paper_utils.runs import freshness, notebooks, publish
 
@@ -248,7 +248,7 @@ def published(shelf, tmp_path):
         notebook = write_notebook(shelf / "01_toy.ipynb", *cells)
         job = publish.default_job(notebook)
         assert notebooks.run(job).status == "done"
-        publish.publish(job, tmp_path / "figures")
+        publish.publish(job)
         return notebook, tmp_path / "figures" / "01_toy"
 
     return make
@@ -265,12 +265,12 @@ def test_published_notebook_is_the_executed_one_without_traces(published, tmp_pa
     assert set(book["cells"][0]["metadata"]) == {"tags"}
     assert book["metadata"]["companion"]["files"] == ["results.json"]
     assert (figures / "results.json").exists()
-    assert publish.stale(notebook, tmp_path / "figures") == ""
+    assert publish.stale(notebook) == ""
     (figures / "results.json").unlink()
-    assert "results.json is missing" in publish.stale(notebook, tmp_path / "figures")
+    assert "results.json is missing" in publish.stale(notebook)
     book["cells"][1]["source"] = "1"
     notebooks.write(book, notebook)
-    assert "has changed" in publish.stale(notebook, tmp_path / "figures")
+    assert "has changed" in publish.stale(notebook)
 
 
 def test_a_notebook_changed_while_it_ran_keeps_the_change(shelf, tmp_path):
@@ -279,7 +279,7 @@ def test_a_notebook_changed_while_it_ran_keeps_the_change(shelf, tmp_path):
     assert notebooks.run(job).status == "done"
     write_notebook(notebook, "2")
     with pytest.raises(CompanionError, match="changed while it ran"):
-        publish.publish(job, tmp_path / "figures")
+        publish.publish(job)
     assert notebooks.read(notebook)["cells"][1]["source"] == "2"
     assert not (tmp_path / "figures").exists()
 
@@ -315,11 +315,13 @@ def test_a_picture_without_a_text_for_who_cannot_see_it_is_a_fault():
     assert publish.faults({"cells": [cell]}) == []
 
 
-def test_scoreboard_is_renewed_between_its_markers(tmp_path):
+def test_scoreboard_is_renewed_between_its_markers(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "FIGURES", tmp_path)
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- scoreboard -->\nold\n<!-- /scoreboard -->\nafter\n")
     for _ in range(2):
-        publish.write_scoreboard(tmp_path, readme)
+        publish.write_scoreboard()
         text = readme.read_text()
         assert text.startswith("before\n<!-- scoreboard -->\n\n**Study 01**")
         assert text.endswith("<!-- /scoreboard -->\nafter\n")
