@@ -128,6 +128,6 @@ def _stacks(path: Path) -> dict[str, str]:
 
 def _is_stamp(path: Path, size: int) -> bool:
     with contextlib.suppress(Exception):  # of astropy, by what is wrong
-        header = fits.getheader(path)
-        return fits_files.is_whole(path) and header.get("NAXIS1") == header.get("NAXIS2") == size
+        header = fits.getheader(path) if fits_files.is_whole(path) else {}
+        return header.get("NAXIS1") == header.get("NAXIS2") == size
     return False
