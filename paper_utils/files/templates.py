@@ -8,7 +8,6 @@ licence and that of the models allow use but not redistribution: nothing of them
 
 from __future__ import annotations
 
-import hashlib
 import io
 import re
 import subprocess
@@ -24,10 +23,10 @@ import numpy as np
 from paper_utils.base import paths
 from paper_utils.base.constants import C_KMS, FWHM
 from paper_utils.base.errors import DataError, readable
+from paper_utils.base.hashes import file_hash
 from paper_utils.base.wavelengths import air_to_vacuum
 
 ARCHIVE = "ppxf-8.2.6.tar.gz"
-SIZE = 25_342_527  # bytes
 SHA256 = "e51249d28f12eb41c6dce325a17c7bd554b546e73de930a59f7b29b02f35c8c3"
 ARRAYS = ("templates", "masses", "lam", "ages", "metals", "fwhm")
 
@@ -82,13 +81,10 @@ def resolution(wave: np.ndarray) -> np.ndarray:
 
 def convert(archive: Path, npz: Path) -> None:
     """Write the models inside the source distribution `archive` to `npz`, whole or not at all. Raises DataError."""
-    size, digest = archive.stat().st_size, hashlib.sha256(archive.read_bytes()).hexdigest()
-    if size != SIZE or digest != SHA256:
-        raise DataError(
-            f"{size} bytes of SHA-256 {digest[:12]}..., where {SIZE} of {SHA256[:12]}... are expected",
-            remedy="The archive is damaged or another version: delete it and fetch it again.",
-            source=archive,
-        )
+    if (digest := file_hash(archive)) != SHA256:
+        problem = f"{archive.stat().st_size} bytes of SHA-256 {digest[:12]}..., where {SHA256[:12]}... is expected"
+        remedy = "The archive is damaged or another version: delete it and fetch it again."
+        raise DataError(problem, remedy=remedy, source=archive)
     arrays = _extract(archive)
     with paths.atomic(npz) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
@@ -133,15 +129,8 @@ def _extract(archive: Path) -> dict[str, np.ndarray]:
                 table = tar.extractfile(member).read().decode()
     ages, metals = (np.unique(axis) for axis in np.array(list(spectra)).T)
     lam = header["CRVAL1"] + header["CDELT1"] * np.arange(header["NAXIS1"])
-    templates = np.stack([[spectra[age, metal] for metal in metals] for age in ages])
-    return {
-        "templates": np.moveaxis(templates, -1, 0),
-        "masses": _masses(table, ages, metals),
-        "lam": lam,
-        "ages": ages,
-        "metals": metals,
-        "fwhm": resolution(lam),
-    }
+    templates = np.moveaxis(np.stack([[spectra[age, metal] for metal in metals] for age in ages]), -1, 0)
+    return dict(zip(ARRAYS, (templates, _masses(table, ages, metals), lam, ages, metals, resolution(lam)), strict=True))
 
 
 def _masses(table: str, ages: np.ndarray, metals: np.ndarray) -> np.ndarray:
@@ -176,10 +165,7 @@ def _read(npz: Path, air: bool, remedy: str) -> EMiles:
         problem = f"wavelengths {first:g}-{last:g} and ages {youngest:g}-{oldest:g} make no sense"
         raise error(problem, remedy="Give lam in Angstrom and ages in Gyr.")
     return EMiles(
-        ages=a["ages"].astype(float),
-        metals=a["metals"].astype(float),
+        **{name: a[name].astype(float) for name in ("ages", "metals", "masses", "fwhm")},
         wave_rest=air_to_vacuum(a["lam"]) if air else a["lam"].astype(float),
         templates=np.ascontiguousarray(np.moveaxis(a["templates"], 0, -1), dtype=np.float32),
-        masses=a["masses"].astype(float),
-        fwhm=a["fwhm"].astype(float),
     )

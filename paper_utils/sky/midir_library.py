@@ -25,17 +25,8 @@ import torch
 from astropy.table import Table
 
 from paper_utils.base.containers import WAVE_UM, SedLibrary
-from paper_utils.sky import starlight
-from paper_utils.sky.transfer import (
-    locate,
-    log_loss,
-    onion,
-    shell_edges,
-    shell_light,
-    sphere_escape,
-    tables,
-    unit_power,
-)
+from paper_utils.sky import starlight, transfer
+from paper_utils.sky.transfer import locate, log_loss, onion, shell_edges, shell_light, sphere_escape, unit_power
 
 HOST_AGE_GYR = 1.32  # fixed in the paper (Sec. 3.1)
 FRACTIONS = {"starburst": "f_SB", "torus": "f_AGN", "host": "f_s"}  # shares of the bolometric luminosity as seen
@@ -85,7 +76,7 @@ def _clouds(device: str):
     grows as (1 + 7/4 t/t_s)^(4/7) (Spitzer 1978) with t_s = 50 pc / 10 km/s = 5 Myr: the column of the shell thins as
     r^-2, its grains cool, PAHs survive and more of the cluster shines through gaps.
     """
-    t = tables(device)
+    t = transfer.tables(device)
     light = torch.as_tensor(starlight.ssp(_CLOUD_AGE_MYR * 1e-3, WAVE_UM), device=device)
     power = light @ t.weight
     primary = light / power[:, None]
@@ -135,7 +126,7 @@ def _host(tau_s, psi_s, tau_v_s, device):
     (equal power per ln U, Draine & Li 2007) and ionises its PAHs. What the dust takes from its own light is given back
     in the same spectrum.
     """
-    t = tables(device)
+    t = transfer.tables(device)
     stars = starlight.starlight(np.full(len(tau_s), HOST_AGE_GYR), tau_s.cpu().numpy(), WAVE_UM)
     primary = unit_power(torch.as_tensor(stars, device=device), t.weight)
     depths = np.geomspace(0.01, 1, 8)
@@ -184,7 +175,7 @@ def _torus(tau_uv, r2_r1, theta_o, theta_i, device):
     side; at wavelengths where the torus is transparent both are seen from everywhere. Every weight averages to 1 over
     directions.
     """
-    t = tables(device)
+    t = transfer.tables(device)
     disc = unit_power(torch.as_tensor(accretion_disc(WAVE_UM), device=device), t.weight).expand(len(tau_uv), -1)
     seen, free = open_view(theta_i, theta_o)
     tau_v = tau_uv / 5.0  # the mixture's extinction at 0.1 um is five times that at 0.55 um
@@ -208,7 +199,7 @@ def components(params: Table, device: str = "cpu") -> dict:
     seen; and "power", for each of them a dict of (N,) tensors: `intrinsic`, `absorbed` (lost by the primary light) and
     `reemitted` (dust light that leaves), in all directions together.
     """
-    t = tables(device)
+    t = transfer.tables(device)
     out, power = {}, {}
     for name, model in {"starburst": _starburst, "host": _host, "torus": _torus}.items():
         own = _columns(params, [p.name for p in PARAMETERS if p.component == name], device)
