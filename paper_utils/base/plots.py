@@ -155,3 +155,13 @@ def plot_missing(text: str) -> Figure:
     ax.text(0.5, 0.5, text, ha="center", va="center")
     ax.axis("off")
     return fig
+
+
+def complete_grid(fig: Figure, axes, n: int, xlabel: str, ylabel: str, where: str, n_columns: int) -> Figure:
+    """Take away all but the first n panels of a grid, and give the rest one legend and common labels."""
+    for ax in axes.flat[n:]:
+        ax.remove()
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc=f"outside upper {where}", ncols=n_columns)
+    fig.supxlabel(xlabel, fontsize=9)
+    fig.supylabel(ylabel, fontsize=9)
+    return fig

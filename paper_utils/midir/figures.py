@@ -90,12 +90,7 @@ def plot_reconstructions(
             low, high = np.nanmin(photometry[i]), truth[i].max()
             decade(ax, max(low, high * 1e-6) / 3, high * 3)
         ax.tick_params(labelsize=7)
-    for ax in axes.flat[len(truth) :]:
-        ax.remove()
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    fig.supxlabel(WAVE_LABEL, fontsize=9)
-    fig.supylabel(FLUX_LABEL, fontsize=9)
-    return fig
+    return plots.complete_grid(fig, axes, len(truth), WAVE_LABEL, FLUX_LABEL, "center", 3)
 
 
 def plot_chi2_histogram(chi2: NDArray, limit: float = 5.0, below_only: bool = False) -> Figure:

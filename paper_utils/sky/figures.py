@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from paper_utils.base import plots
 from paper_utils.base.plots import BLUE, FLUX_LABEL, GREY, MARKED, ORANGE, PAPER, REST_LABEL, SKY, TRUTH, TYPES, WIDTH
 from paper_utils.sky import colours
 
@@ -70,12 +71,7 @@ def plot_page(
                 ax.text(at, 1.02 * top, name, ha="center", va="bottom", fontsize=6, rotation=90)
         ax.text(0.02, 0.95, titles[i], transform=ax.transAxes, va="top", fontsize=7, bbox=PAPER)
         ax.tick_params(labelsize=7, labelbottom=i >= len(titles) - 2)
-    for ax in axes.flat[len(titles) :]:
-        ax.remove()
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
-    fig.supxlabel(REST_LABEL, fontsize=9)
-    fig.supylabel(FLUX_LABEL, fontsize=9)
-    return fig
+    return plots.complete_grid(fig, axes, len(titles), REST_LABEL, FLUX_LABEL, "right", 2)
 
 
 def plot_relations(relations: Sequence[Relation], quiescent: NDArray) -> Figure:
