@@ -16,29 +16,26 @@ from paper_utils.base import paths
 from paper_utils.base.errors import WeightsError
 
 History = dict[str, Any]
+TENSOR = "__tensor__"  # key of a tensor's name in the JSON
 
 
 def save(path: Path, state: Mapping[str, Any], history: History) -> None:
     """Write modules, optimizers, schedulers and torch.Generators by name, and the losses so far."""
     tensors: dict[str, Tensor] = {}
 
-    def strip(value: Any, name: str) -> Any:
-        """Move tensors out into `tensors`, leaving their names behind in a structure that JSON can hold."""
-        if isinstance(value, Tensor):
-            tensors[name] = value.detach().cpu().contiguous()
-            return {"__tensor__": name}
-        if isinstance(value, Mapping):
-            return {"__items__": [[key, strip(item, f"{name}/{key}")] for key, item in value.items()]}
-        if isinstance(value, list | tuple):
-            return [strip(item, f"{name}/{i}") for i, item in enumerate(value)]
-        return value
+    def named(tensor: Tensor) -> dict[str, str]:
+        """Move a tensor, which JSON cannot hold, to `tensors`; its name stays."""
+        name = str(len(tensors))
+        tensors[name] = tensor.detach().cpu().contiguous()
+        return {TENSOR: name}
 
     parts = {
-        name: strip(part.get_state() if isinstance(part, torch.Generator) else part.state_dict(), name)
+        name: part.get_state() if isinstance(part, torch.Generator) else part.state_dict()
         for name, part in state.items()
     }
+    text = json.dumps({"state": parts, "history": history}, default=named)
     with paths.atomic(path) as temporary:
-        save_file(tensors, temporary, metadata={"state": json.dumps(parts), "history": json.dumps(history)})
+        save_file(tensors, temporary, metadata={"checkpoint": text})
 
 
 def load(path: Path, state: Mapping[str, Any]) -> History:
@@ -49,19 +46,18 @@ def load(path: Path, state: Mapping[str, Any]) -> History:
     try:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a file, not a dict)
-            metadata = file.metadata()
-        parts, history = json.loads(metadata["state"]), json.loads(metadata["history"])
+            text = file.metadata()["checkpoint"]
 
-        def restore(value: Any) -> Any:
-            if isinstance(value, dict):
-                if "__tensor__" in value:
-                    return tensors[value["__tensor__"]]
-                return {key: restore(item) for key, item in value["__items__"]}
-            return [restore(item) for item in value] if isinstance(value, list) else value
+        def restored(found: dict[str, Any]) -> Any:
+            """A tensor from its name; the keys of a dictionary that were whole numbers (optimizers) are so again."""
+            if TENSOR in found:
+                return tensors[found[TENSOR]]
+            return {int(key) if key.isdigit() else key: value for key, value in found.items()}
 
+        saved = json.loads(text, object_hook=restored)
         for name, part in state.items():
-            value = restore(parts[name])
+            value = saved["state"][name]
             part.set_state(value) if isinstance(part, torch.Generator) else part.load_state_dict(value)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise WeightsError(f"{path}: this checkpoint does not fit ({error}). Delete it and train afresh.") from error
-    return history
+    return saved["history"]

@@ -156,11 +156,10 @@ def _fingerprint(*parts: Any) -> str:
     def update(value: Any) -> None:
         if isinstance(value, Tensor):
             flat = value.detach().reshape(-1)
-            flat = flat.view(torch.uint8) if flat.element_size() == 1 or flat.dtype.is_complex else flat
             digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
             digest.update(flat[:: len(flat) // N_SAMPLED + 1].cpu().contiguous().view(torch.uint8).numpy())
-            whole = {2: torch.int16, 4: torch.int32, 8: torch.int64}.get(flat.element_size(), torch.uint8)
-            digest.update(str(int(flat.view(whole).sum(dtype=torch.int64))).encode())  # exact, in any order
+            # Of all bytes a sum, which is exact in any order.
+            digest.update(str(int(flat.contiguous().view(torch.uint8).sum(dtype=torch.int64))).encode())
         elif isinstance(value, partial):
             update([value.func, value.args, value.keywords])
         elif isinstance(value, Mapping):

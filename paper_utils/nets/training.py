@@ -101,10 +101,6 @@ class Validation:
                 self.weights = {name: w.detach().clone() for name, w in self.model.state_dict().items()}
         return value
 
-    @property
-    def stop(self) -> bool:
-        return self.plan.patience is not None and self.since >= self.plan.patience
-
     def state_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("best", "since", "weights")}
 
@@ -214,7 +210,7 @@ def repeat(
                 if validation is not None and (done % look == 0 or done == n_steps):
                     history["validation_step"].append(done)
                     history["validation"].append(validation.look())
-                    stopped = validation.stop
+                    stopped = plan.patience is not None and validation.since >= plan.patience
                 if done % every == 0 or done == n_steps or stopped:
                     history["step"].append(done)
                     for name, values in sums.items():

@@ -82,10 +82,8 @@ def show_scoreboard(rows: list[dict]) -> None:
         chosen = [row for row in rows if row["study"] == study]
         ran = {name: run for row in chosen for name, run in row["runs"].items()}
         table = Table(title=f"Study {study}", title_justify="left", title_style="bold", box=None, pad_edge=False)
-        for name in ("id", "quantity", "published"):
+        for name in ("id", "quantity", "published", *(f"{name} ({run['device']})" for name, run in ran.items())):
             table.add_column(name, overflow="fold")
-        for name, run in ran.items():
-            table.add_column(f"{name} ({run['device']})", overflow="fold")
         for row in chosen:
             runs = [row["runs"].get(name, {}) for name in ran]
             cells = [Text(scoreboard.outcome(run), STATUS_STYLE.get(run.get("status"), "")) for run in runs]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from paper_utils.base.errors import DataError
+from paper_utils.base.errors import readable
 from paper_utils.nets.settings import PROFILES
 from paper_utils.runs import rules, shown
 from paper_utils.runs.claims import ARTEFACTS, FIELDS, OWN, ours, published
@@ -21,29 +21,22 @@ def read(results: Path) -> list[dict]:
     """
     rows = {id: {**row, "runs": {}} for id, row in published().items()}
     for file in sorted(results.glob("[0-9][0-9]_*/results*.json")):
-        try:
+        with readable(file, "the results of a run", "Remove it, or run the study again with --fresh."):
             run = json.loads(file.read_text(encoding="utf-8"))
             about = {key: run[key] for key in ("device", "seed", "commit", "wall_s")}
             study, profile, artefacts = run["study"], run["profile"], run["artefacts"]
             entries = {entry["id"]: {name: entry[name] for name in NOTHING} for entry in run["claims"]}
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"not the results of a run ({type(error).__name__}: {error})",
-                remedy="Remove it, or run the study again with --fresh.",
-                source=file,
-            ) from None
-        # results.json is the profile's own run; results.<label>.json is another one, by its label.
-        label = profile if file.name == "results.json" else file.name.split(".")[1].replace("_", " ")
+        # results.json is the run of a profile; results.<label>.json is another run, shown under its label.
         if file.name != "results.json":
-            artefacts = {}  # its figures are not kept
-        for id in [*entries, *(id for id in artefacts if id not in entries)]:
+            profile, artefacts = file.name.split(".")[1].replace("_", " "), {}  # its figures are not kept
+        for id in entries | artefacts:
             entry = entries.get(id, NOTHING)
             artefact = f"{file.parent.name}/{artefacts[id]}" if id in artefacts else None
             own = {"id": id, "study": study, "where": "ours", "quantity": entry["note"] or id, "kind": "own"}
             # Two studies may use the same id of their own.
             key = f"{study} {id}" if id.startswith(OWN) else id
             row = rows.setdefault(key, dict.fromkeys(FIELDS, "") | own | {"runs": {}})
-            row["runs"][label] = {**entry, **about, "artefact": artefact}
+            row["runs"][profile] = {**entry, **about, "artefact": artefact}
     # Stable: the papers' own order, then ours.
     return sorted(rows.values(), key=lambda row: row["study"])
 
