@@ -146,15 +146,11 @@ def cross_talk(predicted: ArrayLike, truth: ArrayLike) -> NDArray:
     """
     predicted, truth = np.asarray(predicted, float), np.asarray(truth, float)
     if len(truth) < 2 * truth.shape[1]:
-        raise DataError(
-            f"{len(truth)} objects cannot tell {truth.shape[1]} parameters apart", remedy="Give more objects."
-        )
-
-    def centred(x):
-        return x - x.mean(axis=0)
-
+        problem = f"{len(truth)} objects cannot tell {truth.shape[1]} parameters apart"
+        raise DataError(problem, remedy="Give more objects.")
     scale = truth.std(axis=0)
     scale = np.where(scale > 0, scale, np.inf)
     # Of the errors: truths that depend on each other (weights sum to 1) then leave perfect outputs without cross-talk.
-    error = np.linalg.lstsq(centred(truth) / scale, centred(predicted - truth) / scale, rcond=1e-4)[0].T
+    parts = (x - x.mean(axis=0) for x in (truth, predicted - truth))
+    error = np.linalg.lstsq(*(x / scale for x in parts), rcond=1e-4)[0].T
     return np.diag((scale < np.inf).astype(float)) + error
