@@ -36,8 +36,7 @@ class InfoVAE(Model):
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of each spectrum's latents, both (N, n_latent); the mean is what study 4 predicts."""
-        mu, log_var = self.encoder(x - self.mean).chunk(2, dim=1)
-        return mu, log_var
+        return self.encoder(x - self.mean).chunk(2, dim=1)
 
     def decode(self, s: Tensor) -> Tensor:
         """Spectra (N, n_wave)."""
