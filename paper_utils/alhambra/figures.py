@@ -95,9 +95,7 @@ def plot_confusion(counts: NDArray, classes: Sequence[str]) -> Figure:
         colour = "w" if share[i, j] > 0.6 else "k"
         ax.text(j, i, f"{counts[i, j]}\n{100 * share[i, j]:.1f} %", ha="center", va="center", color=colour)
     ticks = range(len(classes))
-    ax.set_xticks(ticks, labels=classes)
-    ax.set_yticks(ticks, labels=classes)
-    ax.set(xlabel="expected", ylabel="predicted")
+    ax.set(xlabel="expected", ylabel="predicted", xticks=ticks, xticklabels=classes, yticks=ticks, yticklabels=classes)
     ax.grid(False)
     fig.colorbar(image, ax=ax, label="share of the expected class")
     return fig
@@ -109,11 +107,11 @@ def plot_classifiers(curves: Mapping[str, Mapping]) -> Figure:
     for (name, curve), (line, _) in zip(curves.items(), STYLES, strict=False):
         left.plot(*curve["roc"], ls=line, label=f"{name}: {curve['auc']:.4f}")
         right.plot(*curve["pr"], ls=line, label=f"{name}: {curve['average_precision']:.3f}")
-    left.set(xscale="log", xlim=(1e-4, 1), ylim=(0, 1.02), xlabel="share of galaxies called stars")
-    left.set_ylabel("share of stars found (recall)")
-    left.legend(title="area under the ROC curve", loc="lower right", fontsize=6.5, title_fontsize=7)
-    right.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="share of stars found (recall)", ylabel="precision")
-    right.legend(title="average precision", loc="lower left", fontsize=6.5, title_fontsize=7)
+    recall, small = "share of stars found (recall)", {"fontsize": 6.5, "title_fontsize": 7}
+    left.set(xscale="log", xlim=(1e-4, 1), ylim=(0, 1.02), xlabel="share of galaxies called stars", ylabel=recall)
+    left.legend(title="area under the ROC curve", loc="lower right", **small)
+    right.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel=recall, ylabel="precision")
+    right.legend(title="average precision", loc="lower left", **small)
     return fig
 
 

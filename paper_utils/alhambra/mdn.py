@@ -1,7 +1,7 @@
-"""A redshift as a density: a mixture density network (Bishop 1994) whose intervals are checked and mended.
+"""A redshift as a density: a mixture density network (Bishop 1994) whose intervals are calibrated.
 
 The network gives K Gaussians in t = ln(1 + z), whose width is the usual Delta z / (1 + z); several, because colours
-leave more than one redshift possible. What a network is sure of is not what is so: `calibrate` maps its cumulative
+leave more than one redshift possible. Its own uncertainties are often wrong: `calibrate` maps its cumulative
 probabilities so that those of validation objects are uniform (as Bordoloi+ 2010, 2010MNRAS.406..881B), and quantiles,
 densities and PIT values follow.
 """

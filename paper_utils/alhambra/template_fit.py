@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from astropy.table import Table
 
+from paper_utils.alhambra.inputs import columns
 from paper_utils.base.columns import alhambra_names
 from paper_utils.base.constants import L_SUN, PC
 from paper_utils.base.containers import Catalogue
@@ -54,18 +55,12 @@ class Models:
 
 
 def models(
-    wave_rest: np.ndarray,
-    spectra: np.ndarray,
-    curves: Curves,
-    z: np.ndarray = Z_GRID,
-    between: int = 1,
-    late: tuple[float, float] = LATE,
+    wave_rest: np.ndarray, spectra: np.ndarray, curves: Curves, z: np.ndarray = Z_GRID, between: int = 1
 ) -> Models:
     """The `Models` of templates, with `between` interpolated ones between neighbours (in log flux).
 
     wave_rest : (L,) vacuum Angstrom, even in log.   spectra : (T, L) L_sun / Angstrom per M_sun, red to blue.
     curves : band -> (observed wavelength [vacuum Angstrom], response per photon).
-    late : the types at which spirals and starbursts begin.
     Raises DataError if a band leaves the templates at some redshift.
     """
     low = min(wave[0] for wave, _ in curves.values()) / (1 + z[-1])
@@ -89,7 +84,7 @@ def models(
     seen = [magnitudes(wave_rest * (1 + at), dimming, curves) for at, dimming in zip(z, dimmed, strict=True)]
     m_abs = magnitudes(wave_rest, L_SUN / (4 * np.pi * (10 * PC) ** 2), curves_of({"B": "bessell_B"}))[:, 0]
     flux = 10 ** (-0.4 * np.stack(seen))
-    return Models(z=z, types=fine, classes=np.searchsorted(late, fine), flux=flux, m_abs=m_abs)
+    return Models(z=z, types=fine, classes=np.searchsorted(LATE, fine), flux=flux, m_abs=m_abs)
 
 
 def weighted(mag: np.ndarray, error: np.ndarray, min_error: float = MIN_ERROR) -> tuple[np.ndarray, np.ndarray]:
@@ -188,7 +183,7 @@ def _summary(p: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, dict[str, np.nda
     inner = np.clip(at, 1, len(z) - 2)
     left, middle, right = (np.log(np.maximum(p[row, inner + d], 1e-300)) for d in (-1, 0, 1))
     curvature = left - 2 * middle + right
-    shift = np.where(curvature < 0, 0.5 * (left - right) / np.where(curvature < 0, curvature, -1), 0)
+    shift = np.divide(0.5 * (left - right), curvature, out=np.zeros(len(p)), where=curvature < 0)
     peak = np.where(at == inner, x[inner] + step * np.clip(shift, -0.5, 0.5), x[at])
     below = np.cumsum(p, axis=1)
     below = (below - 0.5 * p) / below[:, -1:]
@@ -240,8 +235,7 @@ def label(catalogue: Catalogue, models: Models, star_mag: np.ndarray, *, device:
     Stell_Mass_1 in dex(M_sun), M_ABS_1 in AB magnitudes of Johnson's B. All objects are fitted as galaxies, stars too;
     Stellar_Flag says which are stars (0 galaxy, 1 star, 0.5 unknown).
     """
-    bands = [str(name) for name in catalogue.bands]
-    mag, error = (np.stack([np.asarray(catalogue.table[p + b]) for b in bands], axis=1) for p in ("", "d"))
+    mag, error = (columns(catalogue.table, [f"{prefix}{band}" for band in catalogue.bands]) for prefix in ("", "d"))
     f814w = np.asarray(catalogue.table["F814W"])
     found = fit(mag, error, models, f814w, device=device)
     chi2 = star_chi2(mag, error, star_mag), found["chi2"]

@@ -100,11 +100,7 @@ def network(
     anneal: bool = False,
 ) -> Network:
     """One of the thesis' networks on some columns, kept as `key`; `anneal`: the learning rate falls to 0."""
-    found = run.make(lambda: Network(name, columns, settings.order))
-    values = label(part, name)
-    known = np.isfinite(values)
-    x, values = found.inputs(part.table)[known], values[known]
-    y = found.learn_scale(x, values).targets(values).to(x.device)
+    found, x, y, values = _begun(name, part, columns, settings, run)
     plan = _network_plan(name, len(x), n_epochs, settings, run, "cosine" if anneal else "constant")
     learn = partial(_descend, found, x, y, plan, run.fabric)
     finish = (lambda model: model.learn_correction(x, values)) if found.spec.linear else None
@@ -117,17 +113,23 @@ def losses_by_epoch(name: str, part: Catalogue, settings: Settings, run: Run) ->
 
     For a quarter longer than the settings say; `n_epochs` is added to the losses.
     """
-    found = run.make(lambda: Network(name, inputs_of(part.table), settings.order))
-    values = label(part, name)
-    rows = np.flatnonzero(np.isfinite(values))
-    few, more = rows[: len(rows) // 10], rows[len(rows) // 10 :][: max(len(rows) // 100, 10)]
-    x = found.inputs(part.table)
-    y = found.learn_scale(x[rows], values[rows]).targets(np.nan_to_num(values)).to(x.device)
+    found, x, y, _ = _begun(name, part, inputs_of(part.table), settings, run)
+    n, n_held = len(x) // 10, max(len(x) // 100, 10)
     n_epochs = round(1.25 * dict(zip(SPECS, settings.n_epochs, strict=True))[name])
-    plan = _network_plan(name, len(few), n_epochs, settings, run)
-    held = {"x": x[more], "y": y[more]}
-    history = _descend(found, x[few], y[few], plan, run.fabric, validation=held, label=name, progress=run.progress)
+    plan = _network_plan(name, n, n_epochs, settings, run)
+    held = {"x": x[n : n + n_held], "y": y[n : n + n_held]}
+    history = _descend(found, x[:n], y[:n], plan, run.fabric, validation=held, label=name, progress=run.progress)
     return history | {"n_epochs": n_epochs}
+
+
+def _begun(
+    name: str, part: Catalogue, columns: Sequence[str], settings: Settings, run: Run
+) -> tuple[Network, Tensor, Tensor, NDArray]:
+    """An untrained network that knows its scales; inputs, targets and labels of the objects that have its label."""
+    found, values = run.make(lambda: Network(name, columns, settings.order)), label(part, name)
+    known = np.isfinite(values)
+    x, values = found.inputs(part.table)[known], values[known]
+    return found, x, found.learn_scale(x, values).targets(values).to(x.device), values
 
 
 def _network_plan(name: str, n: int, n_epochs: int, settings: Settings, run: Run, schedule: str = "constant") -> Plan:

@@ -74,7 +74,7 @@ def central(draws: Tensor) -> Tensor:
 
 
 class Prediction(NamedTuple):
-    """What images say of their galaxies' spectra.
+    """Latents and spectra predicted from images.
 
     latents, std : (N, n_latent), in the unit of the autoencoder's.
     flux, low, high : (N, R) on `restframe.WAVE_REST`, of unit mean square: of the mean latents, and the central 68 % of

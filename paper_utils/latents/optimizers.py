@@ -2,7 +2,7 @@
 
 A "combined RAdam and LookAhead optimizer" means these numbers in fastai 2: beta2 0.99, decoupled weight decay that
 spares biases and norms, six steps to look ahead with half of the way kept. "Fast.ai one-cycle defaults" are the
-schedule "fastai" of nets/training.py, which also moves the momentum.
+schedule "fastai" of nets/plan.py, which also moves the momentum.
 """
 
 from __future__ import annotations

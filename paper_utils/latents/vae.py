@@ -75,7 +75,7 @@ def infovae_loss(model: InfoVAE, batch: Batch, generator: torch.Generator, lam: 
     (0 where unknown). "chi2" is the first sum per usable element, without the 1/2. In float32 always.
 
     lam : weight of the MMD. The authors drew it log-uniformly from 1 - 1e5 in a hundred trials and do not print that of
-        the model they kept. On mock spectra 100 brings latents near the unit normal, and 1000 silences half of them.
+        the model they kept. On mock spectra 100 brings latents near the unit normal; with 1000 half of them are unused.
     generator : on the device of the data, draws latents and prior.
     """
     x, w = batch["x"], batch["w"]
