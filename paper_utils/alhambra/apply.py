@@ -1,4 +1,4 @@
-"""What trained networks say of a catalogue: densities of redshift from magnitudes, and all outputs of the thesis'."""
+"""Trained networks applied to a catalogue: densities of redshift, and all outputs of the thesis' networks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from paper_utils.alhambra.inputs import Photometry, columns, compressed, thesis_
 from paper_utils.alhambra.mdn import MixtureDensity
 from paper_utils.alhambra.model import Network
 
-FIT_LIMIT = 30.0  # of what a template fit says, of which only chi^2 goes further
+FIT_LIMIT = 30.0  # of the results of a template fit, of which only chi^2 goes further
 
 
 class PhotoZ(MixtureDensity):

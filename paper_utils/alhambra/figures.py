@@ -25,13 +25,14 @@ def plot_filters(curves: Curves, ranges: Sequence[tuple[float, float]], dashed: 
         colours = plt.cm.turbo(np.linspace(0.05, 0.95, max(len(inside), 1)))
         for name, colour in zip(sorted(inside, key=centres.get), colours, strict=False):
             wave, response = curves[name]
-            ax.plot(wave, response / np.max(response), color="k" if name in dashed else colour, lw=1,
-                    ls="--" if name in dashed else "-")  # fmt: skip
-            if name not in dashed:
-                ax.fill_between(wave, response / np.max(response), color=colour, alpha=0.15, lw=0)
+            response = response / np.max(response)
             if name in dashed:
+                ax.plot(wave, response, color="k", lw=1, ls="--")
                 ax.text(wave.max(), 0.3, f" {name}", fontsize=6, bbox=PAPER)
-            elif len(inside) <= 24:
+                continue
+            ax.plot(wave, response, color=colour, lw=1)
+            ax.fill_between(wave, response, color=colour, alpha=0.15, lw=0)
+            if len(inside) <= 24:
                 ax.text(centres[name], 1.03, name, rotation=90, ha="center", va="bottom", fontsize=6)
         ax.set(xlim=(low, high), ylim=(0, 1.32), yticks=[0, 0.5, 1])
         ax.locator_params(axis="x", nbins=3 if high - low > 1e4 else 7)
@@ -65,9 +66,8 @@ def plot_predicted(
 
     marks : vertical lines.
     """
-    fig, axes = plt.subplots(
-        1, len(panels), figsize=(min(WIDTH, 2.9 * len(panels) + 0.7), 3.0), sharex=True, sharey=True, squeeze=False
-    )
+    size = (min(WIDTH, 2.9 * len(panels) + 0.7), 3.0)
+    fig, axes = plt.subplots(1, len(panels), figsize=size, sharex=True, sharey=True, squeeze=False)
     low, high = limits or np.percentile(np.concatenate([x for x, _ in panels.values()]), [0.1, 99.9])
     edges = np.linspace(low, high, 71)
     counts = {name: np.histogram2d(x, np.clip(y, low, high), edges)[0].T for name, (x, y) in panels.items()}
@@ -75,8 +75,7 @@ def plot_predicted(
     for ax, (name, (x, y)) in zip(axes[0], panels.items(), strict=True):
         shown = ax.pcolormesh(edges, edges, np.where(counts[name] > 0, counts[name], np.nan), norm=norm, cmap="Blues")
         ax.plot([low, high], [low, high], color="k", lw=0.8)
-        centres, values = binned(x, y, np.linspace(low, high, 16))
-        middle, bottom, top = values
+        centres, (middle, bottom, top) = binned(x, y, np.linspace(low, high, 16))
         ax.errorbar(centres, middle, [middle - bottom, top - middle], fmt="o", ms=3, color=TRUTH, lw=0.9)
         for mark in marks:
             ax.axvline(mark, color="k", ls=":", lw=0.9)
@@ -96,9 +95,7 @@ def plot_confusion(counts: NDArray, classes: Sequence[str]) -> Figure:
         colour = "w" if share[i, j] > 0.6 else "k"
         ax.text(j, i, f"{counts[i, j]}\n{100 * share[i, j]:.1f} %", ha="center", va="center", color=colour)
     ticks = range(len(classes))
-    ax.set_xticks(ticks, labels=classes)
-    ax.set_yticks(ticks, labels=classes)
-    ax.set(xlabel="expected", ylabel="predicted")
+    ax.set(xlabel="expected", ylabel="predicted", xticks=ticks, xticklabels=classes, yticks=ticks, yticklabels=classes)
     ax.grid(False)
     fig.colorbar(image, ax=ax, label="share of the expected class")
     return fig
@@ -110,11 +107,11 @@ def plot_classifiers(curves: Mapping[str, Mapping]) -> Figure:
     for (name, curve), (line, _) in zip(curves.items(), STYLES, strict=False):
         left.plot(*curve["roc"], ls=line, label=f"{name}: {curve['auc']:.4f}")
         right.plot(*curve["pr"], ls=line, label=f"{name}: {curve['average_precision']:.3f}")
-    left.set(xscale="log", xlim=(1e-4, 1), ylim=(0, 1.02), xlabel="share of galaxies called stars")
-    left.set_ylabel("share of stars found (recall)")
-    left.legend(title="area under the ROC curve", loc="lower right", fontsize=6.5, title_fontsize=7)
-    right.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="share of stars found (recall)", ylabel="precision")
-    right.legend(title="average precision", loc="lower left", fontsize=6.5, title_fontsize=7)
+    recall, small = "share of stars found (recall)", {"fontsize": 6.5, "title_fontsize": 7}
+    left.set(xscale="log", xlim=(1e-4, 1), ylim=(0, 1.02), xlabel="share of galaxies called stars", ylabel=recall)
+    left.legend(title="area under the ROC curve", loc="lower right", **small)
+    right.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel=recall, ylabel="precision")
+    right.legend(title="average precision", loc="lower left", **small)
     return fig
 
 
@@ -151,9 +148,8 @@ def plot_regression_to_the_mean(
     axes[0, 0].set_ylabel("mean of Δz / (1 + z)")
     axes[1, 0].set_ylabel("objects")
     axes[0, 1].legend(fontsize=7)
-    for ax, label in zip(axes.T, ("true redshift", "predicted redshift"), strict=True):
-        for panel in ax:
-            panel.set_xlabel(label)
+    for ax, kind in zip(axes.flat, ("true", "predicted") * 2, strict=True):
+        ax.set_xlabel(f"{kind} redshift")
     return fig
 
 
@@ -189,14 +185,8 @@ def plot_epochs(histories: Mapping[str, Mapping], chosen: Mapping[str, int]) -> 
     for ax, (name, history) in zip(axes[0], histories.items(), strict=True):
         per_step = history["n_epochs"] / history["n_steps"]
         ax.plot(np.array(history["step"]) * per_step, history["loss"], color=ORANGE, ls="--", label="training")
-        ax.plot(
-            np.array(history["validation_step"]) * per_step,
-            history["validation"],
-            ".-",
-            color=BLUE,
-            ms=3,
-            label="validation",
-        )
+        at = np.array(history["validation_step"]) * per_step
+        ax.plot(at, history["validation"], ".-", color=BLUE, ms=3, label="validation")
         ax.axvline(chosen[name], color="k", ls=":", lw=0.9)
         ax.set(yscale="log", xlabel="epoch", title=name)
         ax.tick_params(labelsize=7)

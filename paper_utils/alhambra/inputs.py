@@ -112,29 +112,23 @@ class Photometry:
         """Learn the depths from a training table. Raises DataError for a missing column or an unknown kind."""
         if kind not in ("magnitudes", "colours", "asinh"):
             raise DataError(f"no features of kind {kind!r}", remedy="Choose magnitudes, colours or asinh.")
-        m, error = _magnitudes(table, bands)
-        seen = _detected(m)
-        sigma = np.where(seen, _flux(np.where(seen, m, 99)) * error / POGSON, np.nan)
-        if (empty := ~(np.nan_to_num(sigma) > 0).any(axis=0)).any():
-            band = bands[int(empty.argmax())]
-            raise DataError(
-                f"band {band!r} has no detection with an error above 0", remedy="Leave the band out.", row=band
-            )
-        return cls(tuple(bands), np.nanmedian(np.where(sigma > 0, sigma, np.nan), axis=0), kind)
+        _, error, _, flux = _measured(table, bands)
+        sigma = flux * error / POGSON
+        sigma[~(sigma > 0)] = np.nan
+        for band, empty in zip(bands, np.isnan(sigma).all(axis=0), strict=True):
+            if empty:
+                problem = f"band {band!r} has no detection with an error above 0"
+                raise DataError(problem, remedy="Leave the band out.", row=band)
+        return cls(tuple(bands), np.nanmedian(sigma, axis=0), kind)
 
     def features(self, table) -> NDArray:
         """(N, F) float32: F is 2 B, or 2 B + 1 for asinh."""
-        m, error = _magnitudes(table, self.bands)
-        if self.kind == "asinh":
-            out = self._asinh(m, error)
-        else:
+        m, error, seen, flux = _measured(table, self.bands)
+        if self.kind != "asinh":
             m, error = clipped(m), clipped(error)
             out = [m, error] if self.kind == "magnitudes" else [-np.diff(m, axis=1), m[:, -1:], error]
-        return np.concatenate(out, axis=1).astype(np.float32)
-
-    def _asinh(self, m: NDArray, error: NDArray) -> list[NDArray]:
-        seen, observed = _detected(m), m != -99
-        flux = np.where(seen, _flux(np.where(seen, m, 99)), 0.0)
+            return np.hstack(out).astype(np.float32)
+        observed = m != -99
         limit = np.where((error > 10) & (error < 50), _flux(np.clip(error, 10, 50)), self.depth)
         sigma = np.where(seen, np.maximum(flux * error / POGSON, 1e-3 * flux), limit)
         mu = ZERO_POINT - POGSON * (np.arcsinh(flux / (2 * self.depth)) + np.log(self.depth))
@@ -142,15 +136,14 @@ class Photometry:
         n = observed.sum(axis=1, keepdims=True)
         mean = np.nansum(mu, axis=1, keepdims=True) / np.maximum(n, 1)
         log_error = np.log10(POGSON * sigma / np.hypot(flux, 2 * self.depth))
-        return [mu - mean, mean, np.where(observed, log_error, 1.0)]
+        return np.hstack([mu - mean, mean, np.where(observed, log_error, 1.0)]).astype(np.float32)
 
 
-def _magnitudes(table, bands: Sequence[str]) -> tuple[NDArray, NDArray]:
-    return columns(table, bands), columns(table, [f"d{band}" for band in bands])
-
-
-def _detected(m: NDArray) -> NDArray:
-    return np.isfinite(m) & (m > -50) & (m < 50)
+def _measured(table, bands: Sequence[str]) -> tuple[NDArray, ...]:
+    """Magnitudes (N, B) with errors, whether they are detections, and fluxes, 0 where they are none."""
+    m, error = columns(table, bands), columns(table, [f"d{band}" for band in bands])
+    seen = np.abs(m) < 50
+    return m, error, seen, np.where(seen, _flux(np.where(seen, m, 99)), 0.0)
 
 
 def _flux(m: NDArray) -> NDArray:

@@ -1,7 +1,7 @@
-"""A redshift as a density: a mixture density network (Bishop 1994) whose intervals are checked and mended.
+"""A redshift as a density: a mixture density network (Bishop 1994) whose intervals are calibrated.
 
 The network gives K Gaussians in t = ln(1 + z), whose width is the usual Delta z / (1 + z); several, because colours
-leave more than one redshift possible. What a network is sure of is not what is so: `calibrate` maps its cumulative
+leave more than one redshift possible. Its own uncertainties are often wrong: `calibrate` maps its cumulative
 probabilities so that those of validation objects are uniform (as Bordoloi+ 2010, 2010MNRAS.406..881B), and quantiles,
 densities and PIT values follow.
 """
@@ -23,6 +23,7 @@ from paper_utils.nets.plan import Batch
 
 LOG_SIGMA = (-9.0, 1.0)  # e^-9 = 1.2e-4 in Delta z / (1 + z): no photometric redshift is narrower
 N_KNOTS = 20
+CALIBRATED = np.linspace(0, 1, N_KNOTS + 1)  # cumulative probabilities at the knots
 CHUNK = 16384  # objects at once: (CHUNK, levels, K) stays a few tens of MB
 
 
@@ -62,10 +63,9 @@ class MixtureDensity(Model):
         `levels` become the quantiles of their raw PIT values. Raises DataError for fewer than 10 objects per knot.
         """
         if len(x) < 10 * N_KNOTS:
-            raise DataError(
-                f"{len(x)} objects are too few to calibrate with", remedy=f"Set {10 * N_KNOTS} or more apart."
-            )
-        inner = np.quantile(self.pit(x, z, calibrated=False), np.linspace(0, 1, N_KNOTS + 1)[1:-1])
+            problem = f"{len(x)} objects are too few to calibrate with"
+            raise DataError(problem, remedy=f"Set {10 * N_KNOTS} or more apart.")
+        inner = np.quantile(self.pit(x, z, calibrated=False), CALIBRATED[1:-1])
         knots = np.concatenate([[0.0], inner, [1.0]])
         # Strictly increasing, or the map has no inverse where many PIT values are equal.
         knots = np.maximum.accumulate(knots) + 1e-9 * np.arange(len(knots))
@@ -76,7 +76,7 @@ class MixtureDensity(Model):
         """Probability integral transform (N,): the cumulative probability at the true z, uniform if calibrated."""
         t = torch.as_tensor(np.log1p(np.asarray(z, float)))[:, None]
         raw = self._chunks(x, lambda mixture, rows: _cdf(mixture, t[rows].to(mixture)))[:, 0]
-        return self._knotted(raw) if calibrated else raw
+        return np.interp(raw, self.levels.cpu().numpy(), CALIBRATED) if calibrated else raw
 
     def pdf(self, x: Tensor, z_grid: ArrayLike) -> NDArray:
         """Density per unit redshift (N, G) at the redshifts z_grid (G,)."""
@@ -90,8 +90,7 @@ class MixtureDensity(Model):
 
     def quantiles(self, x: Tensor, levels: ArrayLike = (0.16, 0.5, 0.84)) -> NDArray:
         """Redshifts (N, Q) below which the probability is `levels` (Q,), each between 0 and 1, ends excluded."""
-        u = np.interp(np.atleast_1d(levels), np.linspace(0, 1, N_KNOTS + 1), self.levels.cpu().numpy())
-        u = torch.as_tensor(u)
+        u = torch.as_tensor(np.interp(np.atleast_1d(levels), CALIBRATED, self.levels.cpu().numpy()))
 
         def invert(mixture: Tensor, _) -> Tensor:
             _, mean, log_sigma = mixture.unbind(1)
@@ -121,9 +120,6 @@ class MixtureDensity(Model):
             return mean.gather(1, _pdf(mixture, mean).argmax(dim=1, keepdim=True))[:, 0].expm1()
 
         return self._chunks(x, highest)
-
-    def _knotted(self, u: NDArray) -> NDArray:
-        return np.interp(u, self.levels.cpu().numpy(), np.linspace(0, 1, N_KNOTS + 1))
 
     @torch.no_grad()
     def _chunks(self, x: Tensor, function) -> NDArray:

@@ -21,7 +21,7 @@ Where text and listing differ, or nothing is said:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -191,13 +191,6 @@ def loss(network: Network, batch: Batch, generator: torch.Generator) -> dict[str
 def adam(network: nn.Module, plan: Plan) -> torch.optim.Adam:
     """Adam with the epsilon of Keras (A.6: optimizer="adam")."""
     return torch.optim.Adam(network.parameters(), lr=plan.lr, eps=1e-7, fused=True)
-
-
-def ensemble(networks: Mapping[str, Network], x: ArrayLike) -> NDArray:
-    """All outputs of one object x (n_in,) or of many (N, n_in): (4,) or (N, 4), in the order of `networks` (3.3.7)."""
-    x = torch.as_tensor(x, dtype=torch.float32)
-    out = np.stack([network.predict(torch.atleast_2d(x)) for network in networks.values()], axis=1)
-    return out[0] if x.ndim == 1 else out
 
 
 def type_class(tb: ArrayLike) -> NDArray:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from astropy.table import Table
 
+from paper_utils.alhambra.inputs import columns
 from paper_utils.base.columns import alhambra_names
 from paper_utils.base.constants import L_SUN, PC
 from paper_utils.base.containers import Catalogue
@@ -26,9 +27,9 @@ MIN_ERROR = 0.03  # mag, added in quadrature: zero points and templates are no b
 ODDS_WIDTH = 0.0125  # odds is the probability within this times (1 + zb) (Molino+ 2014, sec. 5)
 LEVEL = 0.95  # of the interval zb_min to zb_max
 # Benitez 2000, table 1, for ellipticals, spirals and starbursts: p(z | T, m) ~ z^alpha exp(-(z / z_m)^alpha),
-# z_m = z_0 + k (m - 20), and p(T | m) = f exp(-k_t (m - 20)), the starbursts being the rest; m is F814W.
-_ALPHA, _Z_0, _K = (2.46, 1.81, 0.91), (0.431, 0.390, 0.063), (0.091, 0.0636, 0.123)
-_F, _K_T = (0.35, 0.50), (0.450, 0.147)
+# z_m = z_0 + k (m - 20), and p(T | m) = share exp(-k_t (m - 20)), the starbursts being the rest; m is F814W.
+ALPHA, Z_0, K = np.array([[2.46, 1.81, 0.91], [0.431, 0.390, 0.063], [0.091, 0.0636, 0.123]])
+SHARE, K_T = np.array([[0.35, 0.50], [0.450, 0.147]])
 LATE = (3.5, 6.5)  # types where spirals begin, where starbursts do
 SEEING = 1.0  # arcsec: fwhm of a star
 STAR_LIMIT = 22.5  # F814W, beyond which the survey does not tell stars from galaxies: Stellar_Flag is 0.5
@@ -54,18 +55,12 @@ class Models:
 
 
 def models(
-    wave_rest: np.ndarray,
-    spectra: np.ndarray,
-    curves: Curves,
-    z: np.ndarray = Z_GRID,
-    between: int = 1,
-    late: tuple[float, float] = LATE,
+    wave_rest: np.ndarray, spectra: np.ndarray, curves: Curves, z: np.ndarray = Z_GRID, between: int = 1
 ) -> Models:
     """The `Models` of templates, with `between` interpolated ones between neighbours (in log flux).
 
     wave_rest : (L,) vacuum Angstrom, even in log.   spectra : (T, L) L_sun / Angstrom per M_sun, red to blue.
     curves : band -> (observed wavelength [vacuum Angstrom], response per photon).
-    late : the types at which spirals and starbursts begin.
     Raises DataError if a band leaves the templates at some redshift.
     """
     low = min(wave[0] for wave, _ in curves.values()) / (1 + z[-1])
@@ -89,7 +84,7 @@ def models(
     seen = [magnitudes(wave_rest * (1 + at), dimming, curves) for at, dimming in zip(z, dimmed, strict=True)]
     m_abs = magnitudes(wave_rest, L_SUN / (4 * np.pi * (10 * PC) ** 2), curves_of({"B": "bessell_B"}))[:, 0]
     flux = 10 ** (-0.4 * np.stack(seen))
-    return Models(z=z, types=fine, classes=np.searchsorted(late, fine), flux=flux, m_abs=m_abs)
+    return Models(z=z, types=fine, classes=np.searchsorted(LATE, fine), flux=flux, m_abs=m_abs)
 
 
 def weighted(mag: np.ndarray, error: np.ndarray, min_error: float = MIN_ERROR) -> tuple[np.ndarray, np.ndarray]:
@@ -108,11 +103,10 @@ def weighted(mag: np.ndarray, error: np.ndarray, min_error: float = MIN_ERROR) -
 def log_prior(m: np.ndarray, models: Models) -> np.ndarray:
     """log p(z, class | m) (N, Z, 3) of objects of magnitude m (N,), per grid point and template of the class."""
     m = np.clip(m, 20, 32)[:, None, None] - 20
-    alpha, z_0, k = (np.array(values) for values in (_ALPHA, _Z_0, _K))
     z = models.z[:, None]
-    shape = alpha * np.log(z) - (z / (z_0 + k * m)) ** alpha + np.log1p(z)  # the grid is even in ln(1 + z)
+    shape = ALPHA * np.log(z) - (z / (Z_0 + K * m)) ** ALPHA + np.log1p(z)  # the grid is even in ln(1 + z)
     shape -= np.log(np.exp(shape).sum(axis=1, keepdims=True))
-    early = np.array(_F) * np.exp(-np.array(_K_T) * m[:, 0])  # (N, 2)
+    early = SHARE * np.exp(-K_T * m[:, 0])  # (N, 2)
     share = np.concatenate([early, 1 - early.sum(axis=1, keepdims=True)], axis=1)
     return shape + np.log(share / np.bincount(models.classes, minlength=3))[:, None]
 
@@ -154,19 +148,17 @@ def fit(
     model = torch.as_tensor((models.flux / scale[..., None]).reshape(-1, flux.shape[1]).T.copy()).float().to(device)
     square = model**2
     shape = models.flux.shape[:2]
-    edges = np.concatenate([[0], np.cumsum(np.bincount(models.classes, minlength=3))])
-    out = {name: np.empty(len(flux)) for name in ("zb", "zb_min", "zb_max", "tb", "odds", "chi2", "log_mstar", "m_abs")}
+    found = []
     for start in range(0, len(flux), batch_size):
         rows = slice(start, start + batch_size)
         f, w = (torch.as_tensor(side[rows], dtype=torch.float32, device=device) for side in (flux, weight))
         overlap = (f * w) @ model  # (n, Z * T)
         norm = w @ square
         gain = overlap.clamp_(min=0).square().div_(norm).mul_(0.5).unflatten(1, shape)
-        log_p = gain.clone() if prior_mag is not None else gain
+        log_p = gain
         if prior_mag is not None:
             prior = torch.as_tensor(log_prior(prior_mag[rows], models), dtype=torch.float32, device=device)
-            for kind in range(3):
-                log_p[:, :, edges[kind] : edges[kind + 1]] += prior[:, :, kind : kind + 1]
+            log_p = gain + prior[:, :, models.classes]
         p = (log_p - log_p.amax(dim=(1, 2), keepdim=True)).exp_().sum(dim=2).double()  # (n, Z)
         at, results = _summary(p.cpu().numpy(), models.z)
         row, peak = torch.arange(len(f), device=device), torch.as_tensor(at, device=device)
@@ -179,9 +171,8 @@ def fit(
         results["tb"] = models.types[best]
         results["log_mstar"] = np.log10(np.maximum(amplitude * unit[rows] / scale[at, best], 1e-30))
         results["m_abs"] = models.m_abs[best] - 2.5 * results["log_mstar"]
-        for name, values in results.items():
-            out[name][rows] = values
-    return out
+        found.append(results)
+    return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
 
 def _summary(p: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -192,7 +183,7 @@ def _summary(p: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, dict[str, np.nda
     inner = np.clip(at, 1, len(z) - 2)
     left, middle, right = (np.log(np.maximum(p[row, inner + d], 1e-300)) for d in (-1, 0, 1))
     curvature = left - 2 * middle + right
-    shift = np.where(curvature < 0, 0.5 * (left - right) / np.where(curvature < 0, curvature, -1), 0)
+    shift = np.divide(0.5 * (left - right), curvature, out=np.zeros(len(p)), where=curvature < 0)
     peak = np.where(at == inner, x[inner] + step * np.clip(shift, -0.5, 0.5), x[at])
     below = np.cumsum(p, axis=1)
     below = (below - 0.5 * p) / below[:, -1:]
@@ -214,11 +205,11 @@ def _summary(p: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, dict[str, np.nda
     return at, {"zb": zb, "zb_min": np.minimum(low, zb), "zb_max": np.maximum(high, zb), "odds": odds}
 
 
-def star_chi2(mag: np.ndarray, error: np.ndarray, star_mag: np.ndarray, min_error: float = MIN_ERROR) -> np.ndarray:
+def star_chi2(mag: np.ndarray, error: np.ndarray, star_mag: np.ndarray) -> np.ndarray:
     """chi^2 (N,) of the best of S stars, whose magnitudes `star_mag` (S, B) hold up to a constant each."""
     model = 10 ** (-0.4 * star_mag)
     model /= model.mean(axis=1, keepdims=True)
-    flux, weight = weighted(mag, error, min_error)
+    flux, weight = weighted(mag, error)
     gain = np.clip((flux * weight) @ model.T, 0, None) ** 2 / (weight @ (model**2).T)
     return np.maximum((flux**2 * weight).sum(axis=1) - gain.max(axis=1), 0)
 
@@ -244,12 +235,11 @@ def label(catalogue: Catalogue, models: Models, star_mag: np.ndarray, *, device:
     Stell_Mass_1 in dex(M_sun), M_ABS_1 in AB magnitudes of Johnson's B. All objects are fitted as galaxies, stars too;
     Stellar_Flag says which are stars (0 galaxy, 1 star, 0.5 unknown).
     """
-    bands = [str(name) for name in catalogue.bands]
-    mag, error = (np.stack([np.asarray(catalogue.table[p + b]) for b in bands], axis=1) for p in ("", "d"))
+    mag, error = (columns(catalogue.table, [f"{prefix}{band}" for band in catalogue.bands]) for prefix in ("", "d"))
     f814w = np.asarray(catalogue.table["F814W"])
     found = fit(mag, error, models, f814w, device=device)
-    chi2_star = star_chi2(mag, error, star_mag)
-    found["flag"] = stellar_flag(f814w, np.asarray(catalogue.table["fwhm"]), chi2_star, found["chi2"])
+    chi2 = star_chi2(mag, error, star_mag), found["chi2"]
+    found["flag"] = stellar_flag(f814w, np.asarray(catalogue.table["fwhm"]), *chi2)
     called = {"Stellar_Flag": "flag", "Stell_Mass_1": "log_mstar", "M_ABS_1": "m_abs"}
     table = Table(catalogue.table, copy=False)
     for name in LABELS:

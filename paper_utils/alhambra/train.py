@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 
 from paper_utils.alhambra import mdn, mixtures, model
@@ -100,12 +100,8 @@ def network(
     anneal: bool = False,
 ) -> Network:
     """One of the thesis' networks on some columns, kept as `key`; `anneal`: the learning rate falls to 0."""
-    found = run.make(lambda: Network(name, columns, settings.order))
-    values = label(part, name)
-    known = np.isfinite(values)
-    x, values = found.inputs(part.table)[known], values[known]
-    y = found.learn_scale(x, values).targets(values).to(x.device)
-    plan = _plan(name, len(x), n_epochs, settings, run, "cosine" if anneal else "constant")
+    found, x, y, values = _begun(name, part, columns, settings, run)
+    plan = _network_plan(name, len(x), n_epochs, settings, run, "cosine" if anneal else "constant")
     learn = partial(_descend, found, x, y, plan, run.fabric)
     finish = (lambda model: model.learn_correction(x, values)) if found.spec.linear else None
     inputs = (x, torch.tensor(values), plan, _descend)
@@ -117,22 +113,34 @@ def losses_by_epoch(name: str, part: Catalogue, settings: Settings, run: Run) ->
 
     For a quarter longer than the settings say; `n_epochs` is added to the losses.
     """
-    found = run.make(lambda: Network(name, inputs_of(part.table), settings.order))
-    values = label(part, name)
-    rows = np.flatnonzero(np.isfinite(values))
-    few, more = rows[: len(rows) // 10], rows[len(rows) // 10 :][: max(len(rows) // 100, 10)]
-    x = found.inputs(part.table)
-    y = found.learn_scale(x[rows], values[rows]).targets(np.nan_to_num(values)).to(x.device)
+    found, x, y, _ = _begun(name, part, inputs_of(part.table), settings, run)
+    n, n_held = len(x) // 10, max(len(x) // 100, 10)
     n_epochs = round(1.25 * dict(zip(SPECS, settings.n_epochs, strict=True))[name])
-    plan = _plan(name, len(few), n_epochs, settings, run)
-    held = {"x": x[more], "y": y[more]}
-    history = _descend(found, x[few], y[few], plan, run.fabric, validation=held, label=name, progress=run.progress)
+    plan = _network_plan(name, n, n_epochs, settings, run)
+    held = {"x": x[n : n + n_held], "y": y[n : n + n_held]}
+    history = _descend(found, x[:n], y[:n], plan, run.fabric, validation=held, label=name, progress=run.progress)
     return history | {"n_epochs": n_epochs}
 
 
-def _plan(name: str, n: int, n_epochs: int, settings: Settings, run: Run, schedule: str = "constant") -> Plan:
-    size = min(settings.batch_stars if name == "stellarity" else settings.batch_size, n)
-    return Plan(n_epochs * (n // size), size, settings.lr, optimizer=model.adam, schedule=schedule, seed=run.seed)
+def _begun(
+    name: str, part: Catalogue, columns: Sequence[str], settings: Settings, run: Run
+) -> tuple[Network, Tensor, Tensor, NDArray]:
+    """An untrained network that knows its scales; inputs, targets and labels of the objects that have its label."""
+    found, values = run.make(lambda: Network(name, columns, settings.order)), label(part, name)
+    known = np.isfinite(values)
+    x, values = found.inputs(part.table)[known], values[known]
+    return found, x, found.learn_scale(x, values).targets(values).to(x.device), values
+
+
+def _network_plan(name: str, n: int, n_epochs: int, settings: Settings, run: Run, schedule: str = "constant") -> Plan:
+    size = settings.batch_stars if name == "stellarity" else settings.batch_size
+    return _plan(n, n_epochs, size, settings.lr, run, optimizer=model.adam, schedule=schedule)
+
+
+def _plan(n: int, n_epochs: int, size: int, lr: float, run: Run, **how: Any) -> Plan:
+    """Epochs of n objects; an incomplete batch at the end of each is left out."""
+    size = min(size, n)
+    return Plan(n_epochs * (n // size), size, lr, seed=run.seed, **how)
 
 
 def _descend(
@@ -178,18 +186,11 @@ def density(
         shapes = shape_columns(part.table, bands) if bands else inputs_of(part.table)
     found = run.make(lambda: PhotoZ(bands, shapes, fitted, kind, widths=settings.widths)).learn_depth(part.table)
     x, t = found.features(part.table), torch.tensor(np.log1p(z), dtype=torch.float32).to(found.depth.device)
-    rows, aside = set_aside(z, run.seed)
+    rows = np.random.default_rng(run.seed).permutation(np.flatnonzero(np.isfinite(z)))
+    aside, rows = np.split(rows, [max(len(rows) // 10, 200)])  # to calibrate with, and to learn from
     found.learn_scale(x[rows], t[rows])
-    size = min(settings.batch_density, len(rows))
-    plan = Plan(
-        settings.n_epochs_density * (len(rows) // size),
-        size,
-        settings.lr_density,
-        settings.decay_density,
-        optimizer="adamw",
-        schedule="one-cycle",
-        seed=run.seed,
-    )
+    how = {"weight_decay": settings.decay_density, "optimizer": "adamw", "schedule": "one-cycle"}
+    plan = _plan(len(rows), settings.n_epochs_density, settings.batch_density, settings.lr_density, run, **how)
     rows, finish = torch.tensor(rows, device=x.device), lambda model: model.calibrate(x[aside], z[aside])
     what = "redshift of a galaxy as a density p(z)"
     return run.fit(key, found, mdn.loss, {"x": x, "t": t}, plan, rows=rows, finish=finish, what=what, n_train=len(rows))
@@ -199,13 +200,6 @@ def bands_of(part: Catalogue) -> list[str]:
     """Those of the catalogue's bands whose magnitudes have errors."""
     columns = inputs_of(part.table)
     return [str(band) for band in part.bands if f"d{band}" in columns]
-
-
-def set_aside(z: ArrayLike, seed: int) -> tuple[NDArray, NDArray]:
-    """Rows of objects with a redshift: to fit, and, a tenth or 200 of them, to calibrate."""
-    rows = np.random.default_rng(seed).permutation(np.flatnonzero(np.isfinite(z)))
-    n = max(len(rows) // 10, 200)
-    return rows[n:], rows[:n]
 
 
 def mixture(key: str, flux: Tensor, parameters: NDArray, scaled: bool, run: Run) -> NDArray:
@@ -218,8 +212,7 @@ def mixture(key: str, flux: Tensor, parameters: NDArray, scaled: bool, run: Run)
     found.inputs.learn(flux[:n])
     if scaled:
         found.outputs.learn(y[:n])
-    size = min(100, n)
-    plan = Plan(12 * (n // size), size, seed=run.seed)
+    plan = _plan(n, 12, 100, 1e-3, run)
     run.fit(key, found, mixtures.loss, {"x": flux[:n], "y": y[:n]}, plan, what="Appendix B of Cacho 2020")
     with torch.no_grad():
         return found(flux[n:]).cpu().numpy()

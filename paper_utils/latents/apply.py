@@ -69,14 +69,12 @@ def saliency(model: ImageRegressor, images: Tensor) -> Tensor:
 
 def central(draws: Tensor) -> Tensor:
     """Ends (2, ...) of the central 68 % of draws (K, ...), which are two of them."""
-    last = len(draws) - 1
-    return draws.sort(dim=0).values[
-        [round((1 - calibration.LEVEL) / 2 * last), round((1 + calibration.LEVEL) / 2 * last)]
-    ]
+    ends = [round((1 + side * calibration.LEVEL) / 2 * (len(draws) - 1)) for side in (-1, 1)]
+    return draws.sort(dim=0).values[ends]
 
 
 class Prediction(NamedTuple):
-    """What images say of their galaxies' spectra.
+    """Latents and spectra predicted from images.
 
     latents, std : (N, n_latent), in the unit of the autoencoder's.
     flux, low, high : (N, R) on `restframe.WAVE_REST`, of unit mean square: of the mean latents, and the central 68 % of
@@ -85,9 +83,9 @@ class Prediction(NamedTuple):
 
     latents: NDArray
     std: NDArray
-    flux: NDArray | None
-    low: NDArray | None
-    high: NDArray | None
+    flux: NDArray | None = None
+    low: NDArray | None = None
+    high: NDArray | None = None
 
 
 class ImageToSpectrum(Model):
@@ -158,12 +156,11 @@ class ImageToSpectrum(Model):
             cube = torch.as_tensor(images.cube[start : start + BATCH_SIZE], dtype=torch.float32, device=device)
             latents, std = self.uncalibrated(cube, seed)
             std = self.inflation * std
-            spectra = []
+            parts = [latents, std]
             if self.vae is not None:
-                spectra = [self.vae.decode(latents), *central(self.spectra(latents, std, seed))]
-            found.append([part.cpu().numpy() for part in (latents, std, *spectra)])
-        joined = [np.concatenate(parts) for parts in zip(*found, strict=True)]
-        return Prediction(*joined, *[None] * (5 - len(joined)))
+                parts += [self.vae.decode(latents), *central(self.spectra(latents, std, seed))]
+            found.append([part.cpu().numpy() for part in parts])
+        return Prediction(*map(np.concatenate, zip(*found, strict=True)))
 
     def check(self, images: Images) -> None:
         """Raises DataError, naming both, where the bands or pixels of images are not those of the training."""

@@ -75,9 +75,8 @@ def plot_spectra_from_images(
     n_rows = -(-len(pictures) // 2)
     fig, axes = plt.subplots(n_rows, 4, figsize=(WIDTH, 1.12 * n_rows + 0.35), width_ratios=[1, 2.6] * 2, squeeze=False)
     panels = axes.reshape(-1, 2)
-    for left, right in panels[len(pictures) :]:
-        left.set_axis_off()
-        right.set_axis_off()
+    for ax in panels[len(pictures) :].flat:
+        ax.set_axis_off()
     for i, (left, right) in enumerate(panels[: len(pictures)]):
         _picture(left, pictures[i], pixel_scale)
         left.set(xticks=[], yticks=[])
@@ -166,7 +165,7 @@ def plot_latent_space(
                            ec="w", alpha=1 if few else 0.5, zorder=3 if few else 2)  # fmt: skip
             low, high = np.percentile(s[:, [a, b]], [0.3, 99.7], axis=0)
             margin = 0.08 * np.maximum(high - low, 1e-6)
-            x, y = zip(low - margin, high + margin, strict=True)
+            x, y = np.transpose([low - margin, high + margin])
             ax.set(xlim=x, ylim=y, xlabel=f"{name} {a + 1}", ylabel=f"{name} {b + 1}")
             ax.tick_params(labelsize=6)
     marks = [Line2D([], [], ls="", marker=m, color=c, label=k, ms=5) for k, (c, m) in CLASSES.items()]
@@ -179,16 +178,15 @@ def plot_class_spectra(wave_rest: NDArray, x: NDArray, models: Mapping[str, NDAr
     size = {"figsize": (WIDTH, 3.0), "height_ratios": [2, 1]}
     fig, axes = plt.subplots(2, len(x), **size, sharex=True, sharey="row", squeeze=False)
     kernel = np.ones(5) / 5
-    for i, title in enumerate(titles):
-        ax, below = axes[:, i]
+    for i, (ax, below) in enumerate(axes.T):
         ax.plot(wave_rest, x[i], color="0.65", lw=0.4)
         for (name, flux), colour, (line, _) in zip(models.items(), (MODEL, ORANGE, plots.GREEN), STYLES, strict=False):
             ax.plot(wave_rest, flux[i], color=colour, lw=0.8, ls=line, label=name)
             below.plot(wave_rest, np.convolve(x[i] - flux[i], kernel, "same"), color=colour, lw=0.6, ls=line)
         below.axhline(0, color="k", lw=0.5)
-        ax.set_title(title, fontsize=8)
-        for panel in (ax, below):
-            panel.tick_params(labelsize=6.5)
+        ax.set_title(titles[i], fontsize=8)
+    for ax in axes.flat:
+        ax.tick_params(labelsize=6.5)
     top = np.percentile(x, 99.6)
     axes[0, 0].set(ylim=(0, 1.25 * top), ylabel=FLUX_LABEL, xlim=wave_rest[[0, -1]])
     axes[1, 0].set(ylim=(-0.25, 0.25), ylabel="obs − model")
@@ -198,22 +196,17 @@ def plot_class_spectra(wave_rest: NDArray, x: NDArray, models: Mapping[str, NDAr
 
 
 def plot_losses_by_model(
-    ours: Mapping[str, tuple[float, float, float]],
-    published: Mapping[str, float | None],
-    floor: float | None = None,
+    ours: Mapping[str, tuple[float, float, float]], published: Mapping[str, float | None], floor: float | None = None
 ) -> Figure:
     """Validation losses of models {name: (value, low, high)} beside the published; `floor` is the targets' noise."""
     fig, ax = plt.subplots(figsize=(WIDTH, 0.34 * len(ours) + 1.0))
     at = np.arange(len(ours))[::-1]
     value, low, high = np.transpose(list(ours.values()))
     ax.errorbar(value, at, xerr=[value - low, high - value], fmt="o", ms=6, color=MODEL, zorder=3, label="ours, 68 %")
-    ax.plot(
-        [published.get(name) or np.nan for name in ours], at, "D", ms=6, mfc="none", color=VERMILION, label="Table 1"
-    )
-    marks = {1: ("--", "the mean", "center")} | (
-        {} if floor is None else {floor: (":", " noise of the targets", "left")}
-    )
-    for x, (line, text, side) in marks.items():
+    theirs = [published.get(name) or np.nan for name in ours]
+    ax.plot(theirs, at, "D", ms=6, mfc="none", color=VERMILION, label="Table 1")
+    marks = [(1, "--", "the mean", "center"), (floor, ":", " noise of the targets", "left")]
+    for x, line, text, side in marks[: 1 if floor is None else 2]:
         ax.axvline(x, color=plots.BASELINE, ls=line, lw=1)
         ax.text(x, len(ours) - 0.35, text, fontsize=7, color=plots.BASELINE, ha=side, va="bottom")
     ax.set_yticks(at, labels=list(ours))
@@ -229,8 +222,7 @@ def plot_shares(shares: Mapping[str, Mapping[str, float]]) -> Figure:
     fig, ax = plt.subplots(figsize=(WIDTH, 3.0))
     offsets = np.linspace(-0.28, 0.28, len(shares))
     for (name, values), dx, colour, (_, marker) in zip(shares.items(), offsets, COLOURS, STYLES, strict=False):
-        at = np.arange(len(quantities)) + dx
-        y = np.array([values[q] for q in quantities])
+        at, y = np.arange(len(quantities)) + dx, [values[q] for q in quantities]
         ax.vlines(at, 0, y, color=colour, lw=1.2, alpha=0.5)
         ax.plot(at, y, ls="", marker=marker, ms=5, color=colour, label=name)
     for edge in np.arange(1, len(quantities)) - 0.5:
@@ -288,11 +280,8 @@ def plot_robustness(panels: Mapping[str, tuple[Sequence, Mapping[str, ArrayLike]
                 if loss > top:
                     where = {"ha": "center", "va": "top", "bbox": plots.PAPER, "zorder": 4}
                     ax.text(at, (0.98 - 0.06 * i) * top, f"{loss:.2g}", color=colour, fontsize=7, **where)
-        ax.set_xlim(min(x) - margin, max(x) + margin)
         ax.axhline(1, color=plots.BASELINE, ls="--", lw=0.8)
-        ax.set(xlabel=xlabel)
-    axes[0, 0].set_ylabel(ylabel)
-    axes[0, 0].set_ylim(0, top)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=7.5)
+        ax.set(xlabel=xlabel, xlim=(min(x) - margin, max(x) + margin))
+    axes[0, 0].set(ylabel=ylabel, ylim=(0, top))
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(curves), fontsize=7.5)
     return fig

@@ -42,12 +42,18 @@ def convolution(
     return nn.Sequential(*layers, *([act()] if act else []))
 
 
+def _chain(widths: Sequence[int], norms: Sequence[str], strides: Sequence[int], **how) -> list[nn.Sequential]:
+    """Convolutions one after the other; the first takes widths[0] channels."""
+    layers = zip(widths, widths[1:], norms, strides, strict=False)
+    return [convolution(a, b, norm=norm, stride=stride, **how) for a, b, norm, stride in layers]
+
+
 class SqueezeExcitation(nn.Module):
     """Each channel times a factor between 0 and 1 that depends on the means of all channels (Hu+ 2018)."""
 
-    def __init__(self, n: int, reduction: int = REDUCTION):
+    def __init__(self, n: int):
         super().__init__()
-        n_hidden = -(-n // reduction // 8) * 8  # a multiple of 8
+        n_hidden = -(-n // REDUCTION // 8) * 8  # a multiple of 8
         self.network = nn.Sequential(
             nn.AdaptiveAvgPool2d(1), nn.Conv2d(n, n_hidden, 1), nn.Mish(), nn.Conv2d(n_hidden, n, 1), nn.Sigmoid()
         )
@@ -100,11 +106,7 @@ def xresnet18_body(n_bands: int, norm: str, stem_norm: str, width: float, **deco
     """Table 1's deep networks without their head: (N, n_bands, H, W) -> (N, n, H / 32, W / 32); and n."""
     n_stem, n_stages = [[round(c * width) for c in channels] for channels in ((32, 32, 64), (64, 64, 128, 256, 512))]
     groups = round(GROUPS * width)
-    widths = [n_bands, *n_stem]
-    stem = [
-        convolution(a, b, stride=2 if i == 0 else 1, norm=stem_norm, **deconv)
-        for i, (a, b) in enumerate(zip(widths, n_stem, strict=False))
-    ]
+    stem = _chain([n_bands, *n_stem], [stem_norm] * 3, (2, 1, 1), **deconv)
     blocks = []
     for stage, (a, b) in enumerate(zip(n_stages, n_stages[1:], strict=False)):
         for i in range(BLOCKS):
@@ -116,12 +118,7 @@ def xresnet18_body(n_bands: int, norm: str, stem_norm: str, width: float, **deco
 def simple_body(n_bands: int, norm: str, stem_norm: str, width: float, **deconv: int) -> tuple[nn.Sequential, int]:
     """Table 1's baselines: convolutions of 32, 32 and 64 filters (strides 2, 2, 1) with ReLU; and their number n."""
     n = [n_bands, *(round(c * width) for c in (32, 32, 64))]
-    norms, strides = (stem_norm, norm, norm), (2, 2, 1)
-    layers = [
-        convolution(a, b, stride=stride, norm=kind, act=nn.ReLU, **deconv)
-        for a, b, stride, kind in zip(n, n[1:], strides, norms, strict=False)
-    ]
-    return nn.Sequential(*layers), n[-1]
+    return nn.Sequential(*_chain(n, (stem_norm, norm, norm), (2, 2, 1), act=nn.ReLU, **deconv)), n[-1]
 
 
 BODIES = {"xresnet18": xresnet18_body, "simple": simple_body}

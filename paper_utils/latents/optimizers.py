@@ -2,7 +2,7 @@
 
 A "combined RAdam and LookAhead optimizer" means these numbers in fastai 2: beta2 0.99, decoupled weight decay that
 spares biases and norms, six steps to look ahead with half of the way kept. "Fast.ai one-cycle defaults" are the
-schedule "fastai" of nets/training.py, which also moves the momentum.
+schedule "fastai" of nets/plan.py, which also moves the momentum.
 """
 
 from __future__ import annotations
@@ -40,8 +40,6 @@ def lookahead(optimizer: Optimizer, k: int = 6, alpha: float = 0.5) -> Optimizer
 
 def ranger(model: nn.Module, plan: Plan) -> Optimizer:
     """RAdam + Lookahead for all weights of `model`, for a Plan; only those of convolutions and linear layers decay."""
-    groups = [
-        {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": plan.weight_decay},
-        {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    matrices, vectors = ([p for p in model.parameters() if (p.ndim > 1) == many] for many in (True, False))
+    groups = [{"params": matrices, "weight_decay": plan.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     return lookahead(torch.optim.RAdam(groups, plan.lr, betas=(0.95, 0.99), eps=1e-6, decoupled_weight_decay=True))

@@ -39,8 +39,8 @@ def to_rest(
     """
     edges, ends = (torch.as_tensor(pixel_edges(np.log10(wave))).to(flux.device) for wave in (wave_obs, wave_rest))
     parts = zip(*(t.split(_CHUNK) for t in (flux, ivar, z)), strict=True)
-    done = [_means(*part, edges, ends) for part in parts]
-    return torch.cat([y for y, _ in done]), torch.cat([v for _, v in done])
+    means, inverse_variances = zip(*(_means(*part, edges, ends) for part in parts), strict=True)
+    return torch.cat(means), torch.cat(inverse_variances)
 
 
 def _means(flux: Tensor, ivar: Tensor, z: Tensor, edges: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,10 +56,9 @@ def _means(flux: Tensor, ivar: Tensor, z: Tensor, edges: Tensor, ends: Tensor) -
     # The variance of a sum has the squares of the shares: less for the two pixels that lie in it in part.
     low, high = at[:, :-1], at[:, 1:]
     first, last = (edge.long().clamp(max=n - 1) for edge in (low, high))
-    of_first = torch.minimum(high, first + 1) - low
-    of_last = torch.where(last > first, high - last, 0)
     variance_sum = integrals_on_device(variance, at)
-    for pixel, share in ((first, of_first), (last, of_last)):
+    shares = torch.minimum(high, first + 1) - low, torch.where(last > first, high - last, 0)
+    for pixel, share in zip((first, last), shares, strict=True):
         variance_sum -= variance.gather(1, pixel) * share * (1 - share)
     known = share_sum >= MIN_KNOWN * beyond.diff(dim=1)
     y = torch.where(known, flux_sum / share_sum.clamp_min(1e-30), 0)
@@ -77,8 +76,7 @@ def learn_components(y: Tensor, ivar: Tensor, n_components: int = 10, n_rounds: 
     x = y / ((known * y.square()).sum(dim=1) / known.sum(dim=1)).sqrt()[:, None]
     for _ in range(n_rounds):
         found = weighted_pca(x, 1e4 * known, n_components)  # all alike, as if uncertain by 1 %
-        rows = torch.cat([found.mean[None], found.components])
-        found = Components(torch.zeros_like(found.mean), rows)
+        found = Components(torch.zeros_like(found.mean), torch.cat([found.mean[None], found.components]))
         x = filled(x, known, found)[0]
     return found
 

@@ -120,9 +120,8 @@ def train_network(
     model.latents.learn(sample.latents[sample.train])
     how = {"weight_decay": 0.01, "optimizer": ranger, "schedule": "fastai", "seed": run.seed + offset}
     plan = _plan(len(sample.train), n_epochs, s.batch_size, lr=lr, **how)
-    data = {"images": sample.images, "latents": sample.latents}
-    return run.fit(network_name(name, n_epochs, run.seed + offset, stretch), model, image_loss, data, plan,
-                   rows=sample.train)  # fmt: skip
+    data, key = {"images": sample.images, "latents": sample.latents}, network_name(name, n_epochs, plan.seed, stretch)
+    return run.fit(key, model, image_loss, data, plan, rows=sample.train)
 
 
 def train_head(
@@ -139,13 +138,10 @@ def train_head(
     features = apply.features(network, sample.images)
     how = {"weight_decay": 0.01, "optimizer": "adamw", "schedule": "one-cycle", "seed": run.seed}
     plan = _plan(len(sample.train), s.n_epochs_head, s.batch_size, lr=3e-3, **how)
-    calibrate = partial(_calibrate, images=sample.images[sample.validation], latents=sample.latents[sample.validation])
+    aside = {"images": sample.images[sample.validation], "latents": sample.latents[sample.validation]}
+    calibrate = partial(apply.ImageToSpectrum.calibrate, **aside)
     data = {"features": features, "latents": sample.latents}
     return run.fit("image to spectrum", model, head_loss, data, plan, rows=sample.train, finish=calibrate)
-
-
-def _calibrate(model: apply.ImageToSpectrum, images: Tensor, latents: Tensor) -> None:
-    model.calibrate(images, latents)
 
 
 def train(data, s: Settings, run: Run) -> dict[str, Model]:

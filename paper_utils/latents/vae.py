@@ -36,8 +36,7 @@ class InfoVAE(Model):
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of each spectrum's latents, both (N, n_latent); the mean is what study 4 predicts."""
-        mu, log_var = self.encoder(x - self.mean).chunk(2, dim=1)
-        return mu, log_var
+        return self.encoder(x - self.mean).chunk(2, dim=1)
 
     def decode(self, s: Tensor) -> Tensor:
         """Spectra (N, n_wave)."""
@@ -76,7 +75,7 @@ def infovae_loss(model: InfoVAE, batch: Batch, generator: torch.Generator, lam: 
     (0 where unknown). "chi2" is the first sum per usable element, without the 1/2. In float32 always.
 
     lam : weight of the MMD. The authors drew it log-uniformly from 1 - 1e5 in a hundred trials and do not print that of
-        the model they kept. On mock spectra 100 brings latents near the unit normal, and 1000 silences half of them.
+        the model they kept. On mock spectra 100 brings latents near the unit normal; with 1000 half of them are unused.
     generator : on the device of the data, draws latents and prior.
     """
     x, w = batch["x"], batch["w"]
