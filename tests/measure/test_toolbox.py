@@ -7,6 +7,7 @@ import pytest
 from astropy.table import Table
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from joblib.externals.loky import get_reusable_executor
 
 from paper_utils.base import fan_out, paths
 from paper_utils.base.containers import WAVE_OBS, Spectra
@@ -37,6 +38,7 @@ def count(tmp_path, monkeypatch):
     """How many calls `twice` had."""
     file = tmp_path / "count"
     monkeypatch.setenv("COUNT", str(file))
+    get_reusable_executor().shutdown(wait=True)  # workers of an earlier test have its environment
     return lambda: len(file.read_text().split()) if file.exists() else 0
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from paper_utils.base import paths
-from paper_utils.runs import claims, notebooks, profiles, publish
+from paper_utils.runs import claims, notebooks, publish, scoreboard
 
 BOOKS = paths.notebooks()
 each_notebook = pytest.mark.parametrize("notebook", BOOKS, ids=[book.stem for book in BOOKS])
@@ -32,10 +32,10 @@ def test_figures_are_those_of_the_committed_run(notebook):
 
 
 def test_scoreboards_are_those_of_the_committed_runs():
-    rows = claims.scoreboard()
+    rows = scoreboard.read(paths.FIGURES)
     for file, text in (
-        (paths.FIGURES / "scoreboard.md", claims.markdown(rows)),
-        (paths.ROOT / "README.md", claims.markdown(rows, link="figures/", figures=False)),
+        (paths.FIGURES / "scoreboard.md", scoreboard.markdown(rows)),
+        (paths.ROOT / "README.md", scoreboard.markdown(rows, link="figures/", figures=False)),
     ):
         assert text in file.read_text(), f"`companion publish` renews the scoreboard in {file.name}"
 
@@ -45,7 +45,7 @@ def test_every_id_of_the_study_is_recorded(notebook):
     file = paths.FIGURES / notebook.stem / "results.json"
     if not claims.published(notebook.name[:2]):
         pytest.skip("records no claims")
-    rows = {row["id"]: row for row in claims.scoreboard() if row["study"] == notebook.name[:2]}
+    rows = {row["id"]: row for row in scoreboard.read(paths.FIGURES) if row["study"] == notebook.name[:2]}
     for id in claims.published(notebook.name[:2]):
         assert "quick" in rows[id]["runs"], f"{id} is missing from {file}"
 
@@ -53,10 +53,7 @@ def test_every_id_of_the_study_is_recorded(notebook):
 @each_notebook
 def test_runs_at_the_smoke_profile(notebook, tmp_path):
     """nbval executes a copy, in which the smoke values stand in a cell of their own after the parameters."""
-    defaults = profiles.parameters(notebook)
-    common = {"profile": "smoke", "output": str(tmp_path / "output"), "device": "cpu"}
-    smoke = profiles.load(notebook.name[:2], "smoke") if "profile" in defaults else {}
-    values = smoke | {key: value for key, value in common.items() if key in defaults}
+    values = notebooks.plan(notebook.name[:2], "smoke", tmp_path / "output", device="cpu").parameters
     copy = _inject(notebook, values, tmp_path / notebook.name)
     # The session that runs this test leaves marks in the environment, which a session inside it would follow.
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST_", "COV_"))}
@@ -64,7 +61,7 @@ def test_runs_at_the_smoke_profile(notebook, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     if claims.published(notebook.name[:2]):
-        assert (tmp_path / "output" / "results.json").exists()
+        assert (tmp_path / "output" / notebook.stem / "results.json").exists()
 
 
 def _inject(notebook, values, copy):
