@@ -1,6 +1,8 @@
 """Tools that several tests share."""
 
 import json
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -40,6 +42,14 @@ def write_notebook(path: Path, *cells: str, parameters: str = PARAMETERS) -> Pat
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(book))
     return path
+
+
+def in_a_fresh_process(code: str, *files: Path | str) -> None:
+    """Runs lines that know nothing of this process but `files`, their sys.argv[1:]; np, torch and Model are at hand."""
+    from paper_utils.base import paths
+
+    imports = "import sys\nimport numpy as np\nimport torch\nfrom paper_utils.nets.model_file import Model\n"
+    subprocess.run([sys.executable, "-c", imports + code, *map(str, files)], check=True, cwd=paths.ROOT)
 
 
 @contextmanager

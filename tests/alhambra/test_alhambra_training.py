@@ -1,16 +1,13 @@
 """Study 5 outside its notebook: training from a catalogue, and files from which a fresh process says the same."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
 from astropy.table import Table
+from conftest import in_a_fresh_process
 
 from paper_utils.alhambra import train as fitting
 from paper_utils.alhambra.apply import PhotoZ, ensemble
-from paper_utils.base import paths
 from paper_utils.base.containers import Catalogue
 from paper_utils.base.errors import DataError
 from paper_utils.nets.model_file import Model
@@ -62,15 +59,13 @@ def test_files_say_the_same_in_a_fresh_process(trained, catalogue, tmp_path):
     few = catalogue.table[:50]
     few.write(tmp_path / "few.ecsv")
     code = (
-        "import sys, numpy as np\nfrom astropy.table import Table\n"
-        "from paper_utils.alhambra.apply import ensemble\nfrom paper_utils.nets.model_file import Model\n"
+        "from astropy.table import Table\nfrom paper_utils.alhambra.apply import ensemble\n"
         "table = Table.read(sys.argv[2])\nfour = ('redshift', 'stellarity', 'mass', 'type')\n"
         "load = lambda name: Model.load(f'{sys.argv[1]}/{name}.safetensors')\n"
         "found = ensemble({name: load(name) for name in four}, table)\n"
         "np.savez(sys.argv[3], **found, **load('density-truth').predict(table))"
     )
-    command = [sys.executable, "-c", code, str(folder), str(tmp_path / "few.ecsv"), str(tmp_path / "found.npz")]
-    subprocess.run(command, check=True, cwd=paths.ROOT)
+    in_a_fresh_process(code, folder, tmp_path / "few.ecsv", tmp_path / "found.npz")
     four = {name: models[name] for name in ("redshift", "stellarity", "mass", "type")}
     expected = ensemble(four, few) | models["density, truth"].predict(few)
     found = np.load(tmp_path / "found.npz")

@@ -1,16 +1,13 @@
 """The study's models are trained from a container, kept in a file each, and used with nothing but it."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
+from conftest import in_a_fresh_process
 
 from paper_utils.autoencoder import apply
 from paper_utils.autoencoder.linear import PrincipalComponents
 from paper_utils.autoencoder.train import Settings, train
-from paper_utils.base import paths
 from paper_utils.base.containers import WAVE_OBS, Spectra
 from paper_utils.base.errors import DataError
 from paper_utils.nets.model_file import Model
@@ -67,12 +64,8 @@ def test_a_file_alone_predicts_the_same(trained, tmp_path):
     one = spectra()
     flux, ivar, z = (torch.tensor(a, dtype=torch.float32) for a in (one.flux, one.ivar, one.z))
     torch.save((flux, ivar, z), tmp_path / "in.pt")
-    code = (
-        "import sys, torch\nfrom paper_utils.nets.model_file import Model\n"
-        "torch.save(Model.load(sys.argv[1]).predict(*torch.load(sys.argv[2])), sys.argv[3])"
-    )
-    given = (folder / "plain.safetensors", tmp_path / "in.pt", tmp_path / "out.pt")
-    subprocess.run([sys.executable, "-c", code, *map(str, given)], check=True, cwd=paths.ROOT)
+    code = "torch.save(Model.load(sys.argv[1]).predict(*torch.load(sys.argv[2])), sys.argv[3])"
+    in_a_fresh_process(code, folder / "plain.safetensors", tmp_path / "in.pt", tmp_path / "out.pt")
     found, expected = torch.load(tmp_path / "out.pt"), models["plain"].predict(flux, ivar, z)
     for name, values in expected.items():
         assert torch.equal(found[name], values)

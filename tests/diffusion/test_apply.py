@@ -1,14 +1,12 @@
 """Study 3's trained model: degraded images, how candidates are chosen, and one file that is all it takes."""
 
 import dataclasses
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
+from conftest import in_a_fresh_process
 
-from paper_utils.base import paths
 from paper_utils.base.containers import Images
 from paper_utils.base.errors import DataError
 from paper_utils.diffusion import apply
@@ -102,12 +100,11 @@ def test_a_file_gives_the_same_spectra_in_a_fresh_process(images, tmp_path, pin)
     model.save(tmp_path / "model.safetensors")
     images.save(tmp_path / "images.h5")
     code = (
-        "import sys, numpy as np\nfrom paper_utils.base.containers import Images\n"
-        "from paper_utils.nets.model_file import Model\n"
+        "from paper_utils.base.containers import Images\n"
         "model, images = Model.load(sys.argv[1]), Images.load(sys.argv[2])\nnp.save(sys.argv[3], model.predict(images))"
     )
-    files = [str(tmp_path / name) for name in ("model.safetensors", "images.h5", "flux.npy")]
-    subprocess.run([sys.executable, "-c", code, *files], check=True, cwd=paths.ROOT)
+    files = [tmp_path / name for name in ("model.safetensors", "images.h5", "flux.npy")]
+    in_a_fresh_process(code, *files)
     assert np.array_equal(np.load(files[2]), model.predict(images))
     assert apply.SpectraFromImages.load(files[0]).flux_quantiles.shape == (3, 2)
 

@@ -2,15 +2,13 @@
 
 import copy
 import dataclasses
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from conftest import in_a_fresh_process
 
-from paper_utils.base import paths
 from paper_utils.base.containers import WAVE_OBS, Images, Spectra
 from paper_utils.base.errors import DataError, WeightsError
 from paper_utils.latents import apply, train
@@ -59,12 +57,11 @@ def test_a_file_alone_gives_the_same_numbers_in_a_fresh_process(trained, tmp_pat
     run.export(tmp_path)
     photographs(4).save(tmp_path / "images.h5")
     code = (
-        "import sys, numpy as np\nfrom paper_utils.nets.model_file import Model\n"
         "from paper_utils.base.containers import Images\n"
         "np.savez(sys.argv[3], *Model.load(sys.argv[1]).predict(Images.load(sys.argv[2])))"
     )
-    given = [str(tmp_path / name) for name in ("image-to-spectrum.safetensors", "images.h5", "found.npz")]
-    subprocess.run([sys.executable, "-c", code, *given], check=True, cwd=paths.ROOT)
+    given = [tmp_path / name for name in ("image-to-spectrum.safetensors", "images.h5", "found.npz")]
+    in_a_fresh_process(code, *given)
     expected = models["image to spectrum"].predict(photographs(4))
     found = np.load(given[2])
     for name, value in zip(found.files, expected, strict=True):

@@ -1,14 +1,12 @@
 """The trained model of study 1 in one file: whoever has the file can reconstruct."""
 
 import copy
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
+from conftest import in_a_fresh_process
 
-from paper_utils.base import paths
 from paper_utils.base.containers import WAVE_UM, SedLibrary
 from paper_utils.base.errors import DataError
 from paper_utils.base.photometry import measurement_matrix
@@ -41,13 +39,8 @@ def test_the_file_alone_reconstructs_the_same_to_the_bit(trained, tmp_path):
     run.export(tmp_path)
     photometry = library.flux[:6] @ measurement_matrix(WAVE_UM).T
     np.save(tmp_path / "y.npy", photometry)
-    code = (
-        "import sys, numpy as np\nfrom paper_utils.nets.model_file import Model\n"
-        "np.save(sys.argv[3], Model.load(sys.argv[1]).predict(np.load(sys.argv[2])))"
-    )
-    names = ("reconstructor.safetensors", "y.npy", "x.npy")
-    files = [str(tmp_path / name) for name in names]
-    subprocess.run([sys.executable, "-c", code, *files], check=True, cwd=paths.ROOT)
+    files = [tmp_path / name for name in ("reconstructor.safetensors", "y.npy", "x.npy")]
+    in_a_fresh_process("np.save(sys.argv[3], Model.load(sys.argv[1]).predict(np.load(sys.argv[2])))", *files)
     spectra = np.load(files[2])
     assert spectra.shape == (6, 223)
     assert np.isfinite(spectra).all()

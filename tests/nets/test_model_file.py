@@ -1,13 +1,10 @@
 """The model file: a network in one file, made again from nothing else, and refused where it does not fit."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
+from conftest import in_a_fresh_process
 from safetensors.torch import save_file
 
-from paper_utils.base import paths
 from paper_utils.base.errors import WeightsError
 from paper_utils.nets import model_file
 from paper_utils.nets.dense import MLP
@@ -28,12 +25,8 @@ def test_a_model_knows_how_it_was_built():
 def test_a_file_gives_the_same_numbers_in_a_fresh_process(kept, tmp_path):
     model, file = kept
     torch.save(torch.randn(5, 3), tmp_path / "x.pt")
-    code = (
-        "import sys, torch\nfrom paper_utils.nets.model_file import Model\nx = torch.load(sys.argv[2])\n"
-        "torch.save(Model.load(sys.argv[1])(x).detach(), sys.argv[3])"
-    )
-    command = [sys.executable, "-c", code, str(file), str(tmp_path / "x.pt"), str(tmp_path / "y.pt")]
-    subprocess.run(command, check=True, cwd=paths.ROOT)
+    code = "torch.save(Model.load(sys.argv[1])(torch.load(sys.argv[2])).detach(), sys.argv[3])"
+    in_a_fresh_process(code, file, tmp_path / "x.pt", tmp_path / "y.pt")
     assert torch.equal(torch.load(tmp_path / "y.pt"), model(torch.load(tmp_path / "x.pt")))
 
 
