@@ -12,7 +12,7 @@ READY := .venv/.ready
 help:
 	@echo "make reproduce   regenerate every table and figure; 3 to 10 minutes per study on 2 cores"
 	@echo "                 (ARGS='01 --profile paper --device cuda' goes to 'companion reproduce')"
-	@echo "make test        lint, then all tests and notebooks; about 10 minutes on 2 cores (WORKERS=2)"
+	@echo "make test        lint, then all tests and notebooks; about 12 minutes on 2 cores (WORKERS=2)"
 	@echo "make notebooks   renew the committed notebook outputs, figures and scoreboard from clean runs"
 	@echo "make bench       measure the speed claims"
 	@echo "make count       code lines by room, and what each notebook pulls in (ARGS=--modules lists the modules)"
@@ -25,7 +25,7 @@ reproduce: $(READY)
 	$(BIN)/companion reproduce $(ARGS)
 
 test: $(READY)
-	@echo "Lint, unit tests, and every notebook at its smoke profile: about 10 minutes on 2 cores."
+	@echo "Lint, unit tests, and every notebook at its smoke profile: about 12 minutes on 2 cores."
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term
