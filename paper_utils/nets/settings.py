@@ -9,8 +9,6 @@
 A field may itself be such a dataclass: its values are then indented under its name, and `train.lr` is one of them.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import typing
 from collections.abc import Mapping

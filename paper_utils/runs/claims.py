@@ -21,8 +21,6 @@ on the same seeds and objects; a rule that compares the two uses it. `seeds` is 
 cover; leave it out where no random start or shuffled batch can change the value. `x.` ids are results of our own.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 import math

@@ -3,8 +3,6 @@
 Heavy libraries are imported inside the commands, so that `companion --help` answers at once.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from enum import StrEnum

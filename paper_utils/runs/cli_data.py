@@ -1,7 +1,5 @@
 """The command line's `companion data`: what data exist, how to get them, and whether your file is usable."""
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 from typing import Annotated

@@ -5,8 +5,6 @@ An executed notebook carries its finished mark in `metadata["companion"]`: the h
 mark is written last, so a run that was interrupted has none.
 """
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import json

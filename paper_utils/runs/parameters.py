@@ -4,8 +4,6 @@ A notebook's cell tagged `parameters` names what a run decides (profile, data, o
 and lengths are in the study's Settings, whose values are those of the profile, changed by `settings`.
 """
 
-from __future__ import annotations
-
 import ast
 import json
 from pathlib import Path

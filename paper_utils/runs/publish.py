@@ -1,7 +1,5 @@
 """Publishing: makes a finished run of a notebook's defaults the copy that readers find in the project."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -1,7 +1,5 @@
 """What the command line shows: progress while notebooks run, what became of them, the scoreboard, the data sources."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

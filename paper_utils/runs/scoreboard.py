@@ -1,7 +1,5 @@
 """The scoreboard: what the papers publish, and what each committed run of the notebooks found."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """How numbers, tables and figures look in a notebook: few digits, units in the header, alternative texts."""
 
-from __future__ import annotations
-
 import io
 import math
 import re
