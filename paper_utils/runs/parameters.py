@@ -24,13 +24,12 @@ def defaults(notebook: Path) -> dict[str, object]:
     found = {}
     for statement in ast.parse("".join(next(tagged, ""))).body:
         target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
-        if isinstance(target, ast.Name) and statement.value is not None:
+        if isinstance(target, ast.Name):
             try:
                 found[target.id] = ast.literal_eval(statement.value)
             except ValueError:
-                raise ProfileError(
-                    f"{notebook.name}: parameter {target.id} is not a literal. Derive values in the next cell."
-                ) from None
+                problem = f"parameter {target.id} is not a literal. Derive values in the next cell."
+                raise ProfileError(f"{notebook.name}: {problem}") from None
     return found
 
 
@@ -74,13 +73,8 @@ def _sorted(study: str, values: dict[str, object], profile: str) -> dict[str, ob
         studies.settings(study, profile, changed)  # raises for what does not fit
     own = {}
     for name in values.keys() - changed.keys():
-        value, default = values[name], known[name]
-        if not (type(value) is type(default) or (isinstance(default, float) and type(value) is int)):
-            raise ProfileError(
-                f"--set: {name} is {value!r}, but the notebook's default is {default!r}. "
-                f"Write a {type(default).__name__} (YAML needs the point in 1.0e-4)."
-            )
-        own[name] = _absolute(value) if isinstance(value, str) and ("/" in value or default == "") else value
+        value = settings.fitting(values[name], type(known[name]), f"--set: {name}")
+        own[name] = _absolute(value) if isinstance(value, str) and ("/" in value or known[name] == "") else value
     return own | ({SETTINGS: changed} if changed else {})
 
 

@@ -31,8 +31,8 @@ def number(value, digits: int = 4) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        whole = 10**digits <= abs(value) < 1e7  # 12345.6 is 12346, not 1.235e+04
-        return f"{value:.0f}" if whole else f"{value:.{digits}g}"
+        text = f"{value:.{digits}g}"
+        return f"{value:.0f}" if "e" in text and 1 <= abs(value) < 1e7 else text  # 12346, not 1.235e+04
     if isinstance(value, tuple | list):
         middle, *ends = (number(item, digits) for item in value)
         return f"{middle} [{', '.join(ends)}]" if ends else middle
