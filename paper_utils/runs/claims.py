@@ -150,9 +150,9 @@ class Study:
 
 def ours(entry: Mapping) -> str:
     """A recorded claim in one line: its verdict, and each part with its interval."""
-    texts = [f"{name} {shown.number(part)}".removeprefix("value ") for name, part in entry["parts"].items()]
+    named = [("" if name == "value" else f"{name} ", part) for name, part in entry["parts"].items()]
     status = "" if entry["status"] == rules.REPORTED else f"{entry['status']}: "
-    return status + "; ".join(texts)
+    return status + "; ".join(name + shown.number(part) for name, part in named)
 
 
 def _part(what: str, part) -> rules.Part:

@@ -6,6 +6,7 @@ and lengths are in the study's Settings, whose values are those of the profile, 
 
 import ast
 import json
+import os
 from pathlib import Path
 
 from paper_utils.base import paths
@@ -23,13 +24,12 @@ def defaults(notebook: Path) -> dict[str, object]:
     tagged = (cell["source"] for cell in cells if "parameters" in cell["metadata"].get("tags", ()))
     found = {}
     for statement in ast.parse("".join(next(tagged, ""))).body:
-        target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
-        if isinstance(target, ast.Name):
-            try:
-                found[target.id] = ast.literal_eval(statement.value)
-            except ValueError:
-                problem = f"parameter {target.id} is not a literal. Derive values in the next cell."
-                raise ProfileError(f"{notebook.name}: {problem}") from None
+        name = ast.unparse(getattr(statement, "target", None) or statement.targets[0])
+        try:
+            found[name] = ast.literal_eval(statement.value)
+        except ValueError:
+            problem = f"parameter {name} is not a literal. Derive values in the next cell."
+            raise ProfileError(f"{notebook.name}: {problem}") from None
     return found
 
 
@@ -74,14 +74,8 @@ def _sorted(study: str, values: dict[str, object], profile: str) -> dict[str, ob
     own = {}
     for name in values.keys() - changed.keys():
         value = settings.fitting(values[name], type(known[name]), f"--set: {name}")
-        own[name] = _absolute(value) if isinstance(value, str) and ("/" in value or known[name] == "") else value
+        if isinstance(value, str) and ("/" in value or known[name] == ""):
+            path = os.path.expanduser(value)
+            value = os.path.abspath(path) if os.path.exists(path) else value
+        own[name] = value
     return own | ({SETTINGS: changed} if changed else {})
-
-
-def _absolute(text: str) -> str:
-    """Of what is there on disk; other texts as they are."""
-    try:
-        path = Path(text).expanduser()
-        return str(path.absolute()) if text and path.exists() else text
-    except (OSError, RuntimeError, ValueError):  # too long, no such user, a null character: no path
-        return text

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from paper_utils.base.errors import ProfileError
 
-HOLDS, FAILS, OPEN, SCALED, REPORTED = STATUSES = ("holds", "fails", "open", "scaled", "reported")
+HOLDS, FAILS, OPEN, SCALED, REPORTED = "holds", "fails", "open", "scaled", "reported"
 ROUNDING = 1e-9
 MIN_SEEDS = 3  # that an interval covers, where a random start may change the value
 COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}

@@ -4,21 +4,14 @@ import io
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 MAX_ROWS = 40  # of a table that is shown; its file holds all
 
 
-@dataclass(frozen=True)
-class Markdown:
+class Markdown(str):
     """Text that a notebook renders and a terminal prints."""
 
-    text: str
-
-    def __str__(self) -> str:
-        return self.text
-
-    __repr__ = _repr_markdown_ = __str__
+    __repr__ = _repr_markdown_ = str.__str__
 
 
 def number(value, digits: int = 4) -> str:
