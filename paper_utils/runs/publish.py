@@ -70,12 +70,10 @@ def clean(book: dict) -> dict:
     for key in ("papermill", "widgets", MARK):
         book["metadata"].pop(key, None)
     for cell in book["cells"]:
-        for key in ("papermill", "execution"):
-            cell["metadata"].pop(key, None)
+        about = cell["metadata"].items()  # papermill also leaves an empty list of tags
+        cell["metadata"] = {key: value for key, value in about if value and key not in ("papermill", "execution")}
         if "outputs" in cell:  # a progress bar without its kernel shows as an error
             cell["outputs"] = [output for output in cell["outputs"] if WIDGET not in output.get("data", {})]
-        if not cell["metadata"].get("tags", True):
-            del cell["metadata"]["tags"]
     return book
 
 
