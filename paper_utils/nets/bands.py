@@ -1,7 +1,5 @@
 """The first layer of every image network: each band stretched, then standardised."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,19 +1,18 @@
 """Checkpoints: the whole state of a training in one safetensors file, tensors and JSON, nothing pickled."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from paper_utils.base import paths
 from paper_utils.base.errors import WeightsError
+from paper_utils.nets.model_file import contents
 
 History = dict[str, Any]
 TENSOR = "__tensor__"  # key of a tensor's name in the JSON
@@ -29,10 +28,7 @@ def save(path: Path, state: Mapping[str, Any], history: History) -> None:
         tensors[name] = tensor.detach().cpu().contiguous()
         return {TENSOR: name}
 
-    parts = {
-        name: part.get_state() if isinstance(part, torch.Generator) else part.state_dict()
-        for name, part in state.items()
-    }
+    parts = {n: p.get_state() if isinstance(p, torch.Generator) else p.state_dict() for n, p in state.items()}
     text = json.dumps({"state": parts, "history": history}, default=named)
     with paths.atomic(path) as temporary:
         save_file(tensors, temporary, metadata={"checkpoint": text})
@@ -43,21 +39,19 @@ def load(path: Path, state: Mapping[str, Any]) -> History:
 
     Raises WeightsError for a file that is damaged or of another training.
     """
+
+    def restored(found: dict[str, Any]) -> Any:
+        """A tensor from its name; the keys of a dictionary that were whole numbers (optimizers) are so again."""
+        if TENSOR in found:
+            return tensors[found[TENSOR]]
+        return {int(key) if key.isdigit() else key: value for key, value in found.items()}
+
     try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a file, not a dict)
-            text = file.metadata()["checkpoint"]
-
-        def restored(found: dict[str, Any]) -> Any:
-            """A tensor from its name; the keys of a dictionary that were whole numbers (optimizers) are so again."""
-            if TENSOR in found:
-                return tensors[found[TENSOR]]
-            return {int(key) if key.isdigit() else key: value for key, value in found.items()}
-
-        saved = json.loads(text, object_hook=restored)
+        about, tensors = contents(path)
+        saved = json.loads(about["checkpoint"], object_hook=restored)
         for name, part in state.items():
-            value = saved["state"][name]
-            part.set_state(value) if isinstance(part, torch.Generator) else part.load_state_dict(value)
+            put = part.set_state if isinstance(part, torch.Generator) else part.load_state_dict
+            put(saved["state"][name])
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise WeightsError(f"{path}: this checkpoint does not fit ({error}). Delete it and train afresh.") from error
     return saved["history"]

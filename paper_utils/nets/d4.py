@@ -1,7 +1,5 @@
 """The eight orientations of a square image, the group D4: augmentation that leaves flux and noise as they are."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,8 +1,7 @@
 """Plain dense networks: the baseline that a generative model has to beat."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
+from typing import Self
 
 from torch import Tensor, nn
 
@@ -20,7 +19,7 @@ class MLP(Model):
         self.network = nn.Sequential(*hidden, nn.Linear(sizes[-1], n_out))
         self.inputs, self.outputs = Standard(n_in), Standard(n_out)
 
-    def learn_scale(self, x: Tensor, y: Tensor) -> MLP:
+    def learn_scale(self, x: Tensor, y: Tensor) -> Self:
         """Take means and standard deviations from training inputs x (N, n_in) and outputs y (N, n_out)."""
         self.inputs.learn(x)
         self.outputs.learn(y)

@@ -6,8 +6,6 @@ The card lies in the file's metadata: what the model is, its settings, data, pro
 losses, scores, known limits, and the SHA-256 of the tensors. Nothing is unpickled.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 import inspect
@@ -88,15 +86,20 @@ def read(path: Path | str) -> tuple[Card, dict[str, Tensor]]:
     if not path.is_file():
         raise WeightsError(f"{path}: there is no such file. Give a .safetensors file that `Model.save` wrote.")
     try:
-        with safe_open(path, "pt") as file:
-            card = json.loads((file.metadata() or {})["card"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a file, not a dict)
+        about, tensors = contents(path)
+        card = json.loads(about["card"])
         digest = card["sha256"]
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: not a model file ({error}). Copy it again, or train anew.") from None
     if _sha256(tensors) != digest:
         raise WeightsError(f"{path}: the SHA-256 is not the card's; the file is damaged. Copy it again.")
     return card, tensors
+
+
+def contents(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of a safetensors file."""
+    with safe_open(path, "pt") as file:
+        return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
 
 
 def slug(name: str) -> str:

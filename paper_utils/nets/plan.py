@@ -1,9 +1,8 @@
 """How a network is trained: a plan with its optimizers, schedules of the learning rate and the moving average."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +22,7 @@ class Plan:
     lr : the highest learning rate.   weight_decay : of the optimizer.
     optimizer : "adam", "adamw", or a function of model and plan that makes one.
     schedule : of the learning rate, a name in `SCHEDULES`.
-    clip : largest norm of the gradient; None for any.
     average : decay of the moving average of the weights, which then is what is validated and kept; None for none.
-    keep : "last" or "best", the weights of the lowest validation loss.
-    patience : looks at the validation loss without a lower one after which training stops; None for never.
     seed : of the order of the items and of all that the loss draws.
     """
 
@@ -34,20 +30,19 @@ class Plan:
     batch_size: int
     lr: float = 1e-3
     weight_decay: float = 0.0
-    optimizer: str | Callable[[nn.Module, Plan], Optimizer] = "adam"
+    optimizer: "str | Callable[[nn.Module, Plan], Optimizer]" = "adam"
     schedule: str = "constant"
-    clip: float | None = None
     average: float | None = None
-    keep: str = "last"
-    patience: int | None = None
     seed: int = 0
 
+    @classmethod
+    def of_epochs(cls, n_items: int, n_epochs: int, batch_size: int, lr: float = 1e-3, **how: Any) -> Self:
+        """Whole epochs of n_items; an incomplete batch at the end of each is left out."""
+        batch_size = min(batch_size, n_items)
+        return cls(n_epochs * (n_items // batch_size), batch_size, lr, **how)
 
-def _adam(kind: type[Optimizer]) -> Callable[[nn.Module, Plan], Optimizer]:
-    return lambda model, plan: kind(model.parameters(), plan.lr, weight_decay=plan.weight_decay, fused=True)
 
-
-OPTIMIZERS = {"adam": _adam(torch.optim.Adam), "adamw": _adam(torch.optim.AdamW)}
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 # fastai's cycle (Wu & Peek 2020, Sec. 3.1): cosines from 1/25 of the highest rate to 1e-5 of it, momentum against them.
 FASTAI = dict(pct_start=0.25, div_factor=25, final_div_factor=1e5 / 25, base_momentum=0.85, max_momentum=0.95)
 SCHEDULES: dict[str, Callable[[Optimizer, list[float], int], LRScheduler | None]] = {
@@ -58,6 +53,13 @@ SCHEDULES: dict[str, Callable[[Optimizer, list[float], int], LRScheduler | None]
     "one-cycle": lambda optimizer, lr, n: OneCycleLR(optimizer, lr, total_steps=n),
     "fastai": lambda optimizer, lr, n: OneCycleLR(optimizer, lr, total_steps=max(n, 5), **FASTAI),
 }
+
+
+def optimizer_of(model: nn.Module, plan: Plan) -> Optimizer:
+    """The plan's optimizer of all parameters of a model."""
+    if callable(plan.optimizer):
+        return plan.optimizer(model, plan)
+    return OPTIMIZERS[plan.optimizer](model.parameters(), plan.lr, weight_decay=plan.weight_decay, fused=True)
 
 
 def schedule_of(optimizer: Optimizer, plan: Plan) -> LRScheduler | None:

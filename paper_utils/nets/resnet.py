@@ -1,6 +1,6 @@
 """Study 3's image encoders: residual networks of 18 and 50 layers (He+ 2016, arXiv:1512.03385), for any bands."""
 
-from __future__ import annotations
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,7 @@ class ResNet(nn.Module):
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
-    def learn_scale(self, images: Tensor) -> ResNet:
+    def learn_scale(self, images: Tensor) -> Self:
         """Take the scale of each band from training images (N, n_bands, H, W)."""
         self.bands.learn(images)
         return self

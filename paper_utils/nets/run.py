@@ -1,7 +1,5 @@
 """What all trainings of one run of a study share: device, seed and data; each network is trained once and kept."""
 
-from __future__ import annotations
-
 import hashlib
 import inspect
 import json
@@ -21,6 +19,8 @@ from paper_utils.nets.checkpoints import History
 from paper_utils.nets.model_file import Card, Model, slug
 from paper_utils.nets.plan import Batch, Loss, Plan
 
+Train = Callable[..., History]  # train(checkpoint=, label=, progress=)
+Finish = Callable[[Model], object]  # what to do with a trained model before it is kept, such as its calibration
 N_SAMPLED = 2**20  # elements of a tensor that its fingerprint looks at one by one
 
 
@@ -68,12 +68,11 @@ class Run:
         *,
         rows: Tensor | None = None,
         validation: Batch | None = None,
-        finish: Callable[[Model], object] | None = None,
+        finish: Finish | None = None,
         **about: Any,
     ) -> Model:
         """`training.fit`, unless the run's weights or the cache have this network; returns it in evaluation mode.
 
-        finish : what to do with the trained model before it is kept, such as its calibration.
         about : more for the card: what the model is, its settings, known limits.
         The cache knows a network by first weights, data, plan, loss and the code behind them.
         """
@@ -81,15 +80,9 @@ class Run:
         return self.trained(name, model, train, (data, plan, loss, rows, finish), finish, **about)
 
     def trained(
-        self,
-        name: str,
-        model: Model,
-        train: Callable[..., History],
-        inputs: tuple,
-        finish: Callable[[Model], object] | None = None,
-        **about: Any,
+        self, name: str, model: Model, train: Train, inputs: tuple, finish: Finish | None = None, **about: Any
     ) -> Model:
-        """The same of any training in place: train(checkpoint=, label=, progress=) -> losses.
+        """The same of any training in place.
 
         inputs : all that decides its result apart from the model's first weights, for the cache.
         Raises WeightsError for weights that are missing, damaged, of another architecture or of this run's test data.
@@ -97,13 +90,13 @@ class Run:
         if self.weights != "train":
             kept = Path(self.weights) / f"{slug(name)}.safetensors"
         else:
-            key = _fingerprint((type(model), model.config, model.state_dict(), inputs))
+            key = _fingerprint(type(model), model.config, model.state_dict(), inputs)
             kept = (self.cache or paths.CACHE / "models") / f"{self.study}-{slug(name)}-{key[:16]}.safetensors"
         if self.weights != "train" or kept.exists():
             self._take(kept, model)
         else:
             history = train(checkpoint=kept.with_suffix(".checkpoint"), label=name, progress=self.progress)
-            if finish is not None and history["finished"]:
+            if history["finished"] and finish is not None:
                 finish(model)
             model.card = self._card(name, history, inputs) | about
             if history["finished"]:
@@ -123,21 +116,20 @@ class Run:
         if differing:
             words = ", ".join(f"{k} is {saved!r}, here {here!r}" for k, (saved, here) in differing.items())
             raise WeightsError(f"{file}: another architecture: {words}. Use its profile ({found.card.get('profile')}).")
-        seen = found.card.get("data", {})
-        same = seen.get("library") == self.data.get("library")
-        if self.data and same and seen.get("split") != self.data.get("split"):
+        seen, here = found.card.get("data", {}), self.data
+        if here and seen.get("library") == here.get("library") and seen.get("split") != here.get("split"):
             raise WeightsError(
-                f"{file}: trained on some of this run's test objects. Use the seed of its split, or train anew."
+                f"{file}: trained on some of this run's test objects. Use its split's seed, or train anew."
             )
         model.load_state_dict(found.state_dict())
         model.card = found.card
 
     def _card(self, name: str, history: History, inputs: tuple) -> Card:
-        planned = [item for part in inputs if isinstance(part, Plan) for item in vars(part).items()]
+        plans = [vars(part) for part in inputs if isinstance(part, Plan)]
         return {
             **{key: getattr(self, key) for key in ("study", "profile", "seed")},
             "name": name,
-            "plan": {key: value for key, value in planned if not callable(value)},
+            "plan": {key: value for plan in plans for key, value in plan.items() if not callable(value)},
             "data": dict(self.data),
             "device": str(self.fabric.device),
             "torch": torch.__version__,
@@ -149,39 +141,27 @@ class Run:
 
 
 def _fingerprint(*parts: Any) -> str:
-    """SHA-256 of tensors, dataclasses, plain values, and functions with the code of their modules."""
-    digest = hashlib.sha256()
-    code: set[Path] = set()
+    """SHA-256 of tensors, plans, plain values, and functions and classes with the code of their modules."""
+    code = {Path(training.__file__)}
 
-    def update(value: Any) -> None:
+    def plain(value: Any) -> Any:
+        """What JSON holds of a value that it does not know."""
         if isinstance(value, Tensor):
-            flat = value.detach().reshape(-1)
-            digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
-            digest.update(flat[:: len(flat) // N_SAMPLED + 1].cpu().contiguous().view(torch.uint8).numpy())
-            # Of all bytes a sum, which is exact in any order.
-            digest.update(str(int(flat.contiguous().view(torch.uint8).sum(dtype=torch.int64))).encode())
-        elif isinstance(value, partial):
-            update([value.func, value.args, value.keywords])
-        elif isinstance(value, Mapping):
-            update(list(value.items()))
-        elif isinstance(value, list | tuple):
-            digest.update(f"[{len(value)}]".encode())
-            for item in value:
-                update(item)
-        elif isinstance(value, Plan):
-            update(vars(value))
-        elif callable(value):
-            digest.update(value.__qualname__.encode())
-            file = inspect.getsourcefile(value)
-            if file is not None and Path(file).is_relative_to(hashes.PACKAGE):
-                code.add(Path(file))
-            else:  # of a notebook
-                digest.update(inspect.getsource(value).encode())
-        else:
-            digest.update(json.dumps(value, sort_keys=True).encode())
+            flat = value.detach().reshape(-1).contiguous()
+            sampled = flat[:: len(flat) // N_SAMPLED + 1].cpu().contiguous().view(torch.uint8).numpy()
+            total = int(flat.view(torch.uint8).sum(dtype=torch.int64))  # of all bytes; exact in any order
+            return [str(value.dtype), value.shape, hashlib.sha256(sampled).hexdigest(), total]
+        if isinstance(value, partial):
+            return [value.func, value.args, value.keywords]
+        if isinstance(value, Plan):
+            return vars(value)
+        file = Path(inspect.getsourcefile(value) or "")
+        if not file.is_relative_to(hashes.PACKAGE):  # of a notebook
+            return inspect.getsource(value)
+        code.add(file)
+        return value.__qualname__
 
-    update(parts)
-    behind = {file for own in code for file in hashes.imported(own.read_text(encoding="utf-8"))}
-    behind |= code | {Path(training.__file__)}
-    digest.update(hashes.code_hash_of(file for file in behind if file.parent.name != "base").encode())
-    return digest.hexdigest()
+    text = json.dumps(parts, default=plain)
+    behind = code.union(*(hashes.imported(file.read_text(encoding="utf-8")) for file in code))
+    text += hashes.code_hash_of(file for file in behind if file.parent.name != "base")
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -9,8 +9,6 @@
 A field may itself be such a dataclass: its values are then indented under its name, and `train.lr` is one of them.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import typing
 from collections.abc import Mapping
@@ -54,7 +52,7 @@ class Settings:
         if missing:
             meaning = fields[missing[0]].metadata["meaning"]
             raise ProfileError(f"{where}: {missing[0]} ({meaning}) has no value. Give it one.")
-        return cls(**{name: _fitting(value, types[name], f"{where}: {name}") for name, value in values.items()})
+        return cls(**{name: fitting(value, types[name], f"{where}: {name}") for name, value in values.items()})
 
     def changed(self, changes: Mapping[str, Any]) -> Self:
         """The same with other values, by dotted name. Raises ProfileError."""
@@ -64,7 +62,7 @@ class Settings:
             old = getattr(settings, first) if first in types else None
             if first not in types or (rest and not isinstance(old, Settings)):
                 raise unknown("setting is called", name, [row[0] for row in self.rows()])
-            new = old.changed({rest: value}) if rest else _fitting(value, types[first], f"--set: {first}")
+            new = old.changed({rest: value}) if rest else fitting(value, types[first], f"--set: {first}")
             settings = dataclasses.replace(settings, **{first: new})
         return settings
 
@@ -112,7 +110,7 @@ def _shown(value: Any) -> str:
     return ", ".join(map(_shown, value)) if isinstance(value, tuple) else str(value)
 
 
-def _fitting(value: Any, kind: Any, where: str) -> Any:
+def fitting(value: Any, kind: Any, where: str) -> Any:
     """`value` as the type of its field: whole numbers serve as floats, lists as tuples. Raises ProfileError."""
     if isinstance(value, Mapping) and isinstance(kind, type) and issubclass(kind, Settings):
         return kind.of(value, where)
@@ -120,7 +118,7 @@ def _fitting(value: Any, kind: Any, where: str) -> Any:
         inner = typing.get_args(kind)
         inner = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
         if len(inner) == len(value):
-            return tuple(_fitting(item, k, where) for item, k in zip(value, inner, strict=True))
+            return tuple(fitting(item, k, where) for item, k in zip(value, inner, strict=True))
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is kind:

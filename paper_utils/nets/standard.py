@@ -1,6 +1,6 @@
 """The scale of a network's inputs and outputs: learned from training data, kept with its weights."""
 
-from __future__ import annotations
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ class Standard(nn.Module):
         self.register_buffer("scale", torch.ones(n))
 
     @torch.no_grad()
-    def learn(self, x: Tensor) -> Standard:
+    def learn(self, x: Tensor) -> Self:
         """Take means and standard deviations from training values x (N, n), or (N, 1) for all columns alike.
 
         NaN, where nothing was observed, does not count.

@@ -6,11 +6,11 @@ brings a step of its own to `repeat`, the loop inside `fit`. A run that was stop
 numbers as one that was not, to the bit on one processor.
 """
 
-from __future__ import annotations
-
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,12 @@ from tqdm.auto import tqdm
 
 from paper_utils.nets import checkpoints
 from paper_utils.nets.checkpoints import History
-from paper_utils.nets.plan import OPTIMIZERS, Batch, Loss, Plan, moving_average, schedule_of
+from paper_utils.nets.plan import Batch, Loss, Plan, moving_average, optimizer_of, schedule_of
 
 N_RECORDS = 200  # points of a recorded loss history: enough for a curve, few enough for a JSON card
 N_VALIDATIONS = 20  # times that the validation loss is looked at
 CHUNK = 1024  # validation items at once
+CHECKPOINT_S = 60  # seconds between checkpoints
 
 
 def fabric_on(device: str = "auto", precision: str = "32-true"):
@@ -49,24 +50,20 @@ class Descent:
     """The step of `fit`: a batch's loss, its gradient, the optimizer; and all that a resumed run needs (`state`)."""
 
     def __init__(self, model: nn.Module, loss: Loss, data: Batch, plan: Plan, fabric, rows: Tensor | None = None):
-        make = OPTIMIZERS[plan.optimizer] if isinstance(plan.optimizer, str) else plan.optimizer
         self.model, self.loss, self.data, self.plan, self.fabric, self.rows = model, loss, data, plan, fabric, rows
-        self.optimizer = make(model, plan)
+        self.optimizer = optimizer_of(model, plan)
         self.generator = torch.Generator(fabric.device).manual_seed(plan.seed)
         self.average = None if plan.average is None else moving_average(model, plan.average)
-        state = {"model": model, "optimizer": self.optimizer, "generator": self.generator, "average": self.average}
-        state["schedule"] = schedule_of(self.optimizer, plan)
+        state = {"model": model, "optimizer": self.optimizer, "generator": self.generator}
+        state |= {"average": self.average, "schedule": schedule_of(self.optimizer, plan)}
         self.state = {name: part for name, part in state.items() if part is not None}
 
     def __call__(self, index: Tensor) -> dict[str, Tensor]:
-        rows = index if self.rows is None else self.rows[index]
-        batch = {name: values[rows] for name, values in self.data.items()} | {"index": rows}
+        batch = _batch(self.data, index if self.rows is None else self.rows[index])
         with self.fabric.autocast():
             losses = self.loss(self.model, batch, self.generator)
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(losses["loss"])
-        if self.plan.clip is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.clip)
         self.optimizer.step()
         if hasattr(self.model, "constrain"):
             self.model.constrain()
@@ -75,37 +72,27 @@ class Descent:
         return {name: value.detach() for name, value in losses.items()}
 
 
+@dataclass(frozen=True)
 class Validation:
-    """The loss of held-out items, with the same draws at every look, and the best weights so far where asked for."""
+    """The loss of held-out items, with the same draws at every look."""
 
-    def __init__(self, model: nn.Module, loss: Loss, data: Batch, plan: Plan, fabric):
-        self.model, self.loss, self.data, self.plan, self.fabric = model, loss, data, plan, fabric
-        self.best, self.since, self.weights = float("inf"), 0, {}
+    model: nn.Module
+    loss: Loss
+    data: Batch
+    plan: Plan
+    fabric: Any
 
     @torch.no_grad()
     def look(self) -> float:
-        """The loss now. NaN is never the best."""
+        """The loss now."""
         self.model.eval()
         generator = torch.Generator(self.fabric.device).manual_seed(self.plan.seed)
         n, total = len(next(iter(self.data.values()))), 0.0
         for index in torch.arange(n, device=self.fabric.device).split(CHUNK):
-            batch = {name: values[index] for name, values in self.data.items()} | {"index": index}
             with self.fabric.autocast():
-                total += float(self.loss(self.model, batch, generator)["loss"]) * len(index)
+                total += float(self.loss(self.model, _batch(self.data, index), generator)["loss"]) * len(index)
         self.model.train()
-        value = total / n
-        self.since = 0 if value < self.best else self.since + 1
-        if value < self.best:
-            self.best = value
-            if self.plan.keep == "best":
-                self.weights = {name: w.detach().clone() for name, w in self.model.state_dict().items()}
-        return value
-
-    def state_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("best", "since", "weights")}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.best, self.since, self.weights = (state[name] for name in ("best", "since", "weights"))
+        return total / n
 
 
 def fit(
@@ -128,15 +115,12 @@ def fit(
     """
     fabric = fabric or fabric_on("cpu")
     step = Descent(model, loss, data, plan, fabric, rows)
-    judged = model if step.average is None else step.average.module
-    watch = None if validation is None else Validation(judged, loss, validation, plan, fabric)
+    kept = model if step.average is None else step.average.module
+    watch = validation and Validation(kept, loss, validation, plan, fabric)
     n_items = len(next(iter(data.values()))) if rows is None else len(rows)
     history = repeat(step, step.state, n_items, plan, fabric.device, validation=watch, **options)
-    if history["finished"]:
-        if watch is not None and plan.keep == "best":
-            judged.load_state_dict(watch.weights)
-        if step.average is not None:
-            model.load_state_dict(judged.state_dict())
+    if history["finished"] and kept is not model:
+        model.load_state_dict(kept.state_dict())
     return history
 
 
@@ -149,7 +133,6 @@ def repeat(
     *,
     validation: Validation | None = None,
     checkpoint: Path | None = None,
-    checkpoint_s: float = 60.0,
     stop_after_s: float = float("inf"),
     label: str = "training",
     progress: bool = True,
@@ -161,7 +144,7 @@ def repeat(
     step : takes indices (batch_size,) and returns losses by name; it updates the weights itself.
     state : everything that a resumed run needs, by name: modules, optimizers, schedulers (stepped here after each step)
         and torch.Generators.
-    checkpoint : file to resume from where it exists; saved to every `checkpoint_s` seconds and when stopped early.
+    checkpoint : file to resume from where it exists; written every minute and when stopped early.
     stop_after_s : stop cleanly after so many seconds; call again with the same checkpoint to go on.
 
     Returns
@@ -170,19 +153,17 @@ def repeat(
     and "validation". Ctrl-C keeps what has been learned so far: the history then says finished = False, and the
     checkpoint lets the next call go on from there.
     """
-    state, history = dict(state), {"step": [], "n_steps": 0, "wall_s": 0.0}
-    if validation is not None:
-        state["validation"] = validation
-        history |= {"validation_step": [], "validation": []}
+    history = {"step": [], "n_steps": 0, "wall_s": 0.0}
+    history |= {} if validation is None else {"validation_step": [], "validation": []}
     if checkpoint is not None and checkpoint.exists():
         history = checkpoints.load(checkpoint, state)
     done, n_steps = history["n_steps"], plan.n_steps
     schedulers = [part for part in state.values() if isinstance(part, LRScheduler)]
-    modules = [part for part in state.values() if isinstance(part, nn.Module)]
+    modules = nn.ModuleList(part for part in state.values() if isinstance(part, nn.Module)).train()
     batch_size = min(plan.batch_size, n_items)
     per_epoch, every, look = n_items // batch_size, max(n_steps // N_RECORDS, 1), max(n_steps // N_VALIDATIONS, 1)
     wall_before, begin = history["wall_s"], time.perf_counter()
-    saved, sums, order, stopped = begin, {}, None, False
+    saved, sums, order = begin, defaultdict(list), None
 
     def save(finished: bool = False) -> None:
         history.update(n_steps=done, wall_s=wall_before + time.perf_counter() - begin, finished=finished)
@@ -191,12 +172,10 @@ def repeat(
         elif checkpoint is not None:
             checkpoints.save(checkpoint, state, history)
 
-    for module in modules:
-        module.train()
     bar = tqdm(total=n_steps, initial=done, desc=label, unit="step", disable=not progress, leave=False, mininterval=0.5)
     try:
         with bar:
-            while done < n_steps and not stopped:
+            while done < n_steps:
                 if order is None or done % per_epoch == 0:
                     # One permutation per epoch, seeded by the epoch: a resumed run meets the same batches.
                     order = epoch_order(n_items, plan.seed, done // per_epoch).to(device)
@@ -206,30 +185,32 @@ def repeat(
                     scheduler.step()
                 done += 1
                 for name, value in losses.items():  # summed on the device: .item() only when recorded
-                    sums.setdefault(name, []).append(value)
+                    sums[name].append(value)
                 if validation is not None and (done % look == 0 or done == n_steps):
                     history["validation_step"].append(done)
                     history["validation"].append(validation.look())
-                    stopped = plan.patience is not None and validation.since >= plan.patience
-                if done % every == 0 or done == n_steps or stopped:
+                if done % every == 0 or done == n_steps:
                     history["step"].append(done)
                     for name, values in sums.items():
                         history.setdefault(name, []).append(float(torch.stack(values).mean()))
                     bar.set_postfix({name: f"{history[name][-1]:.3g}" for name in sums}, refresh=False)
-                    sums = {}
+                    sums.clear()
                     bar.update(done - bar.n)
                 now = time.perf_counter()
-                if now - saved > checkpoint_s:
+                if now - saved > CHECKPOINT_S:
                     save()
                     saved = now
                 if now - begin > stop_after_s:
                     break
     except KeyboardInterrupt:
         tqdm.write(f"{label}: stopped at step {done} of {n_steps}; what was learned so far is kept")
-    save(finished=done >= n_steps or stopped)
-    for module in modules:
-        module.eval()
+    save(finished=done >= n_steps)
+    modules.eval()
     return history
+
+
+def _batch(data: Batch, rows: Tensor) -> Batch:
+    return {name: values[rows] for name, values in data.items()} | {"index": rows}
 
 
 def epoch_order(n_items: int, seed: int, epoch: int) -> Tensor:

@@ -21,8 +21,6 @@ on the same seeds and objects; a rule that compares the two uses it. `seeds` is 
 cover; leave it out where no random start or shuffled batch can change the value. `x.` ids are results of our own.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 import math
@@ -41,13 +39,11 @@ ARTEFACTS = ("figure", "table")  # kinds
 OWN = "x."
 
 
-def published(study: str | None = None, file: Path = paths.DATA / "claims.csv") -> dict[str, dict[str, str]]:
+def published(study: str | None = None) -> dict[str, dict[str, str]]:
     """The rows of claims.csv by id, of one study such as "01" or of all. Lines that start with # are comments."""
-    with file.open(newline="", encoding="utf-8") as lines:
+    with (paths.DATA / "claims.csv").open(newline="", encoding="utf-8") as lines:
         rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
     for row in rows:
-        if tuple(row) != FIELDS or None in row.values():
-            raise ProfileError(f"{file}: row {row['id']!r} does not have the {len(FIELDS)} fields {', '.join(FIELDS)}")
         row["study"] = row["study"].zfill(2)
     return {row["id"]: row for row in rows if study in (None, row["study"])}
 
@@ -79,15 +75,16 @@ class Study:
         Raises ProfileError for an unknown id, a part that the rule needs and that is missing or no number, and a
         value that is not finite.
         """
-        rule, kind = (self._row(id)[key] for key in ("rule", "kind"))
-        named = parts if isinstance(parts, Mapping) else {"value": parts}
+        row, named = self._row(id), parts if isinstance(parts, Mapping) else {"value": parts}
         recorded = {str(name): _part(f"{name} of {id}", part) for name, part in named.items()}
+        rule, kind = ("", "") if isinstance(parts, str) else (row["rule"], row["kind"])
         try:
-            status = rules.REPORTED if isinstance(parts, str) else rules.verdict(rule, kind, recorded, seeds)
+            status = rules.verdict(rule, kind, recorded, seeds)
         except ProfileError as problem:
             raise ProfileError(f"{id}: {problem}") from None
         self.claims[id] = {"id": id, "parts": recorded, "status": status, "seeds": seeds, "note": note}
-        return shown.Markdown(f"{ours(self.claims[id])} (published: {self._row(id)['published']})")
+        theirs = "" if id.startswith(OWN) else f" (published: {row['published']})"
+        return shown.Markdown(ours(self.claims[id]) + theirs)
 
     def figure(self, id: str, fig, name: str, note: str = ""):
         """Save a matplotlib figure as `name`.png, readable in print, and return the picture for display.
@@ -114,15 +111,10 @@ class Study:
 
     def write(self) -> Path:
         """Write results.json and return its path. Raises ProfileError naming every id left unrecorded."""
-        missing = [
-            id
-            for id, row in self.known.items()
-            if (row["kind"] in ARTEFACTS and id not in self.artefacts)
-            or ((row["rule"] or row["kind"] not in ARTEFACTS) and id not in self.claims)
-        ]
-        if missing:
-            listed = ", ".join(sorted(missing))
-            raise ProfileError(f"study {self.study} leaves {len(missing)} of its ids unrecorded: {listed}")
+        drawn = {id for id, row in self.known.items() if row["kind"] in ARTEFACTS}
+        judged = {id for id, row in self.known.items() if row["rule"] or id not in drawn}
+        if missing := sorted((drawn - self.artefacts.keys()) | (judged - self.claims.keys())):
+            raise ProfileError(f"study {self.study} leaves {len(missing)} of its ids unrecorded: {', '.join(missing)}")
         results = {
             **{name: getattr(self, name) for name in ("study", "profile", "device", "seed")},
             "commit": commit(),
@@ -151,19 +143,16 @@ class Study:
     def _artefact(self, id: str, name: str) -> Path:
         self._row(id)
         if self.artefacts.get(id, name) != name:
-            raise ProfileError(
-                f"{id} already stands for {self.artefacts[id]}. Give {name} an id of its own, such as {OWN}{id}."
-            )
+            raise ProfileError(f"{id} already stands for {self.artefacts[id]}. Give {name} another, such as {OWN}{id}.")
         self.artefacts[id] = name
         return self.output / name
 
 
 def ours(entry: Mapping) -> str:
     """A recorded claim in one line: its verdict, and each part with its interval."""
-    parts = entry["parts"]
-    texts = [f"{'' if name == 'value' else name + ' '}{shown.number(part)}" for name, part in parts.items()]
+    named = [("" if name == "value" else f"{name} ", part) for name, part in entry["parts"].items()]
     status = "" if entry["status"] == rules.REPORTED else f"{entry['status']}: "
-    return status + "; ".join(texts)
+    return status + "; ".join(name + shown.number(part) for name, part in named)
 
 
 def _part(what: str, part) -> rules.Part:
@@ -174,10 +163,8 @@ def _part(what: str, part) -> rules.Part:
     whole = isinstance(part, tuple | list) and len(part) == 3
     numbers = tuple(x.tolist() if hasattr(x, "tolist") else x for x in (part if whole else [part]))
     for number in numbers:
-        if isinstance(number, bool) or not isinstance(number, int | float):
-            raise ProfileError(f"{what} is {number!r}. Record a number, a word or (value, low, high).")
-        if not math.isfinite(number):
-            raise ProfileError(f"{what} is {number}, no result. Record a finite number, or a text that says why.")
+        if type(number) not in (int, float) or not math.isfinite(number):
+            raise ProfileError(f"{what} is {number!r}. Record a number or (value, low, high), or a text that says why.")
     if whole and numbers[1] > numbers[2]:
         raise ProfileError(f"the interval of {what} runs from {numbers[1]} to {numbers[2]}. Give (value, low, high).")
     return numbers if whole else numbers[0]

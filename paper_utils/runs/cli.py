@@ -3,8 +3,6 @@
 Heavy libraries are imported inside the commands, so that `companion --help` answers at once.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from enum import StrEnum
@@ -58,19 +56,17 @@ def reproduce(
     values: Values = None,
     device: OnDevice = Device.auto,
     seed: Seed = 0,
-    jobs: Annotated[int, typer.Option(min=1, help="Notebooks to run at the same time.")] = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="Run again what is finished already.")] = False,
 ) -> None:
     """Run the notebooks and compare what they find with what the papers publish.
 
     What is finished with the same code, parameters and data is not run again. Exit status 1 when a notebook failed.
+    On a large machine, several of these commands may run at the same time, each with other notebooks.
     """
     from paper_utils.files.user import check_file
     from paper_utils.runs import notebooks, report
 
-    chosen = [name.zfill(2) for name in studies] if studies else [path.name[:2] for path in paths.notebooks()]
-    if not chosen:
-        raise ProfileError(f"no notebooks in {paths.NOTEBOOKS}.")
+    chosen = _chosen(studies)
     options = {"DATA": ("--data", data), "MAPPING": ("--mapping", mapping), "weights": ("--weights", weights)}
     files = {name: _by_study(*given, chosen) for name, given in options.items()}
     if stray := set(files["MAPPING"]) - set(files["DATA"]):
@@ -78,18 +74,17 @@ def reproduce(
     assigned = parameters.assigned(values or [], str(profile))
     if stray := set(assigned) - set(chosen):
         raise ProfileError(f"--set: study {stray.pop()} is not among those to run ({', '.join(chosen)}).")
-    jobs_to_do = []
-    for study in dict.fromkeys(chosen):
-        common = {"device": str(device), "seed": seed}
-        common |= {name: of_study[study] for name, of_study in files.items() if study in of_study}
-        jobs_to_do.append(notebooks.plan(study, str(profile), output, **common | assigned.get(study, {})))
+    jobs = []
+    for study in chosen:
+        given = {"device": str(device), "seed": seed} | assigned.get(study, {})
+        given |= {name: of_study[study] for name, of_study in files.items() if study in of_study}
+        jobs.append(notebooks.plan(study, str(profile), output, **given))
     for study, path in files["DATA"].items():
         report.note(f"data for study {study}: {check_file(study, path, files['MAPPING'].get(study))}")
     _prepared(output)
-    outcomes = report.run_with_progress(jobs_to_do, workers=jobs, fresh=fresh)
+    outcomes = report.run_with_progress(jobs, fresh)
     report.summary(outcomes)
-    if any(outcome.failure for outcome in outcomes):
-        raise typer.Exit(1)
+    raise typer.Exit(any(outcome.failure for outcome in outcomes))
 
 
 @commands.command()
@@ -199,37 +194,39 @@ def publish(
     from paper_utils.runs import package_map, report
     from paper_utils.runs import publish as publishing
 
-    chosen = [paths.notebook(name.zfill(2)) for name in studies] if studies else paths.notebooks()
-    todo = [notebook for notebook in chosen if fresh or publishing.stale(notebook)]
-    outcomes = report.run_with_progress([publishing.default_job(notebook) for notebook in todo], workers=1, fresh=True)
+    chosen = [paths.notebook(study) for study in _chosen(studies)]
+    jobs = [publishing.default_job(notebook) for notebook in chosen if fresh or publishing.stale(notebook)]
+    outcomes = report.run_with_progress(jobs, fresh=True)
     unfit = []
-    for outcome in outcomes:
+    for job in (outcome.job for outcome in outcomes if not outcome.failure):
         try:
-            if not outcome.failure:
-                publishing.publish(outcome.job)
+            publishing.publish(job)
         except CompanionError as error:
             unfit.append(str(error))
     publishing.write_scoreboard()
     package_map.write()
     report.summary(outcomes)
-    report.note(f"{len(chosen) - len(todo)} of {len(chosen)} notebooks were up to date; the scoreboard is renewed.")
+    report.note(f"{len(chosen) - len(jobs)} of {len(chosen)} notebooks were up to date; the scoreboard is renewed.")
     if unfit:
         raise CompanionError("\n".join(unfit))
-    if any(outcome.failure for outcome in outcomes):
-        raise typer.Exit(1)
+    raise typer.Exit(any(outcome.failure for outcome in outcomes))
+
+
+def _chosen(studies: list[str] | None) -> list[str]:
+    """The numbers of the notebooks asked for, each once; of all by default."""
+    return list(dict.fromkeys(name.zfill(2) for name in studies or [path.name[:2] for path in paths.notebooks()]))
 
 
 def _by_study(option: str, given: list[str] | None, chosen: list[str]) -> dict[str, str]:
     """The NN=PATH values of an option by study; notebooks run in another folder, so paths are made absolute."""
     found = {}
     for text in given or ():
-        study, equals, path = text.partition("=")
-        study = study.zfill(2)
-        if not equals or not path:
+        study, _, path = text.partition("=")
+        study, file = study.zfill(2), Path(path).expanduser().absolute()
+        if not path:
             raise ProfileError(f"{option} {text!r} is not of the form NN=PATH, such as {option} 01=my_file.h5.")
         if study not in chosen:
             raise ProfileError(f"{option} {text}: study {study} is not among those to run ({', '.join(chosen)}).")
-        file = Path(path).expanduser().absolute()
         if not file.exists():
             raise ProfileError(f"{option} {text}: {file} does not exist.")
         found[study] = str(file)

@@ -1,7 +1,5 @@
 """The command line's `companion data`: what data exist, how to get them, and whether your file is usable."""
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +17,9 @@ def data_list() -> None:
     """List the data sets that the studies used, with sizes, licences and how to get each."""
     from paper_utils.runs import report
 
-    report.sources(_sources().values())
+    for name, row in _sources().items():
+        report.note(f"{name}  study {row['study']} · {row['size']} · {row['licence']}", style="bold")
+        report.note(f"  {row['what']}\n  {row['how_to_get']}\n")
 
 
 @commands.command("get")

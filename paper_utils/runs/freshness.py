@@ -1,7 +1,5 @@
 """Whether a notebook's results belong to the code in the tree: a hash of what that code does."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path

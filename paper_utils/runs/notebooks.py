@@ -5,18 +5,12 @@ An executed notebook carries its finished mark in `metadata["companion"]`: the h
 mark is written last, so a run that was interrupted has none.
 """
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import json
-import os
-import signal
+import logging
 import time
-import weakref
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,10 +48,6 @@ class Outcome:
     failure: str = ""
 
 
-# Called as a notebook starts and after each of its code cells: (job, cells done, cells in all).
-OnCell = Callable[[Job, int, int], object]
-
-
 def plan(study: str, profile: str, output_dir: Path, **common: object) -> Job:
     """The job of running a study at a profile; `common` (DATA, device, seed, weights) goes where the notebook has it.
 
@@ -72,36 +62,11 @@ def plan(study: str, profile: str, output_dir: Path, **common: object) -> Job:
     return Job(notebook, {key: value for key, value in common.items() if key in defaults}, output)
 
 
-def run_all(
-    jobs: list[Job], workers: int = 1, fresh: bool = False, on_cell: OnCell = lambda *_: None
-) -> Iterator[Outcome]:
-    """Run notebooks, `workers` at a time, yielding each outcome as it comes; one that fails does not stop the rest.
+def run(job: Job, fresh: bool = False, on_cell: Callable[..., object] = lambda **_: None) -> Outcome:
+    """Execute one notebook into `job.executed`, unless it is finished with the same inputs.
 
-    Every notebook has its own kernel process; they share the cores evenly unless OMP_NUM_THREADS is set already.
+    on_cell : called as the notebook starts and after each of its code cells, with completed= and total= cells.
     """
-    workers = max(1, min(workers, len(jobs)))
-    with ExitStack() as stack:
-        if "OMP_NUM_THREADS" not in os.environ:
-            os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
-            stack.callback(os.environ.pop, "OMP_NUM_THREADS", None)
-        if workers == 1:
-            # In this thread, where Ctrl-C reaches the kernel's keeper.
-            yield from (run(job, fresh, on_cell) for job in jobs)
-            return
-        pool = stack.enter_context(ThreadPoolExecutor(workers))
-        futures = [pool.submit(run, job, fresh, on_cell) for job in jobs]
-        try:
-            yield from (future.result() for future in as_completed(futures))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for kernel in _kernels:
-                if kernel.has_kernel:
-                    kernel.provisioner.process.send_signal(signal.SIGINT)
-            raise
-
-
-def run(job: Job, fresh: bool = False, on_cell: OnCell = lambda *_: None) -> Outcome:
-    """Execute one notebook into `job.executed`, unless it is finished with the same inputs."""
     code, inputs = code_hash(job.notebook), inputs_hash(job)  # of now: what changes while it runs is not in the results
     if not fresh and finished(job, inputs):
         return Outcome(job, "skipped")
@@ -109,13 +74,12 @@ def run(job: Job, fresh: bool = False, on_cell: OnCell = lambda *_: None) -> Out
     # Results of an earlier run must not be kept with a notebook that stopped half way.
     (job.output / "results.json").unlink(missing_ok=True)
     started = time.monotonic()
-    failure = _execute(job, on_cell)
-    wall_s = time.monotonic() - started
-    if not failure:
-        book = read(job.executed)
-        book["metadata"][MARK] = {"code": code, "inputs": inputs, "files": products(job.output)}
-        write(book, job.executed)
-    return Outcome(job, "failed" if failure else "done", wall_s, failure)
+    if failure := _execute(job, on_cell):
+        return Outcome(job, "failed", failure=failure)
+    book = read(job.executed)
+    book["metadata"][MARK] = {"code": code, "inputs": inputs, "files": products(job.output)}
+    write(book, job.executed)
+    return Outcome(job, "done", time.monotonic() - started)
 
 
 def inputs_hash(job: Job) -> str:
@@ -154,17 +118,10 @@ def write(book: dict, notebook: Path) -> None:
         temporary.write_text(json.dumps(book, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-# Kernels in use, so that Ctrl-C, which reaches only the main thread, can be passed on to those of other threads.
-_kernels: weakref.WeakSet = weakref.WeakSet()
-
-
-def _execute(job: Job, on_cell: OnCell) -> str:
+def _execute(job: Job, on_cell: Callable[..., object]) -> str:
     """Run the notebook of a job; returns where and why it stopped, or an empty text."""
-    import logging
-
     import nbformat
     import papermill
-    from jupyter_client import AsyncKernelManager
 
     # papermill logs its steps; what matters to the reader is in the outcome.
     logging.getLogger("papermill").setLevel(logging.CRITICAL)
@@ -174,33 +131,25 @@ def _execute(job: Job, on_cell: OnCell) -> str:
     total += bool(job.parameters)  # papermill puts them in a cell of their own
     steps = itertools.count(1)
 
-    class Kernel(AsyncKernelManager):
-        def __init__(self, *args: object, **kwargs: object) -> None:
-            super().__init__(*args, **kwargs)
-            _kernels.add(self)
-
-    on_cell(job, 0, total)
+    on_cell(completed=0, total=total)
     try:
         papermill.execute_notebook(
             book,
             job.executed,
             parameters=job.parameters,
             kernel_name="python3",
-            kernel_manager_class=Kernel,
             progress_bar=False,
             # The kernel's folder, as in JupyterLab; papermill's own `cwd` would move this whole process.
             resources={"metadata": {"path": str(job.notebook.parent)}},
-            on_cell_executed=lambda **_: on_cell(job, next(steps), total),
+            on_cell_executed=lambda **_: on_cell(completed=next(steps), total=total),
             coalesce_streams=True,
             # The kernel would warn that it talks to this process over TCP.
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
         )
     except papermill.PapermillExecutionError as error:
-        return f"in cell [{error.exec_count}]: {_first_line(error.ename, error.evalue)}"
+        where, name, message = f"in cell [{error.exec_count}]", error.ename, error.evalue
     except Exception as error:  # a dead kernel, a full disk: what stops this notebook must not stop the rest
-        return f"outside its cells: {_first_line(type(error).__name__, str(error))}"
-    return ""
-
-
-def _first_line(name: str, message: str) -> str:
-    return f"{name}: {(message.strip() or '(no message)').splitlines()[0]}"
+        where, name, message = "outside its cells", type(error).__name__, str(error)
+    else:
+        return ""
+    return f"{where}: {name}: {(message.strip() or '(no message)').splitlines()[0]}"

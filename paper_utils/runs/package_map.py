@@ -1,7 +1,5 @@
 """The map of the package, paper_utils/README.md: a line for each file, taken from the first line of its docstring."""
 
-from __future__ import annotations
-
 import ast
 from pathlib import Path
 

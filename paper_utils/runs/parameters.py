@@ -4,10 +4,9 @@ A notebook's cell tagged `parameters` names what a run decides (profile, data, o
 and lengths are in the study's Settings, whose values are those of the profile, changed by `settings`.
 """
 
-from __future__ import annotations
-
 import ast
 import json
+import os
 from pathlib import Path
 
 from paper_utils.base import paths
@@ -25,14 +24,12 @@ def defaults(notebook: Path) -> dict[str, object]:
     tagged = (cell["source"] for cell in cells if "parameters" in cell["metadata"].get("tags", ()))
     found = {}
     for statement in ast.parse("".join(next(tagged, ""))).body:
-        target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
-        if isinstance(target, ast.Name) and statement.value is not None:
-            try:
-                found[target.id] = ast.literal_eval(statement.value)
-            except ValueError:
-                raise ProfileError(
-                    f"{notebook.name}: parameter {target.id} is not a literal. Derive values in the next cell."
-                ) from None
+        name = ast.unparse(getattr(statement, "target", None) or statement.targets[0])
+        try:
+            found[name] = ast.literal_eval(statement.value)
+        except ValueError:
+            problem = f"parameter {name} is not a literal. Derive values in the next cell."
+            raise ProfileError(f"{notebook.name}: {problem}") from None
     return found
 
 
@@ -76,20 +73,9 @@ def _sorted(study: str, values: dict[str, object], profile: str) -> dict[str, ob
         studies.settings(study, profile, changed)  # raises for what does not fit
     own = {}
     for name in values.keys() - changed.keys():
-        value, default = values[name], known[name]
-        if not (type(value) is type(default) or (isinstance(default, float) and type(value) is int)):
-            raise ProfileError(
-                f"--set: {name} is {value!r}, but the notebook's default is {default!r}. "
-                f"Write a {type(default).__name__} (YAML needs the point in 1.0e-4)."
-            )
-        own[name] = _absolute(value) if isinstance(value, str) and ("/" in value or default == "") else value
+        value = settings.fitting(values[name], type(known[name]), f"--set: {name}")
+        if isinstance(value, str) and ("/" in value or known[name] == ""):
+            path = os.path.expanduser(value)
+            value = os.path.abspath(path) if os.path.exists(path) else value
+        own[name] = value
     return own | ({SETTINGS: changed} if changed else {})
-
-
-def _absolute(text: str) -> str:
-    """Of what is there on disk; other texts as they are."""
-    try:
-        path = Path(text).expanduser()
-        return str(path.absolute()) if text and path.exists() else text
-    except (OSError, RuntimeError, ValueError):  # too long, no such user, a null character: no path
-        return text

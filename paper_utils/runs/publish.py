@@ -1,7 +1,5 @@
 """Publishing: makes a finished run of a notebook's defaults the copy that readers find in the project."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil
@@ -13,7 +11,7 @@ from paper_utils.runs import scoreboard
 from paper_utils.runs.freshness import code_hash
 from paper_utils.runs.notebooks import MARK, Job, products, read, write
 
-MAX_BYTES = 2_500_000
+MAX_MB = 2.5
 WIDGET = "application/vnd.jupyter.widget-view+json"
 # Widgets that nbclient answers on the channel on which it waits (jupyter/nbclient#312); an ipywidgets.Image is safe.
 OUTPUT_WIDGETS = re.compile(r"\b(interact|interactive|interactive_output|Output)\(")
@@ -51,9 +49,9 @@ def publish(job: Job) -> None:
     if code != code_hash(job.notebook):
         raise CompanionError(f"{job.notebook.name} or a module of it was changed while it ran. Run it again.")
     book, names = clean(book), products(job.output)
-    texts = {name: (job.output / name).read_text(encoding="utf-8") for name in names if not name.endswith(".png")}
-    with_paths = [name for name, text in texts.items() if MACHINE_PATHS.search(text)]
-    problems = [*faults(book), *(f"{name} holds a path of this machine" for name in with_paths)]
+    texts = [name for name in names if not name.endswith(".png")]
+    bad = [name for name in texts if MACHINE_PATHS.search((job.output / name).read_text(encoding="utf-8"))]
+    problems = [*faults(book), *(f"{name} holds a path of this machine" for name in bad)]
     if problems:
         raise CompanionError(f"{job.notebook.name} is not fit to publish: {'; '.join(problems)}. See {job.executed}")
     target = paths.FIGURES / job.notebook.stem
@@ -72,12 +70,10 @@ def clean(book: dict) -> dict:
     for key in ("papermill", "widgets", MARK):
         book["metadata"].pop(key, None)
     for cell in book["cells"]:
-        for key in ("papermill", "execution"):
-            cell["metadata"].pop(key, None)
+        about = cell["metadata"].items()  # papermill also leaves an empty list of tags
+        cell["metadata"] = {key: value for key, value in about if value and key not in ("papermill", "execution")}
         if "outputs" in cell:  # a progress bar without its kernel shows as an error
             cell["outputs"] = [output for output in cell["outputs"] if WIDGET not in output.get("data", {})]
-        if not cell["metadata"].get("tags", True):
-            del cell["metadata"]["tags"]
     return book
 
 
@@ -85,23 +81,22 @@ def faults(book: dict) -> list[str]:
     """Why a notebook's outputs are not those of one clean run from the top, fit for anyone to read."""
     code = [cell for cell in book["cells"] if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
     text = json.dumps(book, ensure_ascii=False)
-    found = []
-    if [cell["execution_count"] for cell in code] != list(range(1, len(code) + 1)):
-        found.append("its cells were not run once each, in order")
-    if any(output["output_type"] == "error" for cell in code for output in cell["outputs"]):
-        found.append("a cell ended in an error")
-    if any("injected-parameters" in cell["metadata"].get("tags", ()) for cell in code):
-        found.append("it holds injected parameters")
-    if any(OUTPUT_WIDGETS.search("".join(cell["source"])) for cell in code):
-        found.append("it uses ipywidgets' interact or Output, on which a run without a browser may hang for ever")
-    outputs = [output for cell in code for output in cell["outputs"] if "image/png" in output.get("data", {})]
-    if not all(output["metadata"].get("image/png", {}).get("alt") for output in outputs):
-        found.append("a picture has no alternative text; show it with study.figure or shown.figure")
-    if path := MACHINE_PATHS.search(text):
-        found.append(f"it holds a path of the machine it ran on, {text[path.start() : path.start() + 60]!r}")
-    if len(text.encode()) > MAX_BYTES:
-        found.append(f"it weighs {len(text.encode()) / 1e6:.2f} MB, above {MAX_BYTES / 1e6} MB")
-    return found
+    numbers, source = [cell["execution_count"] for cell in code], "\n".join("".join(cell["source"]) for cell in code)
+    tags = [tag for cell in code for tag in cell["metadata"].get("tags", ())]
+    outputs = [output for cell in code for output in cell["outputs"]]
+    pictures = [output["metadata"] for output in outputs if "image/png" in output.get("data", {})]
+    texts = [about.get("image/png", {}).get("alt") for about in pictures]
+    path, mb = MACHINE_PATHS.search(text), len(text.encode()) / 1e6
+    found = {
+        "its cells were not run once each, in order": numbers != list(range(1, len(code) + 1)),
+        "a cell ended in an error": any(output["output_type"] == "error" for output in outputs),
+        "it holds injected parameters": "injected-parameters" in tags,
+        "it uses ipywidgets' interact or Output, without a browser it may hang for ever": OUTPUT_WIDGETS.search(source),
+        "a picture has no alternative text; show it with study.figure or shown.figure": not all(texts),
+        f"it holds a path of the machine it ran on, {path and text[path.start() :][:60]!r}": path,
+        f"it weighs {mb:.2f} MB, above {MAX_MB} MB": mb > MAX_MB,
+    }
+    return [fault for fault, bad in found.items() if bad]
 
 
 def write_scoreboard() -> None:
@@ -110,9 +105,7 @@ def write_scoreboard() -> None:
     head = "# Scoreboard\n\nWhat the papers publish, and what the notebooks find; written by `make notebooks`.\n\n"
     with paths.atomic(paths.FIGURES / "scoreboard.md") as temporary:
         temporary.write_text(head + scoreboard.markdown(rows), encoding="utf-8")
-    start, end = "<!-- scoreboard -->", "<!-- /scoreboard -->"
-    before, rest = readme.read_text(encoding="utf-8").split(start)
-    after = rest.split(end)[1]
+    before, start, _, end, after = re.split("(<!-- /?scoreboard -->)", readme.read_text(encoding="utf-8"))
+    numbers = scoreboard.markdown(rows, link="figures/", figures=False)
     with paths.atomic(readme) as temporary:
-        numbers = scoreboard.markdown(rows, link="figures/", figures=False)
         temporary.write_text(f"{before}{start}\n\n{numbers}\n{end}{after}", encoding="utf-8")

@@ -1,49 +1,46 @@
-"""What the command line shows: progress while notebooks run, what became of them, the scoreboard, the data sources."""
+"""What the command line shows: progress while notebooks run, what became of them, the scoreboard."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable
+import itertools
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from paper_utils.runs import scoreboard
-from paper_utils.runs.notebooks import Job, Outcome, products, run_all
+from paper_utils.runs.notebooks import Job, Outcome, products, run
 
 console = Console(highlight=False)
 STATUS_STYLE = {"holds": "green", "fails": "red", "open": "yellow", "scaled": "cyan"}
 
 
-def note(text: str) -> None:
-    console.print(text, markup=False, soft_wrap=True)
+def note(text: str, style: str | None = None) -> None:
+    console.print(text, style=style, markup=False, soft_wrap=True)
 
 
-def run_with_progress(jobs: list[Job], *, workers: int, fresh: bool) -> list[Outcome]:
-    """Run the jobs under a bar per notebook that counts its cells; plain lines where there is no terminal."""
+def run_with_progress(jobs: list[Job], fresh: bool) -> list[Outcome]:
+    """Run the jobs under a bar that counts a notebook's cells; one that fails does not stop the rest.
+
+    Plain lines where there is no terminal.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("cells"))
     outcomes = []
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
-        bars = {job.notebook.stem: progress.add_task(job.notebook.stem, visible=False) for job in jobs}
-
-        def on_cell(job: Job, done: int, total: int) -> None:
-            name = job.notebook.stem
-            if done == 0 and not console.is_terminal:
-                note(f"{name} …")
-            progress.update(bars[name], completed=done, total=total, visible=True)
-
-        try:
-            for outcome in run_all(jobs, workers, fresh, on_cell):
-                outcomes.append(outcome)
-                progress.update(bars[outcome.job.notebook.stem], visible=False)
-                _say(outcome)
-        except KeyboardInterrupt:
-            note("Stopped. The same command goes on with what is not finished.")
-            raise
+        for job in jobs:
+            bar = progress.add_task(job.notebook.stem)
+            if not console.is_terminal:
+                note(f"{job.notebook.stem} …")
+            try:
+                outcomes.append(run(job, fresh, partial(progress.update, bar)))
+            except KeyboardInterrupt:
+                note("Stopped. The same command goes on with what is not finished.")
+                raise
+            progress.remove_task(bar)
+            _say(outcomes[-1])
     return outcomes
 
 
@@ -55,7 +52,7 @@ def _say(outcome: Outcome) -> None:
     elif outcome.status == "skipped":
         console.print(f"[green]✓[/green] {name} is finished already (--fresh runs it again)")
     else:
-        console.print(f"[green]✓[/green] {name} in {duration(outcome.wall_s)}")
+        console.print(f"[green]✓[/green] {name} in {timedelta(seconds=round(outcome.wall_s))}")
 
 
 def summary(outcomes: list[Outcome]) -> None:
@@ -77,32 +74,15 @@ def summary(outcomes: list[Outcome]) -> None:
 
 
 def show_scoreboard(rows: list[dict]) -> None:
-    """Published and ours, a table per study."""
-    for study in sorted({row["study"] for row in rows}):
-        chosen = [row for row in rows if row["study"] == study]
-        ran = {name: run for row in chosen for name, run in row["runs"].items()}
-        table = Table(title=f"Study {study}", title_justify="left", title_style="bold", box=None, pad_edge=False)
-        for name in ("id", "quantity", "published", *(f"{name} ({run['device']})" for name, run in ran.items())):
-            table.add_column(name, overflow="fold")
-        for row in chosen:
-            runs = [row["runs"].get(name, {}) for name in ran]
-            cells = [Text(scoreboard.outcome(run), STATUS_STYLE.get(run.get("status"), "")) for run in runs]
-            table.add_row(row["id"], escape(f"{row['quantity']} ({row['where']})"), escape(row["published"]), *cells)
-        console.print(table)
-        console.print()
-
-
-def sources(rows: Iterable[dict[str, str]]) -> None:
-    for row in rows:
-        console.print(
-            f"[bold]{row['name']}[/bold]  study {row['study']} · {escape(row['size'])} · {escape(row['licence'])}"
-        )
-        note(f"  {row['what']}\n  {row['how_to_get']}\n")
-
-
-def duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+    """Published and ours, a line for each claim and run, by study."""
+    for study, of_study in itertools.groupby(rows, key=lambda row: row["study"]):
+        console.print(f"\n[bold]Study {study}[/bold]")
+        for row in of_study:
+            text = Text.assemble((row["id"], "bold"), f"  {row['quantity']} ({row['where']})")
+            text.append(f"  published: {row['published']}" if row["published"] else "")
+            for name, ran in row["runs"].items():
+                text.append(f"  {name}: ").append(scoreboard.outcome(ran), STATUS_STYLE.get(ran["status"], ""))
+            console.print(text, soft_wrap=True)
 
 
 def shown(path: Path) -> str:

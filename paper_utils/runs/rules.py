@@ -8,28 +8,27 @@ A condition is true for certain when it is true at the unfavourable end of the i
 is false even at the favourable end. The comments at the top of claims.csv define the verdicts.
 """
 
-from __future__ import annotations
-
 import operator
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from paper_utils.base.errors import ProfileError
 
-HOLDS, FAILS, OPEN, SCALED, REPORTED = STATUSES = ("holds", "fails", "open", "scaled", "reported")
+HOLDS, FAILS, OPEN, SCALED, REPORTED = "holds", "fails", "open", "scaled", "reported"
 ROUNDING = 1e-9
 MIN_SEEDS = 3  # that an interval covers, where a random start may change the value
 COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
-CONDITION = re.compile(r"([A-Za-z]\w*)\s*(<=|>=|<|>|=|in\b)\s*(.+)")
-RANGE = re.compile(r"\[\s*([^,\s]+)\s*,\s*([^,\s]+)\s*\]")
+NUMBER = r"[-+]?\d*\.?\d+(?:e[-+]?\d+)?"
+CONDITION = re.compile(
+    rf"([A-Za-z]\w*)\s*(?:(<=|>=|<|>|=)\s*(?:({NUMBER})|([\w.+-]+))|in\s*\[\s*({NUMBER})\s*,\s*({NUMBER})\s*\])"
+)
 
 Part = float | str | tuple[float, float, float]  # a number, a word, or (value, low, high)
 
 
-@dataclass(frozen=True)
-class Condition:
-    """`name sign target`; target is a number, the name of another part, a word, or the two ends of what is allowed."""
+class Condition(NamedTuple):
+    """A part `name` compared with a number or another part, "=" to a word, or "in" bounds: `name sign target`."""
 
     name: str
     sign: str
@@ -37,22 +36,21 @@ class Condition:
 
     @property
     def other(self) -> str | None:
-        """The part that `name` is compared with, if it is not compared with a number or word."""
+        """The part that `name` is compared with, if there is one."""
         return self.target if self.sign in COMPARE and isinstance(self.target, str) else None
 
     def judge(self, parts: Mapping[str, Part]) -> str:
         """ "holds", "fails" or "open"."""
-        if isinstance(self.target, str) and not self.other:
+        if self.sign == "=":
             return HOLDS if parts[self.name] == self.target else FAILS
-        low, high = _ends(parts, self.name)
-        if self.sign not in COMPARE:
-            first, last = self.target
+        (low, high), limit = _ends(parts, self.name), self.target
+        if self.other:  # judged by the difference, paired where it was recorded
+            limit, paired, (other_low, other_high) = 0, f"{self.name}-{self.other}", _ends(parts, self.other)
+            low, high = _ends(parts, paired) if paired in parts else (low - other_high, high - other_low)
+        if self.sign == "in":
+            first, last = limit
             true, possible = first <= low and high <= last, first <= high and low <= last
         else:
-            limit = self.target
-            if self.other:  # judged by the difference, paired where it was recorded
-                limit, paired, (other_low, other_high) = 0, f"{self.name}-{self.other}", _ends(parts, self.other)
-                low, high = _ends(parts, paired) if paired in parts else (low - other_high, high - other_low)
             at_ends = [COMPARE[self.sign](end, limit) for end in (low, high)]
             true, possible = all(at_ends), any(at_ends)
         return HOLDS if true else OPEN if possible else FAILS
@@ -92,26 +90,17 @@ def verdict(rule: str, kind: str, parts: Mapping[str, Part], seeds: int | None =
 
 
 def _condition(text: str) -> Condition:
-    if match := CONDITION.fullmatch(text):
-        name, sign, target = match.groups()
-        if sign == "in":
-            ends = RANGE.fullmatch(target)
-            values = [_number(end) for end in ends.groups()] if ends else [""]
-            if not any(isinstance(value, str) for value in values):
-                return Condition(name, sign, tuple(values))
-        elif re.fullmatch(r"[\w.+-]+", target):
-            value = _number(target)
-            if sign == "=" and isinstance(value, float):  # equal up to rounding
-                value = (value - ROUNDING * abs(value), value + ROUNDING * abs(value))
-            return Condition(name, sign, value)
-    raise ProfileError(f"{text!r} is no condition of a rule, such as a < 0.5, a > b, a in [0.2, 0.4] or a = 5-11-21.")
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
+    if not (match := CONDITION.fullmatch(text)):
+        raise ProfileError(
+            f"{text!r} is no condition of a rule, such as a < 0.5, a > b, a in [0.2, 0.4] or a = 5-11-21."
+        )
+    name, sign, number, word, *bounds = match.groups()
+    if sign == "=" and number:  # equal up to rounding
+        margin = ROUNDING * abs(float(number))
+        return Condition(name, "in", (float(number) - margin, float(number) + margin))
+    if sign:
+        return Condition(name, sign, word or float(number))
+    return Condition(name, "in", tuple(map(float, bounds)))
 
 
 def _ends(parts: Mapping[str, Part], name: str) -> tuple[float, float]:

@@ -1,7 +1,5 @@
 """The scoreboard: what the papers publish, and what each committed run of the notebooks found."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -10,6 +8,7 @@ from paper_utils.nets.settings import PROFILES
 from paper_utils.runs import rules, shown
 from paper_utils.runs.claims import ARTEFACTS, FIELDS, OWN, ours, published
 
+SHOWN = ("id", "where", "quantity", "published")  # columns beside those of the runs
 NOTHING = {"parts": {}, "status": rules.REPORTED, "seeds": None, "note": ""}  # of a figure or table
 
 
@@ -52,21 +51,18 @@ def markdown(rows: list[dict], link: str = "", figures: bool = True) -> str:
         # Other runs, unless they only repeat the quick one: in numbers alone a run on more data may show nothing new.
         columns += [name for name in sorted(set(ran) - set(columns)) if parts[name] != parts["quick"]]
         stood = [
-            f"{name} ran on {ran[name]['device']} in {ran[name]['wall_s']:.0f} s (seed {ran[name]['seed']}, "
-            f"commit {ran[name]['commit']})"
+            "{0} ran on {device} in {wall_s:.0f} s (seed {seed}, commit {commit})".format(name, **ran[name])
             if name in ran
             else f"{name} has not been run"
             for name in columns
         ]
         cells = [
-            [row[key] for key in ("id", "where", "quantity", "published")]
-            + [outcome(row["runs"].get(name), link) for name in columns]
+            [row[key] for key in SHOWN] + [outcome(row["runs"].get(name), link) for name in columns]
             for row in chosen
             # A figure or table of our own is for the notebook to show.
             if row["kind"] != "own" or any(run["parts"] for run in row["runs"].values())
         ]
-        table = shown.rows(("id", "where", "quantity", "published", *columns), cells)
-        text += [f"**Study {study}** · {'; '.join(stood)}", "", str(table), ""]
+        text += [f"**Study {study}** · {'; '.join(stood)}", "", shown.rows((*SHOWN, *columns), cells), ""]
     return "\n".join(text)
 
 

@@ -1,26 +1,17 @@
 """How numbers, tables and figures look in a notebook: few digits, units in the header, alternative texts."""
 
-from __future__ import annotations
-
 import io
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 MAX_ROWS = 40  # of a table that is shown; its file holds all
 
 
-@dataclass(frozen=True)
-class Markdown:
+class Markdown(str):
     """Text that a notebook renders and a terminal prints."""
 
-    text: str
-
-    def __str__(self) -> str:
-        return self.text
-
-    __repr__ = _repr_markdown_ = __str__
+    __repr__ = _repr_markdown_ = str.__str__
 
 
 def number(value, digits: int = 4) -> str:
@@ -33,8 +24,8 @@ def number(value, digits: int = 4) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        whole = 10**digits <= abs(value) < 1e7  # 12345.6 is 12346, not 1.235e+04
-        return f"{value:.0f}" if whole else f"{value:.{digits}g}"
+        text = f"{value:.{digits}g}"
+        return f"{value:.0f}" if "e" in text and 1 <= abs(value) < 1e7 else text  # 12346, not 1.235e+04
     if isinstance(value, tuple | list):
         middle, *ends = (number(item, digits) for item in value)
         return f"{middle} [{', '.join(ends)}]" if ends else middle

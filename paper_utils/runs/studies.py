@@ -1,7 +1,5 @@
 """The studies by number: their rooms, and the data that training outside a notebook starts from."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Mapping
 from dataclasses import replace

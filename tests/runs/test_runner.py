@@ -42,7 +42,9 @@ def job(shelf, tmp_path):
 
 def test_a_run_leaves_an_executed_notebook_and_results(job):
     told = []
-    outcome = notebooks.run(job("paper", seed=7, n=30), on_cell=lambda _, done, total: told.append((done, total)))
+    outcome = notebooks.run(
+        job("paper", seed=7, n=30), on_cell=lambda completed, total: told.append((completed, total))
+    )
     assert outcome.status == "done"
     assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
     results = json.loads((outcome.job.output / "results.json").read_text())
@@ -69,12 +71,12 @@ def test_finished_work_is_not_done_again(job, shelf, tmp_path):
     assert notebooks.run(job(DATA=str(data))).status == "done"
 
 
-def test_a_failing_cell_is_named_and_the_others_go_on(job, shelf, tmp_path):
+def test_a_failing_cell_is_named(job, shelf, tmp_path):
     write_notebook(shelf / "02_bad.ipynb", "1 + 1", "raise ValueError('negative flux\\nin row 3')", "2 + 2")
     (shelf / "profiles" / "02.yaml").write_text("quick: {n: 3}")
     bad = notebooks.plan("02", "quick", tmp_path / "output")
-    first, second = notebooks.run_all([bad, job()])
-    assert (first.status, second.status) == ("failed", "done")
+    first = notebooks.run(bad)
+    assert first.status == "failed"
     assert first.failure == "in cell [4]: ValueError: negative flux"
     # As far as it got: the sum and the error are there for the reader to see.
     outputs = [cell["outputs"] for cell in notebooks.read(first.job.executed)["cells"] if cell["cell_type"] == "code"]
@@ -94,32 +96,9 @@ def test_a_failure_takes_the_results_of_an_earlier_run_with_it(job, shelf):
 def test_a_kernel_that_dies_is_a_failure_of_its_notebook(job, shelf, tmp_path):
     write_notebook(shelf / "02_dead.ipynb", "import os\nos._exit(1)")
     (shelf / "profiles" / "02.yaml").write_text("quick: {n: 3}")
-    dead, alive = notebooks.run_all([notebooks.plan("02", "quick", tmp_path / "output"), job()])
+    dead = notebooks.run(notebooks.plan("02", "quick", tmp_path / "output"))
     assert dead.failure.startswith("outside its cells: DeadKernelError")
-    assert alive.status == "done"
-
-
-def test_two_workers_run_two_notebooks_at_once_and_share_the_cores(shelf, tmp_path):
-    # Each waits for the other's file: run one after the other, neither would come to its end.
-    cell = """
-import os, time
-from pathlib import Path
-folder = Path(output).parent
-(folder / "{mine}").write_text(os.environ["OMP_NUM_THREADS"])
-deadline = time.monotonic() + 20
-while not (folder / "{other}").exists():
-    assert time.monotonic() < deadline
-    time.sleep(0.05)
-"""
-    jobs = []
-    for study, mine, other in (("01", "a", "b"), ("02", "b", "a")):
-        write_notebook(shelf / f"{study}_wait.ipynb", cell.format(mine=mine, other=other))
-        (shelf / "profiles" / f"{study}.yaml").write_text("quick: {n: 3}")
-        jobs.append(notebooks.plan(study, "quick", tmp_path / "output"))
-    outcomes = list(notebooks.run_all(jobs, workers=2))
-    assert [outcome.status for outcome in outcomes] == ["done", "done"]
-    threads = int((tmp_path / "output" / "a").read_text())
-    assert threads == int(os.environ.get("OMP_NUM_THREADS", max(1, os.cpu_count() // 2)))
+    assert notebooks.run(job()).status == "done"
 
 
 def test_an_interrupted_run_is_not_finished_and_leaves_no_kernel(shelf, tmp_path):
