@@ -22,7 +22,10 @@ class Plan:
     lr : the highest learning rate.   weight_decay : of the optimizer.
     optimizer : "adam", "adamw", or a function of model and plan that makes one.
     schedule : of the learning rate, a name in `SCHEDULES`.
+    clip : largest norm of the gradient; None for any.
     average : decay of the moving average of the weights, which then is what is validated and kept; None for none.
+    keep : "last" or "best", the weights of the lowest validation loss.
+    patience : looks at the validation loss without a lower one after which training stops; None for never.
     seed : of the order of the items and of all that the loss draws.
     """
 
@@ -32,7 +35,10 @@ class Plan:
     weight_decay: float = 0.0
     optimizer: "str | Callable[[nn.Module, Plan], Optimizer]" = "adam"
     schedule: str = "constant"
+    clip: float | None = None
     average: float | None = None
+    keep: str = "last"
+    patience: int | None = None
     seed: int = 0
 
     @classmethod

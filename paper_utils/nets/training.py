@@ -10,7 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,8 @@ class Descent:
             losses = self.loss(self.model, batch, self.generator)
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(losses["loss"])
+        if self.plan.clip is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.clip)
         self.optimizer.step()
         if hasattr(self.model, "constrain"):
             self.model.constrain()
@@ -72,19 +74,22 @@ class Descent:
         return {name: value.detach() for name, value in losses.items()}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Validation:
-    """The loss of held-out items, with the same draws at every look."""
+    """The loss of held-out items, with the same draws at every look, and the best weights so far where asked for."""
 
     model: nn.Module
     loss: Loss
     data: Batch
     plan: Plan
     fabric: Any
+    best: float = float("inf")
+    since: int = 0  # looks without a lower loss
+    weights: dict[str, Tensor] = field(default_factory=dict)
 
     @torch.no_grad()
     def look(self) -> float:
-        """The loss now."""
+        """The loss now. NaN is never the best."""
         self.model.eval()
         generator = torch.Generator(self.fabric.device).manual_seed(self.plan.seed)
         n, total = len(next(iter(self.data.values()))), 0.0
@@ -92,7 +97,19 @@ class Validation:
             with self.fabric.autocast():
                 total += float(self.loss(self.model, _batch(self.data, index), generator)["loss"]) * len(index)
         self.model.train()
-        return total / n
+        value = total / n
+        self.since = 0 if value < self.best else self.since + 1
+        if value < self.best:
+            self.best = value
+            if self.plan.keep == "best":
+                self.weights = {name: w.detach().clone() for name, w in self.model.state_dict().items()}
+        return value
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("best", "since", "weights")}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.best, self.since, self.weights = (state[name] for name in ("best", "since", "weights"))
 
 
 def fit(
@@ -119,8 +136,9 @@ def fit(
     watch = validation and Validation(kept, loss, validation, plan, fabric)
     n_items = len(next(iter(data.values()))) if rows is None else len(rows)
     history = repeat(step, step.state, n_items, plan, fabric.device, validation=watch, **options)
-    if history["finished"] and kept is not model:
-        model.load_state_dict(kept.state_dict())
+    if history["finished"]:
+        best = watch is not None and plan.keep == "best"
+        model.load_state_dict(watch.weights if best else kept.state_dict())
     return history
 
 
@@ -153,8 +171,10 @@ def repeat(
     and "validation". Ctrl-C keeps what has been learned so far: the history then says finished = False, and the
     checkpoint lets the next call go on from there.
     """
-    history = {"step": [], "n_steps": 0, "wall_s": 0.0}
-    history |= {} if validation is None else {"validation_step": [], "validation": []}
+    state, history = dict(state), {"step": [], "n_steps": 0, "wall_s": 0.0}
+    if validation is not None:
+        state["validation"] = validation
+        history |= {"validation_step": [], "validation": []}
     if checkpoint is not None and checkpoint.exists():
         history = checkpoints.load(checkpoint, state)
     done, n_steps = history["n_steps"], plan.n_steps
@@ -163,7 +183,7 @@ def repeat(
     batch_size = min(plan.batch_size, n_items)
     per_epoch, every, look = n_items // batch_size, max(n_steps // N_RECORDS, 1), max(n_steps // N_VALIDATIONS, 1)
     wall_before, begin = history["wall_s"], time.perf_counter()
-    saved, sums, order = begin, defaultdict(list), None
+    saved, sums, order, stopped = begin, defaultdict(list), None, False
 
     def save(finished: bool = False) -> None:
         history.update(n_steps=done, wall_s=wall_before + time.perf_counter() - begin, finished=finished)
@@ -175,7 +195,7 @@ def repeat(
     bar = tqdm(total=n_steps, initial=done, desc=label, unit="step", disable=not progress, leave=False, mininterval=0.5)
     try:
         with bar:
-            while done < n_steps:
+            while done < n_steps and not stopped:
                 if order is None or done % per_epoch == 0:
                     # One permutation per epoch, seeded by the epoch: a resumed run meets the same batches.
                     order = epoch_order(n_items, plan.seed, done // per_epoch).to(device)
@@ -189,7 +209,8 @@ def repeat(
                 if validation is not None and (done % look == 0 or done == n_steps):
                     history["validation_step"].append(done)
                     history["validation"].append(validation.look())
-                if done % every == 0 or done == n_steps:
+                    stopped = plan.patience is not None and validation.since >= plan.patience
+                if done % every == 0 or done == n_steps or stopped:
                     history["step"].append(done)
                     for name, values in sums.items():
                         history.setdefault(name, []).append(float(torch.stack(values).mean()))
@@ -204,7 +225,7 @@ def repeat(
                     break
     except KeyboardInterrupt:
         tqdm.write(f"{label}: stopped at step {done} of {n_steps}; what was learned so far is kept")
-    save(finished=done >= n_steps)
+    save(finished=done >= n_steps or stopped)
     modules.eval()
     return history
 

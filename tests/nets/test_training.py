@@ -68,16 +68,17 @@ def test_seeding_a_network_leaves_the_callers_random_numbers_alone():
     "options",
     [
         {},
-        {"schedule": "one-cycle"},
+        {"schedule": "one-cycle", "clip": 1.0},
         {"schedule": "fastai", "optimizer": "adamw", "weight_decay": 0.1},
         {"average": 0.9, "schedule": "cosine"},
-        {"average": 0.99, "validated": True},
+        {"keep": "best", "average": 0.99},
+        {"keep": "best", "patience": 3},
     ],
     ids=str,
 )
 def test_training_in_pieces_equals_training_at_once(options, tmp_path):
-    held = {"validation": {"x": X[:20] + 0.1, "y": Y[:20]}} if "validated" in options else {}
-    plan = change(PLAN, **{name: value for name, value in options.items() if name != "validated"})
+    plan = change(PLAN, **options)
+    held = {"validation": {"x": X[:20] + 0.1, "y": Y[:20]}} if "keep" in options else {}
     whole = new()
     expected = fit(whole, plan, noisy, **held)
     checkpoint, pieces = tmp_path / "run.checkpoint", 0
@@ -157,6 +158,19 @@ def test_a_linear_relation_is_learned():
     assert residual < 0.05
 
 
+def test_gradients_are_clipped():
+    """A loss of enormous slope moves plain gradient descent by the learning rate times the largest norm."""
+    model = nn.Linear(3, 2)
+    before = weights_of(model)
+
+    def steep(model, batch, generator):
+        return {"loss": 1e6 * model(batch["x"]).sum()}
+
+    plan = Plan(1, 60, clip=0.5, optimizer=lambda model, plan: torch.optim.SGD(model.parameters(), 1.0))
+    fit(model, plan, steep)
+    assert (weights_of(model) - before).norm() == pytest.approx(0.5, rel=1e-4)
+
+
 def test_average_follows_the_weights_and_forgets_the_start():
     """Weights that are 1, 2, 3, ...: the average is their exponential mean with the decay (1 + n) / (10 + n)."""
     model, expected = nn.Linear(1, 1), None
@@ -190,13 +204,26 @@ def test_the_trained_model_is_the_average_where_one_is_asked_for():
     assert not torch.equal(weights_of(kept), weights_of(last))
 
 
-def test_validation_is_the_loss_of_what_was_held_out():
+def test_best_weights_are_those_of_the_lowest_validation_loss():
+    """A learning rate that diverges: the last weights are worse than the best, which are kept."""
     held = {"x": X[:20], "y": Y[:20]}
+    plan = change(PLAN, lr=3.0, schedule="constant", keep="best", n_steps=100)
     model = new()
-    history = fit(model, change(PLAN, n_steps=100), validation=held)
+    history = fit(model, plan, validation=held)
     with torch.no_grad():
-        assert history["validation"][-1] == pytest.approx(float(squares(model, held, None)["loss"]), rel=1e-5)
-    assert history["validation_step"] == list(range(5, 101, 5))
+        kept = float(squares(model, held, None)["loss"])
+    assert kept == pytest.approx(min(history["validation"]), rel=1e-5)
+    assert kept < history["validation"][-1]
+    assert history["validation_step"][-1] == 100
+
+
+def test_training_stops_where_validation_no_longer_improves():
+    def worse(model, batch, generator):
+        return {"loss": squares(model, batch, generator)["loss"] * (1 if model.training else torch.nan)}
+
+    history = fit(new(), change(PLAN, patience=4), worse, validation=DATA)
+    assert history["n_steps"] == 4 * (40 // training.N_VALIDATIONS)  # NaN is never an improvement
+    assert history["finished"]
 
 
 def test_a_plan_of_epochs_meets_whole_batches_alone():
