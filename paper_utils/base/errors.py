@@ -1,9 +1,7 @@
 """The errors that a reader of the companion may meet, each with what is wrong and how to mend it."""
 
-from __future__ import annotations
-
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -32,6 +30,15 @@ class DataError(CompanionError):
         return partial(DataError, self.problem, remedy=self.remedy, source=self.source, row=self.row), ()
 
 
+def refusal(source: object) -> Callable[[object, str, str], None]:
+    """A function `refuse(row, problem, remedy)` that raises the DataError of `source`."""
+
+    def refuse(row: object, problem: str, remedy: str):
+        raise DataError(problem, remedy=remedy, source=source, row=row)
+
+    return refuse
+
+
 @contextmanager
 def readable(source: object, what: str, remedy: str) -> Iterator[None]:
     """Any failure of a library to read `source` in the block becomes a DataError: "not WHAT (its message)".
@@ -45,9 +52,8 @@ def readable(source: object, what: str, remedy: str) -> Iterator[None]:
     except Exception as problem:
         missing = isinstance(problem, FileNotFoundError)
         message = " ".join(str(problem).split())[:200] or type(problem).__name__
-        raise DataError(
-            f"not {what} ({message})", remedy="Check the path." if missing else remedy, source=source
-        ) from None
+        remedy = "Check the path." if missing else remedy
+        raise DataError(f"not {what} ({message})", remedy=remedy, source=source) from None
 
 
 class ProfileError(CompanionError):
