@@ -1,4 +1,7 @@
-"""The checks that the containers share. Each raises, by `refuse(where, problem, remedy)`, for the first bad entry."""
+"""The checks that the containers share. Each raises DataError naming the first bad entry.
+
+They do so by `refuse(where, problem, remedy)`, which knows the file at fault (`errors.refusal`).
+"""
 
 from collections import Counter
 from dataclasses import fields
@@ -70,9 +73,8 @@ def names(container, refuse):
                     refuse(f"row {row}", f"the {what} is {str(text)!r}", remedy)
             text, count = Counter(texts.tolist()).most_common(1)[0]
             if count > 1:
-                problem = "{} {!r} appears {} times (rows {} and {})".format(
-                    what, text, count, *np.flatnonzero(texts == text)[:2]
-                )
+                one, other = np.flatnonzero(texts == text)[:2]
+                problem = f"{what} {text!r} appears {count} times (rows {one} and {other})"
                 refuse(field.name, problem, "Give every one its own name, or drop the repeats.")
 
 
@@ -84,7 +86,12 @@ def numbers(container, refuse):
             remedy = f"Every entry must be finite: leave the object out, or {other}"
             none(container, refuse, field.name, ~np.isfinite(value), remedy)
         if field.metadata["axes"] == "L":
-            _wavelengths(field.name, value, refuse)
+            none(container, refuse, field.name, value <= 0, "Wavelengths are positive.")
+            if (bad := np.flatnonzero(np.diff(value) <= 0)).size:
+                a, b = value[bad[0] : bad[0] + 2]
+                what = f"repeats {a:g}" if a == b else f"falls from {a:g} to {b:g}"
+                remedy = "Wavelengths must increase: sort them (and the fluxes with them) and drop the repeated ones."
+                refuse(f"{field.name}, bins {bad[0]} and {bad[0] + 1}", f"the wavelength {what}", remedy)
 
 
 def none(container, refuse, name, bad, remedy, problem=None):
@@ -110,16 +117,6 @@ def _entry(container, axes, index) -> str:
         else:
             words.append(f"{'row' if axis == 'H' else 'column'} {i}")
     return ", ".join(words)
-
-
-def _wavelengths(name, wave, refuse):
-    if (bad := np.flatnonzero(np.diff(wave) <= 0)).size:
-        i = bad[0]
-        what = f"repeats {wave[i]:g}" if wave[i] == wave[i + 1] else f"falls from {wave[i]:g} to {wave[i + 1]:g}"
-        remedy = "Wavelengths must increase: sort them (and the fluxes with them) and drop the repeated ones."
-        refuse(f"{name}, bins {i} and {i + 1}", f"the wavelength {what}", remedy)
-    if wave[0] <= 0:
-        refuse(f"{name}, bin 0", f"the wavelength is {wave[0]:g}", "Wavelengths are positive.")
 
 
 def odd_redshift(z) -> np.ndarray:

@@ -65,13 +65,8 @@ class WeightsError(CompanionError):
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> ProfileError:
-    """The error for a name that does not exist, with the names nearest to it (or all, when they are few)."""
+    """The error for a name that does not exist, with the names nearest to it, or all."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    if near:
-        hint = f"Did you mean {' or '.join(near)}?"
-    elif len(known) > 12:
-        hint = f"There are {len(known)}, from {known[0]} to {known[-1]}."
-    else:
-        hint = f"There is {', '.join(known) or 'none yet'}."
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"There is {', '.join(known) or 'none yet'}."
     return ProfileError(f"no {kind} {name!r}. {hint}")

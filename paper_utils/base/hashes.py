@@ -26,7 +26,6 @@ def commit() -> str:
 
 def file_hash(path: Path) -> str:
     """SHA-256 of a file, as `sha256sum` prints it; for a folder, of the names and hashes of the files in it."""
-    path = Path(path)
     if path.is_dir():
         inside = {str(file.relative_to(path)): file_hash(file) for file in sorted(path.rglob("*")) if file.is_file()}
         return hashlib.sha256(json.dumps(inside).encode()).hexdigest()

@@ -104,11 +104,15 @@ def plot_true_against(truth: Mapping[str, NDArray], methods: Mapping[str, Mappin
     return fig
 
 
-def plot_coverage(levels: NDArray, curves: Mapping[str, NDArray]) -> Figure:
+def plot_coverage(levels: NDArray, curves: Mapping[str, NDArray], ax: Axes | None = None) -> Figure:
     """Share of truths inside the interval of each nominal level; a calibrated method follows the diagonal."""
-    fig, ax = plt.subplots(figsize=(0.5 * WIDTH, 3.0))
-    _draw_coverage(ax, levels, curves)
-    return fig
+    ax = ax or plt.subplots(figsize=(0.5 * WIDTH, 3.0))[1]
+    ax.plot([0, 1], [0, 1], color="k", lw=0.8)
+    for (name, values), (line, marker) in zip(curves.items(), STYLES, strict=False):
+        ax.plot(levels, values, ls=line, marker=marker, ms=4, label=name)
+    ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="nominal level of the interval", ylabel="share of truths inside")
+    ax.legend(fontsize=7, loc="upper left")
+    return ax.figure
 
 
 def plot_calibration(pit: Mapping[str, NDArray], levels: NDArray, coverage: Mapping[str, NDArray]) -> Figure:
@@ -119,16 +123,7 @@ def plot_calibration(pit: Mapping[str, NDArray], levels: NDArray, coverage: Mapp
     left.axhline(1, color="k", lw=0.8)
     left.set(xlim=(0, 1), xlabel="probability below the truth (PIT)", ylabel="objects, relative to uniform")
     left.legend(fontsize=7)
-    _draw_coverage(right, levels, coverage)
-    return fig
-
-
-def _draw_coverage(ax: Axes, levels: NDArray, curves: Mapping[str, NDArray]) -> None:
-    ax.plot([0, 1], [0, 1], color="k", lw=0.8)
-    for (name, values), (line, marker) in zip(curves.items(), STYLES, strict=False):
-        ax.plot(levels, values, ls=line, marker=marker, ms=4, label=name)
-    ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="nominal level of the interval", ylabel="share of truths inside")
-    ax.legend(fontsize=7, loc="upper left")
+    return plot_coverage(levels, coverage, right)
 
 
 def plot_missing(text: str) -> Figure:

@@ -59,7 +59,7 @@ def interval(
 
 
 def share(successes: ArrayLike) -> tuple[float, tuple[float, float]]:
-    """Share [%] of true values (N,) and its 68 % Wilson interval, which keeps its width at 0 and 100 %; NaN for none."""
+    """Share [%] of true values (N,) and its 68 % Wilson interval, which has a width at 0 and 100 %; NaN for none."""
     successes = np.asarray(successes, bool)
     if not successes.size:
         return np.nan, (np.nan, np.nan)

@@ -26,7 +26,7 @@ def squares(predicted: ArrayLike, target: ArrayLike) -> NDArray:
 def rmse_intervals(
     errors: Mapping[str, ArrayLike], pairs: Iterable[tuple[str, str]] = ()
 ) -> dict[str, tuple[float, float, float]]:
-    """(value, low, high) of the RMSE of each method, and of the difference "a-b" of each of `pairs`: 68 %, by bootstrap.
+    """(value, low, high) of the RMSE of each method, and of the difference "a-b" of `pairs`: 68 %, by bootstrap.
 
     errors : `squares` (S, N) by method, of S random starts on the same N objects; the value is the mean over starts.
     Objects and starts are drawn with replacement, the same for all methods: differences are paired.
