@@ -56,19 +56,19 @@ def run(
     return [done[i] for i in range(len(items))]
 
 
-def table(results: Sequence[Mapping], names: Sequence[str], units: Mapping[str, str]) -> Table:
+def table(results: Sequence[Mapping], names: Sequence[str], units: Mapping[str, str] | None = None) -> Table:
     """The numbers and texts of `run`'s results as a Table, with columns `id` first and `reason` last ("" if good).
 
     A row that failed has NaN (numbers), -1 (integers) or "" (text); where all did, the columns are those of `units`.
     """
-    first = next((r for r in results if REASON not in r), dict.fromkeys(units, np.nan))
+    first = next((r for r in results if REASON not in r), dict.fromkeys(units or (), np.nan))
     found = Table({"id": np.array(names, dtype=str)})
     for key, value in first.items():
         if np.ndim(value) == 0:
             empty = EMPTY[np.asarray(value).dtype.kind]
             found[key] = np.array([r.get(key, empty) for r in results], dtype=type(empty))
     found[REASON] = np.array([r.get(REASON, "") for r in results], dtype=str)
-    for key, unit in units.items():
+    for key, unit in (units or {}).items():
         for name in {key, f"{key}_err"}.intersection(found.colnames):
             found[name].unit = unit
     return found
