@@ -115,9 +115,13 @@ def class_scores(score: ArrayLike, positive: ArrayLike) -> dict[str, float]:
 
 
 def permutation_importance(
-    predict: Callable[[NDArray], NDArray], x: NDArray, error: Callable[[NDArray], float], groups: Mapping[str, list]
+    predict: Callable[[NDArray], NDArray],
+    x: NDArray,
+    error: Callable[[NDArray], float],
+    groups: Mapping[str, list[int]],
+    n_repeats: int = 3,
 ) -> dict[str, tuple[float, float]]:
-    """How much worse a prediction gets when columns are shuffled among objects: mean, standard deviation of 3 times.
+    """How much worse a prediction gets when columns are shuffled among objects: mean, standard deviation.
 
     predict : inputs (N, n_in) to predictions.   error : of predictions, lower is better.
     groups : columns shuffled together, such as a band and its error: name -> column numbers. Bands that carry the same
@@ -130,5 +134,5 @@ def permutation_importance(
         shuffled[:, group] = x[rng.permutation(len(x))][:, group]
         return error(predict(shuffled)) - reference
 
-    losses = {name: [loss(group) for _ in range(3)] for name, group in groups.items()}
+    losses = {name: [loss(group) for _ in range(n_repeats)] for name, group in groups.items()}
     return {name: (float(np.mean(found)), float(np.std(found))) for name, found in losses.items()}
