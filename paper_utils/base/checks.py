@@ -1,38 +1,47 @@
-"""The checks that the containers share. Each raises DataError naming the first bad entry."""
+"""The checks that the containers share. Each raises DataError naming the first bad entry.
 
-from __future__ import annotations
+They do so by `refuse(where, problem, remedy)`, which knows the file at fault (`errors.refusal`).
+"""
 
-import dataclasses
-from functools import partial
+from collections import Counter
+from dataclasses import fields
 
 import numpy as np
 
 Z_RANGE = (-0.01, 20.0)
+REDSHIFTS = "Redshifts lie in {:g} to {:g}; leave out objects whose redshift failed (-9999, 99).".format(*Z_RANGE)
+WANTED = {"float": "numbers", "text": "text", "table": "table rows"}
 
 
-def layout(container, error):
+def filled(container) -> list[tuple]:
+    """The fields of a container that hold something, each with what it holds."""
+    values = ((field, getattr(container, field.name)) for field in fields(container))
+    return [(field, value) for field, value in values if value is not None]
+
+
+def layout(container, refuse):
     """Nothing missing, the right kind of values, and axes of the same length in every field."""
+    for field in fields(container):
+        if field.default is not None and getattr(container, field.name) is None:
+            refuse(field.name, "missing", f"Every {type(container).__name__} needs it.")
     sizes = {}
-    for field in dataclasses.fields(container):
-        name, value, kind = field.name, getattr(container, field.name), field.metadata["kind"]
-        wrong = partial(error, row=name, remedy=_shape_wanted(field))
-        if value is None:
-            if field.default is not None:
-                raise wrong("missing", remedy=f"Every {type(container).__name__} needs it.")
-            continue
+    for field, value in filled(container):
+        name, kind, unit = field.name, field.metadata["kind"], field.metadata["unit"]
         shape = (len(value),) if kind == "table" else value.shape
+        wanted = f"Give {WANTED[kind]}{unit and ' in '}{unit} of shape ({', '.join(field.metadata['axes'])}): "
+        wanted += "N objects, L wavelengths, B bands, H x W pixels."
         if kind == "table":
-            _table(value, partial(error, row=name))
+            _columns(name, value, refuse)
         elif value.dtype.kind != ("U" if kind == "text" else "f"):
-            raise wrong(f"holds {value.dtype}, not {'text' if kind == 'text' else 'numbers'}")
+            refuse(name, f"holds {value.dtype}, not {WANTED[kind]}", wanted)
         if len(shape) != len(axes(field, value)):
-            raise wrong(f"has shape {shape}")
+            refuse(name, f"has shape {shape}", wanted)
         for axis, size in zip(axes(field, value), shape, strict=True):
             first, expected = sizes.setdefault(axis, (name, size))
             if size == 0:
-                raise wrong(f"is empty (shape {shape})", remedy="Give at least one object.")
+                refuse(name, f"is empty (shape {shape})", "Give at least one object.")
             if size != expected:
-                raise wrong(f"has {size} entries along {axis}, {first} has {expected}")
+                refuse(name, f"has {size} entries along {axis}, {first} has {expected}", wanted)
 
 
 def axes(field, value) -> str:
@@ -41,80 +50,68 @@ def axes(field, value) -> str:
     return names[1:] if field.metadata["shared"] and np.ndim(value) == len(names) - 1 else names
 
 
-def _shape_wanted(field) -> str:
-    axes, kind = field.metadata["axes"], field.metadata["kind"]
-    unit = f" in {field.metadata['unit']}" if field.metadata["unit"] else ""
-    what = {"float": "numbers", "text": "text", "table": "table rows"}[kind]
-    return f"Give {what}{unit} of shape ({', '.join(axes)}): N objects, L wavelengths, B bands, H x W pixels."
-
-
-def _table(table, error):
+def _columns(name, table, refuse):
     for column in table.colnames:
-        values = table[column]
-        dtype = getattr(values, "dtype", np.dtype("O"))
-        if dtype.kind not in "fiubU" or "/" in column or column in ("", "."):
-            raise error(
-                f"column {column!r} holds {getattr(values, 'dtype', type(values).__name__)}",
-                remedy="Columns hold numbers, booleans or text, and have no '/' in their name.",
-            )
-        if np.any(mask := getattr(values, "mask", False)):
-            raise error(
-                f"column {column!r} lacks a value in row {np.argwhere(mask)[0][0]}",
-                remedy="Fill it (numbers: nan) or leave the row out.",
-            )
+        kind = getattr(table[column], "dtype", np.dtype("O"))  # coordinates and times have none
+        if kind.kind not in "fiubU" or "/" in column or column in ("", "."):
+            remedy = "Columns hold numbers, booleans or text, and have no '/' in their name."
+            refuse(name, f"column {column!r} holds {kind}", remedy)
+        if np.any(mask := getattr(table[column], "mask", False)):
+            row = np.argwhere(mask)[0][0]
+            remedy = "Fill it (numbers: nan) or leave the row out."
+            refuse(name, f"column {column!r} lacks a value in row {row}", remedy)
 
 
-def ids(container, error):
-    """Every object has a name of its own that survives a text file."""
-    names = container.ids
-    bad = np.array([not name or name != name.strip() or not name.isprintable() for name in names])
-    if bad.any():
-        row = bad.argmax()
-        remedy = "Ids are printable text without spaces at the ends."
-        raise error(f"the object id is {str(names[row])!r}", remedy=remedy, row=f"row {row}")
-    unique(names, "object id", "ids", error)
+def names(container, refuse):
+    """Every object, and every band, has a name of its own that survives a text file."""
+    for field, texts in filled(container):
+        if field.metadata["kind"] == "text":
+            what = {"ids": "object id", "bands": "band"}[field.name]
+            for row, text in enumerate(texts):
+                if not text or text != text.strip() or not text.isprintable():
+                    remedy = "Names are printable text without spaces at the ends."
+                    refuse(f"row {row}", f"the {what} is {str(text)!r}", remedy)
+            text, count = Counter(texts.tolist()).most_common(1)[0]
+            if count > 1:
+                one, other = np.flatnonzero(texts == text)[:2]
+                problem = f"{what} {text!r} appears {count} times (rows {one} and {other})"
+                refuse(field.name, problem, "Give every one its own name, or drop the repeats.")
 
 
-def unique(names, what, where, error):
-    """No name twice; the message gives the rows of the first two."""
-    _, first, counts = np.unique(names, return_index=True, return_counts=True)
-    if (counts > 1).any():
-        rows = np.flatnonzero(names == names[first[counts > 1].min()])
-        raise error(
-            f"{what} {str(names[rows[0]])!r} appears {rows.size} times (rows {rows[0]} and {rows[1]})",
-            remedy="Give every one its own name, or drop the repeats.",
-            row=where,
-        )
-
-
-def finite(container, error):
-    """No NaN or infinity in any array."""
+def numbers(container, refuse):
+    """No NaN or infinity in any array; wavelengths are positive and increase."""
     other = "set flux and ivar to 0 there." if hasattr(container, "ivar") else "fill the gap."
-    remedy = f"Every entry must be finite: leave the object out, or {other}"
-    for field in dataclasses.fields(container):
-        value = getattr(container, field.name)
-        if field.metadata["kind"] == "float" and value is not None:
-            none(container, field.name, ~np.isfinite(value), field.name + " is {}", remedy, error)
+    for field, value in filled(container):
+        if field.metadata["kind"] == "float":
+            remedy = f"Every entry must be finite: leave the object out, or {other}"
+            none(container, refuse, field.name, ~np.isfinite(value), remedy)
+        if field.metadata["axes"] == "L":
+            none(container, refuse, field.name, value <= 0, "Wavelengths are positive.")
+            if (bad := np.flatnonzero(np.diff(value) <= 0)).size:
+                a, b = value[bad[0] : bad[0] + 2]
+                what = f"repeats {a:g}" if a == b else f"falls from {a:g} to {b:g}"
+                remedy = "Wavelengths must increase: sort them (and the fluxes with them) and drop the repeated ones."
+                refuse(f"{field.name}, bins {bad[0]} and {bad[0] + 1}", f"the wavelength {what}", remedy)
 
 
-def none(container, name, bad, problem, remedy, error):
-    """No entry of the field `name` is `bad`: its value completes the sentence `problem`."""
+def none(container, refuse, name, bad, remedy, problem=None):
+    """No entry of the field `name` is `bad`, an array whose first axes are those of the field, or one boolean."""
     if np.any(bad):
-        field = next(field for field in dataclasses.fields(container) if field.name == name)
-        value, first = getattr(container, name), np.argwhere(bad)[0]
-        where = entry(container, axes(field, value), first) or name
-        raise error(problem.format(value[tuple(first)]), remedy=remedy, row=where)
+        value, first = getattr(container, name), tuple(np.argwhere(bad)[0])
+        field = next(field for field in fields(container) if field.name == name)
+        where = _entry(container, axes(field, value), first) or name
+        refuse(where, problem or f"{name} is {value[first]:g}", remedy)
 
 
-def entry(container, axes, index) -> str:
+def _entry(container, axes, index) -> str:
     """In words: which object, wavelength, band and pixel `index` points at."""
     words = []
     for axis, i in zip(axes, index, strict=False):
         if axis == "N":
             words.append(f"object {str(container.ids[i])!r} (row {i})")
         elif axis == "L":
-            field = dataclasses.fields(container)[0]
-            words.append(f"bin {i} ({getattr(container, field.name)[i]:g} {field.metadata['unit']})")
+            wave = fields(container)[0]
+            words.append(f"bin {i} ({getattr(container, wave.name)[i]:g} {wave.metadata['unit']})")
         elif axis == "B":
             words.append(f"band {str(container.bands[i])!r}")
         else:
@@ -122,26 +119,6 @@ def entry(container, axes, index) -> str:
     return ", ".join(words)
 
 
-def wavelengths(wave, name, error):
-    """Positive and strictly increasing."""
-    if (bad := np.flatnonzero(np.diff(wave) <= 0)).size:
-        i = bad[0]
-        what = f"repeats {wave[i]:g}" if wave[i] == wave[i + 1] else f"falls from {wave[i]:g} to {wave[i + 1]:g}"
-        raise error(
-            f"the wavelength {what}",
-            remedy="Wavelengths must increase: sort them (and the fluxes with them) and drop the repeated ones.",
-            row=f"{name}, bins {i} and {i + 1}",
-        )
-    if wave[0] <= 0:
-        raise error(f"the wavelength is {wave[0]:g}", remedy="Wavelengths are positive.", row=f"{name}, bin 0")
-
-
 def odd_redshift(z) -> np.ndarray:
     """Whether redshifts are NaN or outside `Z_RANGE`, as the codes for failed ones are."""
     return ~((np.asarray(z) >= Z_RANGE[0]) & (np.asarray(z) <= Z_RANGE[1]))
-
-
-def redshifts(container, error):
-    """None is odd."""
-    remedy = "Redshifts lie in {:g} to {:g}; leave out objects whose redshift failed (-9999, 99).".format(*Z_RANGE)
-    none(container, "z", odd_redshift(container.z), "the redshift is {:g}", remedy, error)

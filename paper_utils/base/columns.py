@@ -1,7 +1,5 @@
 """The columns of a published catalogue: what each is called, holds and means, for its mock and for its reader alike."""
 
-from __future__ import annotations
-
 import csv
 from dataclasses import dataclass
 from functools import cache

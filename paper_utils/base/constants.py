@@ -1,7 +1,5 @@
 """Numbers that hold in every study."""
 
-from __future__ import annotations
-
 import numpy as np
 
 C_KMS = 299792.458  # the speed of light [km / s]

@@ -1,7 +1,5 @@
 """Distances in the Planck 2018 cosmology, and what arrives of a luminosity."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import numpy as np

@@ -1,9 +1,7 @@
 """The errors that a reader of the companion may meet, each with what is wrong and how to mend it."""
 
-from __future__ import annotations
-
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -32,6 +30,15 @@ class DataError(CompanionError):
         return partial(DataError, self.problem, remedy=self.remedy, source=self.source, row=self.row), ()
 
 
+def refusal(source: object) -> Callable[[object, str, str], None]:
+    """A function `refuse(row, problem, remedy)` that raises the DataError of `source`."""
+
+    def refuse(row: object, problem: str, remedy: str):
+        raise DataError(problem, remedy=remedy, source=source, row=row)
+
+    return refuse
+
+
 @contextmanager
 def readable(source: object, what: str, remedy: str) -> Iterator[None]:
     """Any failure of a library to read `source` in the block becomes a DataError: "not WHAT (its message)".
@@ -45,9 +52,8 @@ def readable(source: object, what: str, remedy: str) -> Iterator[None]:
     except Exception as problem:
         missing = isinstance(problem, FileNotFoundError)
         message = " ".join(str(problem).split())[:200] or type(problem).__name__
-        raise DataError(
-            f"not {what} ({message})", remedy="Check the path." if missing else remedy, source=source
-        ) from None
+        remedy = "Check the path." if missing else remedy
+        raise DataError(f"not {what} ({message})", remedy=remedy, source=source) from None
 
 
 class ProfileError(CompanionError):
@@ -59,13 +65,8 @@ class WeightsError(CompanionError):
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> ProfileError:
-    """The error for a name that does not exist, with the names nearest to it (or all, when they are few)."""
+    """The error for a name that does not exist, with the names nearest to it, or all."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    if near:
-        hint = f"Did you mean {' or '.join(near)}?"
-    elif len(known) > 12:
-        hint = f"There are {len(known)}, from {known[0]} to {known[-1]}."
-    else:
-        hint = f"There is {', '.join(known) or 'none yet'}."
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"There is {', '.join(known) or 'none yet'}."
     return ProfileError(f"no {kind} {name!r}. {hint}")

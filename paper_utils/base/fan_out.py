@@ -1,24 +1,21 @@
 """The same work on many objects: over processes of one thread each, with a bar, resumable, and failures as rows."""
 
-from __future__ import annotations
-
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 import joblib
 import numpy as np
+from astropy.table import Table
 from joblib.externals.loky import get_reusable_executor
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
 
 from paper_utils.base import paths
 from paper_utils.base.errors import CompanionError, DataError
-
-if TYPE_CHECKING:
-    from astropy.table import Table
 
 REASON = "reason"  # of a failure, in the row's place
 EMPTY = {"f": np.nan, "i": -1, "u": 0, "b": False, "U": ""}  # what a row that failed has, by the column's dtype.kind
@@ -43,17 +40,17 @@ def run(
         function, items and folder: an interrupted run goes on where it was.
     An exception becomes {"reason": text}, and is tried again the next time. Raises DataError if a process dies.
     """
-    files = [None] * len(items)
+    files = []
     if folder is not None:
         common = joblib.hash((function.__module__, function.__qualname__, shared))
         stems = [f"{name}-{joblib.hash((common, item))[:16]}.npz" for name, item in zip(names, items, strict=True)]
         files = [Path(folder) / stem.replace("/", "_") for stem in stems]
-    done = {i: result for i, file in enumerate(files) if file and (result := _load(file)) is not None}
+    done = {i: result for i, file in enumerate(files) if (result := _load(file)) is not None}
     todo = [i for i in range(len(items)) if i not in done]
     fresh = _results(function, [items[i] for i in todo], shared, min(n_jobs, len(todo)), label, progress)
     for i, result in zip(todo, fresh, strict=True):
         done[i] = result
-        if files[i] is not None and REASON not in result:
+        if files and REASON not in result:
             with paths.atomic(files[i]) as temporary, temporary.open("wb") as file:
                 np.savez(file, **result)
     return [done[i] for i in range(len(items))]
@@ -64,8 +61,6 @@ def table(results: Sequence[Mapping], names: Sequence[str], units: Mapping[str, 
 
     A row that failed has NaN (numbers), -1 (integers) or "" (text); where all did, the columns are those of `units`.
     """
-    from astropy.table import Table
-
     first = next((r for r in results if REASON not in r), dict.fromkeys(units or (), np.nan))
     found = Table({"id": np.array(names, dtype=str)})
     for key, value in first.items():
@@ -80,8 +75,6 @@ def table(results: Sequence[Mapping], names: Sequence[str], units: Mapping[str, 
 
 
 def _results(function, items, shared, n_jobs, label, progress) -> Iterator[dict]:
-    from tqdm import tqdm
-
     with TemporaryDirectory() as folder:
         if n_jobs > 1:  # each process reads it once, and all of them hold its large arrays in the same memory
             shared = joblib.dump(shared, f"{folder}/shared")[0]
@@ -91,10 +84,9 @@ def _results(function, items, shared, n_jobs, label, progress) -> Iterator[dict]
             results = work(joblib.delayed(_attempt)(function, item, shared) for item in items)
             yield from tqdm(results, total=len(items), desc=label, disable=not progress)
         except BrokenProcessPool:
-            raise DataError(
-                "a process ended before its work was done, as when memory runs out",
-                remedy="Run again with fewer at a time; what is finished is kept where a folder was given.",
-            ) from None
+            problem = "a process ended before its work was done, as when memory runs out"
+            remedy = "Run again with fewer at a time; what is finished is kept where a folder was given."
+            raise DataError(problem, remedy=remedy) from None
         finally:
             if n_jobs > 1:  # else they keep their memory for minutes
                 get_reusable_executor(reuse=True).shutdown()
@@ -107,8 +99,6 @@ def _shared(file: str) -> tuple:
 
 def _attempt(function, item, shared: tuple | str) -> dict:
     """The result of one item, or the reason why there is none. `shared` may be a file that holds it."""
-    from threadpoolctl import threadpool_limits
-
     try:
         with threadpool_limits(1):
             return dict(function(*item, *(_shared(shared) if isinstance(shared, str) else shared)))

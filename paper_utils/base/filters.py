@@ -3,8 +3,6 @@
 A curve is a pair of wavelengths and the response per photon; bands are mappings from a name to a curve.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache

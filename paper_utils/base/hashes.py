@@ -1,13 +1,11 @@
 """Fingerprints of code and files: what made a result?"""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import json
 import subprocess
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, partial
 from importlib.util import resolve_name
 from pathlib import Path
 
@@ -18,21 +16,16 @@ PACKAGE = paths.ROOT / "paper_utils"
 
 def commit() -> str:
     """Short hash of the project's commit, with + when files differ from it; "unknown" outside git."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(paths.ROOT), *arguments], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
+    git = partial(subprocess.check_output, cwd=paths.ROOT, stderr=subprocess.DEVNULL, text=True)
     try:
-        return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain") else "")
+        head, changed = git(["git", "rev-parse", "--short", "HEAD"]), git(["git", "status", "--porcelain"])
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+    return head.strip() + ("+" if changed else "")
 
 
 def file_hash(path: Path) -> str:
     """SHA-256 of a file, as `sha256sum` prints it; for a folder, of the names and hashes of the files in it."""
-    path = Path(path)
     if path.is_dir():
         inside = {str(file.relative_to(path)): file_hash(file) for file in sorted(path.rglob("*")) if file.is_file()}
         return hashlib.sha256(json.dumps(inside).encode()).hexdigest()

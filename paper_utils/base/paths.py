@@ -1,7 +1,5 @@
 """The project's folders, named in this module only, and files written whole or not at all."""
 
-from __future__ import annotations
-
 import os
 import uuid
 from collections.abc import Iterator
@@ -19,17 +17,17 @@ OUTPUT = ROOT / "output"
 CACHE = Path(os.environ.get("COMPANION_CACHE", DATA / "cache"))
 
 
-def notebook(study: str, folder: Path | None = None) -> Path:
-    """The notebook of a study such as "01", in `folder` (default: the project's notebooks)."""
-    numbered = {path.name[:2]: path for path in notebooks(folder)}
+def notebook(study: str) -> Path:
+    """The notebook of a study such as "01"."""
+    numbered = {path.name[:2]: path for path in notebooks()}
     if study not in numbered:
         raise unknown("study", study, numbered)
     return numbered[study]
 
 
-def notebooks(folder: Path | None = None) -> list[Path]:
+def notebooks() -> list[Path]:
     """All numbered notebooks, in order."""
-    return sorted((folder or NOTEBOOKS).glob("[0-9][0-9]_*.ipynb"))
+    return sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 
 
 @contextmanager

@@ -3,8 +3,6 @@
 A photometric measurement is linear in the spectrum, so an instrument is a matrix: `photometry = A @ flux_nu`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cache
 from typing import Literal
@@ -16,15 +14,13 @@ from paper_utils.base.errors import DataError
 from paper_utils.base.filters import HELP_BANDS, Band, Curves, transmission_curve
 
 MAGGIE = 10 ** (-0.4 * 48.6)  # erg/s/cm2/Hz of AB magnitude 0
+Method = Literal["interpolate", "filters"]
 # Points per curve: the average of a smooth spectrum is then good to 1e-4 even in curves with sharp edges.
 N_QUADRATURE = 2000
 
 
 def measurement_matrix(
-    wave_um: np.ndarray,
-    bands: Sequence[Band] = HELP_BANDS,
-    z: float = 2.0,
-    method: Literal["interpolate", "filters"] = "interpolate",
+    wave_um: np.ndarray, bands: Sequence[Band] = HELP_BANDS, z: float = 2.0, method: Method = "interpolate"
 ) -> np.ndarray:
     """A (n_band, L), float64, such that `A @ flux_nu` is what each band measures of a galaxy at redshift `z`.
 
@@ -38,40 +34,40 @@ def measurement_matrix(
     and Herschel quote F_nu at a nominal wavelength for an assumed spectral shape instead, which differs from this
     average by the published colour corrections. GALEX FUV's curve leaves the grid of study 1 above redshift 3.4.
 
-    Raises DataError if a band leaves the grid at that redshift, or if the redshift or grid makes no sense.
+    Raises DataError if a band leaves the grid at that redshift, or if the redshift makes no sense.
     """
-    wave_um = np.asarray(wave_um, dtype=float)
-    if wave_um.ndim != 1 or wave_um.size < 2 or not (wave_um[0] > 0 and (np.diff(wave_um) > 0).all()):
-        raise DataError("the wavelengths do not increase", remedy="Sort them and drop repeated ones.", row="wave_um")
     if not (np.isfinite(z) and z > -1):
         raise DataError(f"the redshift is {z}", remedy="Give a finite redshift above -1.")
-    nodes = {
-        "interpolate": lambda band: (np.array([band.observed_um]), np.ones(1)),
-        "filters": lambda band: _quadrature(band.curve),
-    }
-    if method not in nodes:
-        raise ValueError(f'method is "interpolate" or "filters", not {method!r}')
-    rows = ((band, *nodes[method](band)) for band in bands)
-    return np.stack([weight @ _hats(wave_um, observed / (1 + z), band, z) for band, observed, weight in rows])
+    matrix = np.zeros((len(bands), wave_um.size))
+    for row, band in zip(matrix, bands, strict=True):
+        observed, weight = _quadrature(band, method)
+        if not _covers(wave_um, rest := observed / (1 + z)):
+            problem = f"at redshift {z:g} the band needs rest wavelengths {rest[0]:.4g}-{rest[-1]:.4g} um, "
+            problem += f"the grid covers {wave_um[0]:g}-{wave_um[-1]:g} um"
+            remedy = "Leave the band out, choose another redshift, or extend the spectra."
+            raise DataError(problem, remedy=remedy, row=f"band {band}")
+        row[:] = weight @ _hats(wave_um, rest)
+    return matrix
 
 
-def bands_within(wave_um: np.ndarray, z: float, method: Literal["interpolate", "filters"]) -> tuple[Band, ...]:
+def bands_within(wave_um: np.ndarray, z: float, method: Method) -> tuple[Band, ...]:
     """Those of HELP_BANDS that the grid covers at a redshift (all of them at z = 2)."""
+    return tuple(band for band in HELP_BANDS if _covers(wave_um, _quadrature(band, method)[0] / (1 + z)))
 
-    def covered(band: Band) -> bool:
-        try:
-            measurement_matrix(wave_um, [band], z, method)
-        except DataError:
-            return False
-        return True
 
-    return tuple(band for band in HELP_BANDS if covered(band))
+def _covers(wave_um: np.ndarray, at_um: np.ndarray) -> bool:
+    slack = 1e-9  # a grid made by geomspace misses its own ends by rounding
+    return at_um[0] >= wave_um[0] * (1 - slack) and at_um[-1] <= wave_um[-1] * (1 + slack)
 
 
 @cache
-def _quadrature(curve: str | tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Observed wavelengths (um) over a curve's support and the weights, summing to 1, of a photon average of F_nu."""
-    wave, transmission = transmission_curve(curve)
+def _quadrature(band: Band, method: Method) -> tuple[np.ndarray, np.ndarray]:
+    """Observed wavelengths (um) at which a band looks, and the weights of F_nu there, which sum to 1."""
+    if method == "interpolate":
+        return np.array([band.observed_um]), np.ones(1)
+    if method != "filters":
+        raise ValueError(f'method is "interpolate" or "filters", not {method!r}')
+    wave, transmission = transmission_curve(band.curve)
     observed = np.geomspace(wave[0], wave[-1], N_QUADRATURE)
     weight = np.interp(observed, wave, transmission)
     # On a grid even in ln(lambda) the trapezoidal rule is a sum with half weights at the ends.
@@ -79,16 +75,8 @@ def _quadrature(curve: str | tuple[float, float]) -> tuple[np.ndarray, np.ndarra
     return observed, weight / weight.sum()
 
 
-def _hats(wave_um: np.ndarray, at_um: np.ndarray, band: Band, z: float) -> np.ndarray:
-    """The matrix (len(at_um), L) of interpolation linear in log wavelength; DataError where `at_um` leaves the grid."""
-    slack = 1e-9  # a grid made by geomspace misses its own ends by rounding
-    if at_um[0] < wave_um[0] * (1 - slack) or at_um[-1] > wave_um[-1] * (1 + slack):
-        raise DataError(
-            f"at redshift {z:g} the band needs rest wavelengths {at_um[0]:.4g}-{at_um[-1]:.4g} um, "
-            f"the grid covers {wave_um[0]:g}-{wave_um[-1]:g} um",
-            remedy="Leave the band out, choose another redshift, or extend the spectra.",
-            row=f"band {band}",
-        )
+def _hats(wave_um: np.ndarray, at_um: np.ndarray) -> np.ndarray:
+    """The matrix (len(at_um), L) of interpolation linear in log wavelength."""
     x, grid = np.log(at_um), np.log(wave_um)
     right = np.clip(np.searchsorted(grid, x), 1, grid.size - 1)
     fraction = np.clip((x - grid[right - 1]) / (grid[right] - grid[right - 1]), 0, 1)

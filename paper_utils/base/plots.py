@@ -4,8 +4,6 @@ Here are the look of all notebooks (`use_style()` once, Okabe & Ito's colour-bli
 that several studies draw; those of one study are in its own figures.py.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -16,9 +14,8 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from numpy.typing import NDArray
 
 # Okabe & Ito (2008). The same thing has the same colour in every notebook.
-BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, GREY = (
-    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#7F7F7F",
-)  # fmt: skip
+COLOURS = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#7F7F7F"
+BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, GREY = COLOURS
 TRUTH, MODEL, PHOTOMETRY, BASELINE = VERMILION, BLUE, GREEN, GREY
 WIDTH = 7.2  # inches: a page's width
 # Lines and markers in order, so that curves also differ in black and white.
@@ -37,24 +34,14 @@ PAPER = {"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1}  # keeps text read
 
 def use_style() -> None:
     """Set matplotlib's defaults for the session."""
-    plt.rcParams.update(
-        {
-            "figure.figsize": (WIDTH, 3.4),
-            "figure.constrained_layout.use": True,
-            "figure.dpi": 90,
-            "font.size": 9,
-            "axes.titlesize": 9,
-            "axes.grid": True,
-            "grid.alpha": 0.25,
-            "grid.linewidth": 0.5,
-            "legend.frameon": False,
-            "legend.fontsize": 8,
-            "lines.linewidth": 1.3,
-            "xtick.direction": "in",
-            "ytick.direction": "in",
-            "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, GREY]),
-        }
-    )
+    plt.rc("figure", figsize=(WIDTH, 3.4), dpi=90)
+    plt.rc("figure.constrained_layout", use=True)
+    plt.rc("font", size=9)
+    plt.rc("axes", titlesize=9, grid=True, prop_cycle=plt.cycler(color=COLOURS))
+    plt.rc("grid", alpha=0.25, linewidth=0.5)
+    plt.rc("legend", frameon=False, fontsize=8)
+    plt.rc("lines", linewidth=1.3)
+    plt.rc(("xtick", "ytick"), direction="in")
 
 
 def label_micron(ax: Axes, ticks: Sequence[float]) -> None:
@@ -75,14 +62,12 @@ def draw_chain(ax: Axes, texts: Sequence[str], colours: Sequence[str], y: float 
             ax.add_patch(FancyArrowPatch((i - 0.6, middle), (i - 0.41, middle), arrowstyle="->", mutation_scale=7))
 
 
-def plot_losses(histories: Mapping[str, Mapping[str, list]], key: str, ylabel: str, log: bool = True) -> Figure:
+def plot_losses(histories: Mapping[str, Mapping[str, list]], key: str, ylabel: str) -> Figure:
     """Loss against step of several trainings."""
     fig, ax = plt.subplots(figsize=(WIDTH, 2.6))
     for (name, history), style in zip(histories.items(), ["-", "--", ":", "-."] * 3, strict=False):
-        ax.plot(history["step"], history[key], ls=style, label=name)
+        ax.semilogy(history["step"], history[key], ls=style, label=name)
     ax.set(xlabel="training step", ylabel=ylabel)
-    if log:
-        ax.set_yscale("log")
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return fig
 
@@ -90,14 +75,11 @@ def plot_losses(histories: Mapping[str, Mapping[str, list]], key: str, ylabel: s
 def plot_curves(
     x: Sequence, curves: Mapping[str, NDArray], xlabel: str, ylabel: str, intervals: Mapping[str, NDArray] | None = None
 ) -> Figure:
-    """Scores against a condition (redshift, noise, bands left out); `intervals` (2, n) as error bars."""
+    """Scores against a condition, numbers or names (redshift, bands left out); `intervals` (2, n) as error bars."""
     fig, ax = plt.subplots(figsize=(WIDTH, 2.6))
-    at = np.arange(len(x)) if isinstance(x[0], str) else np.asarray(x, float)
     for (name, values), marker in zip(curves.items(), "osD^vP", strict=False):
-        error = None if intervals is None else np.abs(np.asarray(intervals[name]) - np.asarray(values))
-        ax.errorbar(at, values, yerr=error, marker=marker, ms=4, capsize=2, label=name)
-    if isinstance(x[0], str):
-        ax.set_xticks(at, labels=x)
+        error = None if intervals is None else np.abs(intervals[name] - values)
+        ax.errorbar(x, values, error, marker=marker, ms=4, capsize=2, label=name)
     lowest = min(np.min(values) for values in curves.values())
     ax.set(xlabel=xlabel, ylabel=ylabel, ylim=(max(lowest - 12, 0), 102))
     ax.legend(loc="lower left")
@@ -117,16 +99,20 @@ def plot_true_against(truth: Mapping[str, NDArray], methods: Mapping[str, Mappin
             scatter = 1.4826 * np.median(np.abs((y - x)[both]))
             ax.text(0.04, 0.96, f"{name}\nσ = {scatter:.2g}", transform=ax.transAxes, va="top", fontsize=7)
             margin = 0.1 * (high - low)
-            ax.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))
-            ax.set(xlabel=f"{quantity}, true", ylabel="reconstructed")
+            ends = low - margin, high + margin
+            ax.set(xlim=ends, ylim=ends, xlabel=f"{quantity}, true", ylabel="reconstructed")
     return fig
 
 
-def plot_coverage(levels: NDArray, curves: Mapping[str, NDArray]) -> Figure:
+def plot_coverage(levels: NDArray, curves: Mapping[str, NDArray], ax: Axes | None = None) -> Figure:
     """Share of truths inside the interval of each nominal level; a calibrated method follows the diagonal."""
-    fig, ax = plt.subplots(figsize=(0.5 * WIDTH, 3.0))
-    _draw_coverage(ax, levels, curves)
-    return fig
+    ax = ax or plt.subplots(figsize=(0.5 * WIDTH, 3.0))[1]
+    ax.plot([0, 1], [0, 1], color="k", lw=0.8)
+    for (name, values), (line, marker) in zip(curves.items(), STYLES, strict=False):
+        ax.plot(levels, values, ls=line, marker=marker, ms=4, label=name)
+    ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="nominal level of the interval", ylabel="share of truths inside")
+    ax.legend(fontsize=7, loc="upper left")
+    return ax.figure
 
 
 def plot_calibration(pit: Mapping[str, NDArray], levels: NDArray, coverage: Mapping[str, NDArray]) -> Figure:
@@ -137,16 +123,7 @@ def plot_calibration(pit: Mapping[str, NDArray], levels: NDArray, coverage: Mapp
     left.axhline(1, color="k", lw=0.8)
     left.set(xlim=(0, 1), xlabel="probability below the truth (PIT)", ylabel="objects, relative to uniform")
     left.legend(fontsize=7)
-    _draw_coverage(right, levels, coverage)
-    return fig
-
-
-def _draw_coverage(ax: Axes, levels: NDArray, curves: Mapping[str, NDArray]) -> None:
-    ax.plot([0, 1], [0, 1], color="k", lw=0.8)
-    for (name, values), (line, marker) in zip(curves.items(), STYLES, strict=False):
-        ax.plot(levels, values, ls=line, marker=marker, ms=4, label=name)
-    ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="nominal level of the interval", ylabel="share of truths inside")
-    ax.legend(fontsize=7, loc="upper left")
+    return plot_coverage(levels, coverage, right)
 
 
 def plot_missing(text: str) -> Figure:

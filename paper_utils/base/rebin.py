@@ -3,16 +3,9 @@
 All tools that measure spectra share these, so that flux is conserved and bad pixels are left out everywhere alike.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from paper_utils.base.wavelengths import SDSS_STEP, pixel_edges, sdss_grid
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def integrals(content: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -27,7 +20,7 @@ def integrals(content: np.ndarray, at: np.ndarray) -> np.ndarray:
     return np.diff(below + share * (above - below), axis=1)
 
 
-def integrals_on_device(content: Tensor, at: Tensor) -> Tensor:
+def integrals_on_device(content, at):
     """`integrals` of tensors, (N, M) in the precision of `content`; give float64 where pixels are thousands."""
     from torch.nn.functional import pad
 

@@ -1,7 +1,5 @@
 """Wavelengths: grids and their pixels, air and vacuum, emission lines, the resolution of the SDSS spectrograph."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from paper_utils.base.constants import C_KMS
@@ -64,11 +62,8 @@ def log_step(wave: np.ndarray, name: str = "wave_rest") -> tuple[float, float]:
     log_wave = np.log(np.asarray(wave, float))
     step = (log_wave[-1] - log_wave[0]) / max(len(log_wave) - 1, 1)
     if len(log_wave) < 2 or not step > 0 or abs(np.diff(log_wave) / step - 1).max() > 1e-3:
-        raise DataError(
-            "the wavelengths are not evenly spaced in log",
-            remedy="Make them with paper_utils.base.wavelengths.log_grid.",
-            row=name,
-        )
+        remedy = "Make them with paper_utils.base.wavelengths.log_grid."
+        raise DataError("the wavelengths are not evenly spaced in log", remedy=remedy, row=name)
     return float(log_wave[0]), float(step)
 
 

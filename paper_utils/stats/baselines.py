@@ -4,10 +4,8 @@ All work on logarithms of flux as they come (photometry and spectra standardised
 process give a point, not an uncertainty. The networks of this project are not known here; the notebook adds them.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from itertools import product
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,10 +53,8 @@ def learn(model, y_train: NDArray, x_train: NDArray, y: NDArray) -> NDArray:
     return make_pipeline(StandardScaler(), model).fit(y_train, x_train).predict(y)
 
 
-Method = Callable[[NDArray, NDArray, NDArray], NDArray]
-
 # Made anew for each use, so that no method carries a fit from one data set to another.
-BASELINES: dict[str, Method] = {
+BASELINES = {
     "mean spectrum": lambda *data: learn(DummyRegressor(), *data),
     "nearest neighbour": lambda *data: learn(KNeighborsRegressor(1), *data),
     "5 nearest neighbours": lambda *data: learn(KNeighborsRegressor(5, weights="distance"), *data),
@@ -82,7 +78,7 @@ class GaussianProcess:
     def __init__(self, n_tune: int = 1000, n_max: int = 9000, seed: int = 0):
         self.n_tune, self.n_max, self.seed = n_tune, n_max, seed
 
-    def fit(self, y: NDArray, x: NDArray) -> GaussianProcess:
+    def fit(self, y: NDArray, x: NDArray) -> Self:
         """Photometry y (N, m) and spectra x (N, L), both logarithmic."""
         index = np.random.default_rng(self.seed).permutation(len(y))
         self.scale_y, self.scale_x = StandardScaler().fit(y), StandardScaler().fit(x)

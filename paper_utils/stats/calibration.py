@@ -5,18 +5,15 @@ samples there must be equally many for each object, drawn independently; the tes
 All shapes but the samples' are (N, ...).
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr
 
 LEVEL = 0.68
 
 
 def gaussian_pit(truth: ArrayLike, mean: ArrayLike, std: ArrayLike) -> NDArray:
     """Probability below the truth: uniform between 0 and 1 if means and standard deviations are right."""
-    from scipy.special import ndtr
-
     return ndtr((np.asarray(truth, float) - mean) / std)
 
 
@@ -31,8 +28,6 @@ def gaussian_crps(truth: ArrayLike, mean: ArrayLike, std: ArrayLike) -> NDArray:
 
     Gneiting & Raftery 2007, eq. 21. Less sensitive to rare outliers than a likelihood.
     """
-    from scipy.special import ndtr
-
     std = np.asarray(std, float)
     z = (np.asarray(truth, float) - mean) / std
     return std * (z * (2 * ndtr(z) - 1) + np.sqrt(2 / np.pi) * np.exp(-(z**2) / 2) - 1 / np.sqrt(np.pi))

@@ -1,7 +1,5 @@
 """Non-negative components of spectra with gaps: a linear counterpart of an autoencoder."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
@@ -23,29 +21,27 @@ class NonNegative:
         return s @ self.components
 
 
-def weighted_nmf(
-    x: Tensor, w: Tensor, n_components: int, n_iterations: int = 100, n_sweeps: int = 5, seed: int = 0
-) -> NonNegative:
+def weighted_nmf(x: Tensor, w: Tensor, n_components: int, n_iterations: int = 100) -> NonNegative:
     """The non-negative components that describe x (N, R) best in the sense of weights w (N, R), 0 where x is unknown.
 
     Alternating non-negative least squares by coordinate descent (Cichocki & Phan 2009), which never raises
     sum(w (x - s @ components)^2) and, unlike multiplicative updates (Blanton & Roweis 2007, 2007AJ....133..734B), takes
     spectra as they are, noise below zero included. Ordered by their share of the light.
     """
-    generator = torch.Generator(x.device).manual_seed(seed)
+    generator = torch.Generator(x.device).manual_seed(0)
     # Begin with mixtures of few spectra each, so that the components differ and look like spectra.
     share = torch.rand((n_components, len(x)), generator=generator, device=x.device).pow(20)
     components = ((share @ (w * x)) / (share @ w).clamp_min(1e-30)).clamp_min(0)
     s = torch.zeros(len(x), n_components, device=x.device)
     for _ in range(n_iterations):
-        s = _solve(x, w, components, s, n_sweeps)
-        components = _solve(x.T, w.T, s.T, components.T, n_sweeps).T
+        s = _solve(x, w, components, s)
+        components = _solve(x.T, w.T, s.T, components.T).T
     scale = components.mean(dim=1).clamp_min(1e-30)
     order = (s.mean(dim=0) * scale).argsort(descending=True)
     return NonNegative((components / scale[:, None])[order])
 
 
-def _solve(x: Tensor, w: Tensor, components: Tensor, s: Tensor, n_sweeps: int) -> Tensor:
+def _solve(x: Tensor, w: Tensor, components: Tensor, s: Tensor, n_sweeps: int = 5) -> Tensor:
     """Improve coefficients s (N, K) one after the other, each to its best value that is not negative."""
     k = len(components)
     pairs = (components[:, None] * components).flatten(0, 1)  # (K K, R)

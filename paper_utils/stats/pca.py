@@ -1,7 +1,5 @@
 """Principal components of spectra with gaps: the linear counterpart of an autoencoder, and its start."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
@@ -15,11 +13,11 @@ class Components:
     mean: Tensor
     components: Tensor
 
-    def encode(self, x: Tensor, w: Tensor, ridge: float = 1e-6) -> Tensor:
+    def encode(self, x: Tensor, w: Tensor) -> Tensor:
         """Coefficients (N, K) of spectra x (N, R) by least squares with weights w (N, R), 0 where x is unknown."""
         normal = _normal(w, self.components.T)
         trace = normal.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None]
-        normal = normal + ridge * trace * torch.eye(normal.shape[-1], device=x.device)
+        normal = normal + 1e-6 * trace * torch.eye(normal.shape[-1], device=x.device)
         return torch.linalg.solve(normal, (w * (x - self.mean)) @ self.components.T)
 
     def decode(self, s: Tensor) -> Tensor:
@@ -27,7 +25,7 @@ class Components:
         return self.mean + s @ self.components
 
 
-def weighted_pca(x: Tensor, w: Tensor, n_components: int, n_iterations: int = 8, seed: int = 0) -> Components:
+def weighted_pca(x: Tensor, w: Tensor, n_components: int, n_iterations: int = 8) -> Components:
     """The components that describe x (N, R) best in the sense of weights w (N, R), 0 where x is unknown.
 
     Alternating least squares: coefficients given components, components given coefficients (Bailey 2012,
@@ -42,7 +40,7 @@ def weighted_pca(x: Tensor, w: Tensor, n_components: int, n_iterations: int = 8,
     # An orthonormal component has values of 1 / R in the square: that is the variance of its prior.
     prior = torch.full((n_components + 1,), float(x.shape[1]), device=x.device)
     prior[-1] = 0  # none on the mean
-    generator = torch.Generator(x.device).manual_seed(seed)
+    generator = torch.Generator(x.device).manual_seed(0)
     start = torch.randn(n_components, x.shape[1], generator=generator, device=x.device)
     found = Components(mean, _orthonormal(start * known))
     for _ in range(n_iterations):

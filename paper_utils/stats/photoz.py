@@ -4,12 +4,12 @@ Functions of one sample take `axis`, so that `scores.bootstrap` gives their inte
 share.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import kstest
+from sklearn import metrics as sk
 
 from paper_utils.base.errors import DataError
 from paper_utils.stats.scores import share
@@ -22,11 +22,8 @@ def residuals(z: ArrayLike, truth: ArrayLike) -> NDArray:
     z, truth = np.asarray(z, float), np.asarray(truth, float)
     if (bad := np.flatnonzero(~(np.isfinite(truth) & (truth > -1) & np.isfinite(z)))).size:
         i = bad[0]
-        raise DataError(
-            f"the redshift {z[i]:g} is held against {truth[i]:g}",
-            remedy="Compare finite redshifts above -1 only; leave out failed ones (99, -99).",
-            row=f"row {i}",
-        )
+        remedy = "Compare finite redshifts above -1 only; leave out failed ones (99, -99)."
+        raise DataError(f"the redshift {z[i]:g} is held against {truth[i]:g}", remedy=remedy, row=f"row {i}")
     return (z - truth) / (1 + truth)
 
 
@@ -42,9 +39,9 @@ def sigma_68(dz: ArrayLike, axis: int = -1) -> NDArray:
     return (high - low) / 2
 
 
-def outliers(dz: ArrayLike, limit: float = OUTLIER, axis: int = -1) -> NDArray:
-    """Share of catastrophic outliers, |dz| > limit."""
-    return (np.abs(dz) > limit).mean(axis=axis)
+def outliers(dz: ArrayLike, axis: int = -1) -> NDArray:
+    """Share of catastrophic outliers, |dz| > `OUTLIER`."""
+    return (np.abs(dz) > OUTLIER).mean(axis=axis)
 
 
 def scores(z: ArrayLike, truth: ArrayLike) -> dict[str, float]:
@@ -71,8 +68,6 @@ def coverage(low: ArrayLike, high: ArrayLike, truth: ArrayLike) -> tuple[float, 
 
 def pit_distance(pit: ArrayLike) -> tuple[float, float]:
     """Largest distance of the distribution of PIT values (N,) from the uniform, and its Kolmogorov-Smirnov p value."""
-    from scipy.stats import kstest
-
     return tuple(float(value) for value in kstest(np.asarray(pit), "uniform"))
 
 
@@ -90,19 +85,11 @@ def classification(counts: ArrayLike, positive: int = 1) -> dict[str, float]:
     """
     counts = np.asarray(counts, float)
     hit, predicted, expected = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
-
-    def ratio(a, b):
-        return float(a / b) if b > 0 else float("nan")
-
-    i = positive
-    return {
-        "accuracy": ratio(hit.sum(), counts.sum()),
-        "baseline": ratio(expected.max(), counts.sum()),
-        "precision": ratio(hit[i], predicted[i]),
-        "recall": ratio(hit[i], expected[i]),
-        "f1": ratio(2 * hit[i], predicted[i] + expected[i]),
-        "balanced": float(np.mean([ratio(h, n) for h, n in zip(hit, expected, strict=True)])),
-    }
+    with np.errstate(invalid="ignore"):  # 0 / 0
+        found = {"accuracy": hit.sum() / counts.sum(), "baseline": expected.max() / counts.sum()}
+        each = {"precision": hit / predicted, "recall": hit / expected, "f1": 2 * hit / (predicted + expected)}
+    found |= {name: shares[positive] for name, shares in each.items()} | {"balanced": each["recall"].mean()}
+    return {name: float(value) for name, value in found.items()}
 
 
 def curves(score: ArrayLike, positive: ArrayLike) -> dict:
@@ -111,19 +98,13 @@ def curves(score: ArrayLike, positive: ArrayLike) -> dict:
     "roc": (false positive rate, true positive rate); "pr": (recall, precision); their areas "auc" and
     "average_precision", whose values for a guess are 0.5 and the share of positives.
     """
-    from sklearn import metrics as sk
-
     score, positive = np.asarray(score, float), np.asarray(positive, bool)
     if positive.all() or not positive.any():
         raise DataError("all objects are of one class", remedy="Curves need stars and galaxies.", row="positive")
     false, true, _ = sk.roc_curve(positive, score)
     precision, recall, _ = sk.precision_recall_curve(positive, score)
-    return {
-        "roc": (false, true),
-        "pr": (recall, precision),
-        "auc": float(sk.auc(false, true)),
-        "average_precision": float(sk.average_precision_score(positive, score)),
-    }
+    areas = {"auc": sk.auc(false, true), "average_precision": sk.average_precision_score(positive, score)}
+    return {"roc": (false, true), "pr": (recall, precision)} | {name: float(area) for name, area in areas.items()}
 
 
 def class_scores(score: ArrayLike, positive: ArrayLike) -> dict[str, float]:
@@ -137,22 +118,20 @@ def permutation_importance(
     predict: Callable[[NDArray], NDArray],
     x: NDArray,
     error: Callable[[NDArray], float],
-    groups: Mapping[str, Sequence[int]],
+    groups: Mapping[str, list[int]],
     n_repeats: int = 3,
-    seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
-    """How much worse a prediction gets when columns are shuffled among objects: name -> (mean, standard deviation).
+    """How much worse a prediction gets when columns are shuffled among objects: mean, standard deviation.
 
     predict : inputs (N, n_in) to predictions.   error : of predictions, lower is better.
     groups : columns shuffled together, such as a band and its error: name -> column numbers. Bands that carry the same
         information hide each other: a small importance is not a small content.
     """
-    rng = np.random.default_rng(seed)
-    reference = error(predict(x))
+    rng, reference = np.random.default_rng(0), error(predict(x))
 
-    def loss(group: Sequence[int]) -> float:
+    def loss(group: list[int]) -> float:
         shuffled = x.copy()
-        shuffled[:, list(group)] = x[rng.permutation(len(x))][:, list(group)]
+        shuffled[:, group] = x[rng.permutation(len(x))][:, group]
         return error(predict(shuffled)) - reference
 
     losses = {name: [loss(group) for _ in range(n_repeats)] for name, group in groups.items()}

@@ -1,35 +1,36 @@
 """How good is a reconstruction: the papers' figures of merit, with intervals."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binomtest, norm
+
+UNCERTAINTY = 0.1  # of both spectra, relative
 
 
-def chi2(reconstructed: ArrayLike, model: ArrayLike, uncertainty: float = 0.1) -> NDArray:
+def chi2(reconstructed: ArrayLike, model: ArrayLike) -> NDArray:
     """Mean chi^2 per wavelength of each spectrum, both uncertain by 10 %: Rissaki+ 2023 eq. 6. (N, L), (N, L) -> (N,).
 
     Fluxes are linear. Where both are zero the term is zero: nothing differs there.
     """
     rec, mod = np.asarray(reconstructed, float), np.asarray(model, float)
-    variance = uncertainty**2 * (rec**2 + mod**2)
+    variance = UNCERTAINTY**2 * (rec**2 + mod**2)
     return np.divide((rec - mod) ** 2, variance, out=np.zeros_like(variance), where=variance > 0).mean(-1)
 
 
-def chi2_of_factor(alpha: ArrayLike, uncertainty: float = 0.1) -> NDArray:
+def chi2_of_factor(alpha: ArrayLike) -> NDArray:
     """chi^2 of a spectrum that is wrong by one factor, S_rec = alpha S_mod (Rissaki+ 2023, Sec. 4)."""
     alpha = np.asarray(alpha, float)
-    return (1 - alpha) ** 2 / (uncertainty**2 * (1 + alpha**2))
+    return (1 - alpha) ** 2 / (UNCERTAINTY**2 * (1 + alpha**2))
 
 
-def factor_interval(limit: float = 5.0, uncertainty: float = 0.1) -> tuple[float, float]:
+def factor_interval(limit: float) -> tuple[float, float]:
     """The factors a for which `chi2_of_factor` is below `limit`.
 
-    They lie between the roots of (1 - c) a^2 - 2 a + (1 - c) = 0 with c = limit * uncertainty^2.
+    They lie between the roots of (1 - c) a^2 - 2 a + (1 - c) = 0 with c = limit * `UNCERTAINTY`^2.
     """
-    a = 1 - limit * uncertainty**2
+    a = 1 - limit * UNCERTAINTY**2
     root = np.sqrt(1 - a**2)
     return float((1 - root) / a), float((1 + root) / a)
 
@@ -40,15 +41,10 @@ def amse(reconstructed: ArrayLike, model: ArrayLike) -> NDArray:
 
 
 def bootstrap(
-    values: ArrayLike,
-    statistic: Callable[..., NDArray] = np.mean,
-    level: float = 0.68,
-    n_resamples: int = 2000,
-    seed: int = 0,
+    values: ArrayLike, statistic: Callable[..., NDArray] = np.mean, n_resamples: int = 2000, **options
 ) -> tuple[float, float]:
-    """Percentile interval of statistic(values, axis=-1) over resampled objects. values (N,)."""
-    options = {"level": level, "n_resamples": n_resamples, "seed": seed}
-    return interval(lambda drawn: statistic(drawn, axis=-1), values, **options)[1:]
+    """The ends of the `interval` of statistic(values, axis=-1), values (N,); options : its `level` and `seed`."""
+    return interval(lambda drawn: statistic(drawn, axis=-1), values, n_resamples=n_resamples, **options)[1:]
 
 
 def interval(
@@ -62,21 +58,17 @@ def interval(
     return float(statistic(*samples)), float(low), float(high)
 
 
-def share(successes: ArrayLike, level: float = 0.68) -> tuple[float, tuple[float, float]]:
-    """Share of true values (N,) in % and its Wilson interval, which keeps its width at 0 and 100 %; NaN for none."""
-    from scipy.stats import binomtest
-
+def share(successes: ArrayLike) -> tuple[float, tuple[float, float]]:
+    """Share [%] of true values (N,) and its 68 % Wilson interval, which has a width at 0 and 100 %; NaN for none."""
     successes = np.asarray(successes, bool)
     if not successes.size:
         return np.nan, (np.nan, np.nan)
     test = binomtest(int(successes.sum()), successes.size)
-    interval = test.proportion_ci(level, method="wilson")
-    return 100 * test.statistic, (100 * interval.low, 100 * interval.high)
+    low, high = test.proportion_ci(0.68, method="wilson")
+    return 100 * test.statistic, (100 * low, 100 * high)
 
 
 def coverage(truth: ArrayLike, mean: ArrayLike, std: ArrayLike, levels: ArrayLike) -> NDArray:
     """Share of truths inside the central Gaussian interval of each level (K,): (K,), equal to it if calibrated."""
-    from scipy.stats import norm
-
     sigma = np.abs(np.asarray(truth) - np.asarray(mean)) / np.asarray(std)
     return np.array([(sigma <= norm.ppf((1 + level) / 2)).mean() for level in np.atleast_1d(levels)])

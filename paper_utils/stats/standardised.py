@@ -1,11 +1,13 @@
 """How well latents are predicted, in units in which guessing the mean costs 1 (study 4, Table 1)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from paper_utils.stats.calibration import LEVEL
+
+N_RESAMPLES = 2000  # of the bootstrap
 
 
 def rmse(predicted: ArrayLike, target: ArrayLike) -> float:
@@ -22,27 +24,24 @@ def squares(predicted: ArrayLike, target: ArrayLike) -> NDArray:
 
 
 def rmse_intervals(
-    errors: Mapping[str, ArrayLike],
-    pairs: Iterable[tuple[str, str]] = (),
-    level: float = 0.68,
-    n_resamples: int = 2000,
+    errors: Mapping[str, ArrayLike], pairs: Iterable[tuple[str, str]] = ()
 ) -> dict[str, tuple[float, float, float]]:
-    """(value, low, high) of the RMSE of each method, and of the difference "a-b" of each of `pairs`, by bootstrap.
+    """(value, low, high) of the RMSE of each method, and of the difference "a-b" of `pairs`: 68 %, by bootstrap.
 
     errors : `squares` (S, N) by method, of S random starts on the same N objects; the value is the mean over starts.
     Objects and starts are drawn with replacement, the same for all methods: differences are paired.
     """
     errors = {name: np.atleast_2d(values) for name, values in errors.items()}
     n = next(iter(errors.values())).shape[1]
-    share = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), n_resamples) / n
+    share = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), N_RESAMPLES) / n
     value = {name: np.sqrt(found.mean(axis=1)).mean() for name, found in errors.items()}
     drawn = {}
     for name, found in errors.items():
-        starts = np.random.default_rng(1).integers(0, len(found), (n_resamples, len(found)))
+        starts = np.random.default_rng(1).integers(0, len(found), (N_RESAMPLES, len(found)))
         drawn[name] = np.take_along_axis(np.sqrt(share @ found.T), starts, axis=1).mean(axis=1)
     for a, b in pairs:
         value[f"{a}-{b}"], drawn[f"{a}-{b}"] = value[a] - value[b], drawn[a] - drawn[b]
-    ends = [(1 - level) / 2, (1 + level) / 2]
+    ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     return {name: (float(value[name]), *np.quantile(drawn[name], ends).tolist()) for name in value}
 
 
