@@ -139,7 +139,7 @@ def test_indices_do_not_depend_on_the_dispersion_or_the_gas(tmp_path, emiles):
     flux += np.random.default_rng(0).standard_normal(flux.shape) * 20 / 300 * inside
     lsf = np.tile(lsf_km_s(WAVE_OBS), (3, 1))
     spectra = Spectra(WAVE_OBS, flux, ivar, np.full(3, z), ["rest", "moving", "emitting"], lsf_kms=lsf)
-    table = toolbox.measure(spectra, emiles, "indices", n_draws=5, progress=False)
+    table = toolbox.measure(spectra, emiles, "indices", n_draws=5)
     bare = indices.measure(WAVE_OBS, flux, ivar, spectra.z, lsf_kms=lsf)
     assert np.abs(table["sigma_star"][1:] - 250).max() < 15
     for name in ("Mgb", "Fe5270", "Fe5335"):
@@ -208,6 +208,4 @@ def test_what_cannot_be_read_is_one_line(tmp_path, capsys):
 
 
 def test_the_command_knows_the_tools():
-    assert (
-        {tool.value for tool in cli.Tool} == {what.value for what in toolbox.What} == {w.value for w in toolbox._TOOLS}
-    )
+    assert {tool.value for tool in cli.Tool} == set(toolbox.TOOLS)
