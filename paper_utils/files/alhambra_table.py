@@ -4,8 +4,6 @@ ALHAMBRA (Molino+ 2014, 2014MNRAS.441.2891M) marks a magnitude that was not dete
 measured with -99; so does every catalogue read here, whatever its own file writes there.
 """
 
-from __future__ import annotations
-
 import gzip
 import json
 import time

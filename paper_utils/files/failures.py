@@ -1,7 +1,5 @@
 """Many files or objects, of which some may be bad: all are tried, the bad ones are counted and left out."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 

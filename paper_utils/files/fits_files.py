@@ -1,7 +1,5 @@
 """FITS files as they come from archives and users: opened only when whole, and every failure a DataError."""
 
-from __future__ import annotations
-
 import contextlib
 import warnings
 from collections.abc import Iterator

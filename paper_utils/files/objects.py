@@ -1,7 +1,5 @@
 """The table that comes with a user's stamps: which objects there are, their redshifts, latents and SDSS spectra."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from pathlib import Path

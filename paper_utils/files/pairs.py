@@ -1,7 +1,5 @@
 """Images of galaxies with spectra, or latents, of the same objects: what studies 03 and 04 take from a user."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from functools import partial

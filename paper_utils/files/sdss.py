@@ -5,8 +5,6 @@ putting one on the common grid `containers.WAVE_OBS` is a shift by whole bins: n
 SDSS data model of `spec` and `spec-lite` files (DR8 and later): COADD, SPECOBJ (BOSS: SPALL) and SPZLINE.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable
 from pathlib import Path

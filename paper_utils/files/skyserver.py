@@ -1,7 +1,5 @@
 """Queries to SDSS's database through astroquery, an optional extra: pip install -e ".[survey]"."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Spectra in a user's files, of one kind or another, as one container."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from pathlib import Path

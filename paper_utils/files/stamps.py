@@ -4,8 +4,6 @@ A folder has one file per object and band (`ID_g.fits`) or one per object (`ID.f
 the bands in its header), and a table of the objects (`objects.read`). What a header says is read by `fits_images`.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from pathlib import Path

@@ -4,8 +4,6 @@ Text is split by pyarrow and converted a column at a time; only a column that it
 cell, which finds the one at fault. Rows are counted from 1, below the header.
 """
 
-from __future__ import annotations
-
 import csv
 import difflib
 import gzip
