@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import requests
+from tqdm import tqdm
 from urllib3.exceptions import HTTPError
 
 from paper_utils.base import paths
@@ -43,8 +44,6 @@ def download(
 
     Raises DataError, after all others were fetched, if some could not be; it names the first.
     """
-    from tqdm import tqdm
-
     session, pace = requests.Session(), _pace(per_second)
     session.headers.update({"User-Agent": "galaxy-spectra-companion", "Accept-Encoding": "identity"})
 

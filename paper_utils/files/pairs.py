@@ -11,7 +11,7 @@ from astropy.table import Table
 
 from paper_utils.base.containers import Images, Spectra
 from paper_utils.base.errors import DataError
-from paper_utils.files import objects, pasquet, sdss, stamps
+from paper_utils.files import fits_files, objects, pasquet, sdss, stamps
 from paper_utils.files.failures import leave_out
 from paper_utils.files.stamps import MAX_BAD
 
@@ -149,7 +149,7 @@ def _spectra_in(folder: Path) -> tuple[dict[str, int | Path], Spectra | None]:
             return {str(name): row for row, name in enumerate(spectra.ids)}, spectra
     files = {}
     for file in sorted((folder / "spectra").rglob("*")):
-        if file.name.endswith(sdss.FITS_ENDINGS):
+        if file.name.endswith(fits_files.ENDINGS):
             numbers = re.match(r"spec-(\d{3,5})-(\d{5})-(\d{1,4})\.", file.name)
             files[sdss.object_id(*map(int, numbers.groups())) if numbers else file.name.partition(".")[0]] = file
     return files, None

@@ -13,7 +13,7 @@ Emission lines are masked; kinematics are given, not fitted. Written from the pa
 filter, its repeats, how many fits are kept, and the number of rounds are ours.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from astropy.table import Table
@@ -36,8 +36,7 @@ N_KEPT, N_ROUNDS, N_FILTERED = 300, 12, 3
 UNITS = {"log_age": "dex(Gyr)", "metal": "dex", "ebv": "mag", "log_age_mass": "dex(Gyr)", "metal_mass": "dex"}
 
 
-@dataclass(frozen=True, eq=False)
-class Populations:
+class Populations(NamedTuple):
     """K populations of one age and metallicity each.
 
     wave_rest : (L,) vacuum A, increasing.   flux : (K, L) per solar mass.   ages : (K,) Gyr.   metals : (K,) [M/H].
@@ -114,9 +113,7 @@ def _smooth(values: NDArray, good: NDArray) -> NDArray:
     sigma = FILTER_KMS / C_KMS / SDSS_STEP
     n = next_fast_len(good.size + int(5 * sigma), real=True)  # zeros behind: the ends do not meet
     gaussian = np.exp(-0.5 * (2 * np.pi * sigma * rfftfreq(n)) ** 2)
-    total, seen = (
-        irfft(rfft(a, n) * gaussian, n)[..., : good.size] for a in (np.where(good, values, 0.0), good.astype(float))
-    )
+    total, seen = (irfft(rfft(a, n) * gaussian, n)[..., : good.size] for a in (np.where(good, values, 0.0), good * 1.0))
     return total / np.maximum(seen, 1e-6)
 
 
@@ -137,7 +134,6 @@ def _fit(flux: NDArray, weight: NDArray, wave: NDArray, models: NDArray) -> dict
 
 def _reddening(curve: NDArray, wave: NDArray, good: NDArray) -> float:
     """E(B-V) >= 0 of Calzetti's law nearest to an attenuation `curve` (P,), whose level is free."""
-    good = good & (curve > 0)
     k = attenuation(wave[good]) * R_V_STARS
     depth = -2.5 * np.log10(curve[good])
     k, depth = k - k.mean(), depth - depth.mean()
@@ -167,7 +163,7 @@ def _search(flux, weight, models) -> tuple[NDArray, float, float, int]:
         counts, dot = counts[fit], dot[fit] + products[added]
         counts[np.arange(len(added)), added] += 1
         square, cross, chi2 = squares[fit, added], crosses[fit, added], chi2[fit, added]
-        tried.append(counts.copy())
+        tried.append(counts)
         values.append(chi2)
         bic = chi2 + (counts > 0).sum(axis=1) * np.log(n_pixels)
         best = int(bic.argmin())

@@ -1,7 +1,7 @@
 """What the full-spectrum fits share: spectra made ready in the rest frame, the bootstrap, and fits of many spectra."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from astropy.table import Table
@@ -16,16 +16,14 @@ from paper_utils.base.wavelengths import LINES
 MIN_PIXELS = 300
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(NamedTuple):
     """n_draws : refits with residuals at random signs, for means and errors; 0 for none.   seed : of these."""
 
     n_draws: int
     seed: int = 0
 
 
-@dataclass(frozen=True, eq=False)
-class Galaxy:
+class Galaxy(NamedTuple):
     """A spectrum in the rest frame, even in ln wavelength.
 
     wave : (P,) vacuum A.   flux : (P,) of median 1, and `scale` that median.   ivar : (P,) of flux * scale, 0 unusable.
