@@ -102,6 +102,8 @@ def _draw(spectra: Spectra, what: str, table: Table, details: list[dict], output
         for i, (name, fit) in enumerate(zip(spectra.ids, details, strict=True)):
             rest, row = spectra.wave_obs / (1 + spectra.z[i]), dict(zip(table.colnames, table[i], strict=True))
             flux = np.where(spectra.ivar[i] > 0, spectra.flux[i], np.nan)
+            if np.isnan(flux).all():  # nothing to draw; the table says so
+                continue
             if what == "indices":
                 fig = plot_indices(rest, flux, row)
             elif what == "lines" and "stars" in fit:

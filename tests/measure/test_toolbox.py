@@ -1,6 +1,7 @@
 """`companion measure` and the fan-out: tables and figures of users' files, resumed runs, failures as rows."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -109,6 +110,15 @@ def test_a_users_own_spectra_are_measured(tmp_path, emiles, capsys):
     assert str(table["Mgb"].unit) == "Angstrom"
     assert (tmp_path / "o" / "a_1.indices.png").stat().st_size > 10_000
     assert "2 of 2" in capsys.readouterr().out
+
+
+def test_a_spectrum_without_a_good_pixel_is_a_row_without_a_figure(tmp_path, emiles):
+    spectra = Spectra.load(mock_file(tmp_path))
+    spectra = replace(spectra, lsf_kms=np.full(WAVE_OBS.size, 70.0))
+    spectra.ivar[1] = 0
+    table = toolbox.measure(spectra, emiles, "redshift", output=tmp_path / "o")
+    assert np.isfinite(table["z"]).tolist() == [True, False]
+    assert [file.name for file in (tmp_path / "o").glob("*.png")] == ["a_1.redshift.png"]
 
 
 def test_indices_do_not_depend_on_the_dispersion_or_the_gas(tmp_path, emiles):
