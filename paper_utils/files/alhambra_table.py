@@ -4,8 +4,6 @@ ALHAMBRA (Molino+ 2014, 2014MNRAS.441.2891M) marks a magnitude that was not dete
 measured with -99; so does every catalogue read here, whatever its own file writes there.
 """
 
-from __future__ import annotations
-
 import gzip
 import json
 import time
@@ -46,8 +44,7 @@ def read(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catal
     object names text; without an `id` rows are called 1, 2, 3 ... Columns that are not mapped are dropped. Blank cells
     and other marks (`tables.BLANKS`, `MARKS`, infinity, the mapping's `missing`) become -99, in chi2_1 99; in
     magnitudes infinity and `FAINT_MARKS` become 99, in a truth table everything missing is NaN.
-    `table.meta["wavelength_um"]` has the bands' wavelengths as far as they are known, `table.meta["marked"]` the number
-    of cells that the file marks otherwise, by column.
+    `table.meta["wavelength_um"]` has the bands' wavelengths as far as they are known.
 
     Raises DataError naming the file, the row (from 1) and the column: see `tables.read`; also for an object name that
     is blank or used twice, an identifier that is no whole number, and a redshift outside `checks.Z_RANGE`.
@@ -64,12 +61,12 @@ def read(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catal
     needed = [source for name, source in mapping.source_of.items() if name not in mapping.optional]
     optional = [source for name, source in mapping.source_of.items() if name in mapping.optional]
     marks = [*mapping.missing, *np.float32(mapping.missing)]  # a column may be in single precision
-    parts, truth_parts, ids, marked = defaultdict(list), defaultdict(list), [], {}
+    parts, truth_parts, ids = defaultdict(list), defaultdict(list), []
     for block in tables.read(path, [*needed, *mapping.truth.values()], optional, mapping.id, mapping.blanks, remedy):
         raw = {name: np.where(np.isin(values, marks), np.nan, values) for name, values in block.columns.items()}
         columns = [column for column in mapping.columns if mapping.source_of[column.name] in raw]
         for column in columns:
-            parts[column.name].append(_column(column, raw, mapping, marked, block.first_row, path))
+            parts[column.name].append(_column(column, raw, mapping, block.first_row, path))
         for name, source in mapping.truth.items():
             truth_parts[name].append(_truth(name, raw[source]))
         ids += block.ids
@@ -81,7 +78,6 @@ def read(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catal
         values = np.concatenate(parts.pop(column.name))
         table[column.name] = TableColumn(values, unit=column.unit or None, description=column.meaning, copy=False)
     table.meta["wavelength_um"] = {c.name: c.wavelength_um for c in columns if c.wavelength_um is not None}
-    table.meta["marked"] = marked
     truth = Table({name: np.concatenate(pieces) for name, pieces in truth_parts.items()}) if mapping.truth else None
     return Catalogue(table, bands=np.array(mapping.bands), ids=np.array(ids), truth=truth).check(source=path)
 
@@ -109,14 +105,14 @@ def read_to_train(path: Path | str, mapping: Path | str | Mapping | None = None)
     raise DataError(problem, remedy=remedy, source=path, row="zb_1")
 
 
-def get(folder: Path | str | None = None, *, address: str = ADDRESS, **options) -> Path:
-    """Fetch the published file into `folder` (default: the cache); returns its path. Needed once.
+def get(folder: Path, *, address: str = ADDRESS, **options) -> Path:
+    """Fetch the published file into `folder`; returns its path. Needed once.
 
     What an interrupted call has fetched is kept, and the next goes on from there. The archive gives no checksum: the
     file is checked by its own (gzip's) and its columns, then its address, size and SHA-256 are recorded beside it in
     alhambra.csv.gz.json, by which later calls know it. `options` are those of `download.download`. Raises DataError.
     """
-    path = Path(folder or paths.CACHE / "alhambra") / ADDRESS.rpartition("/")[2]
+    path = folder / ADDRESS.rpartition("/")[2]
     record_file = path.with_name(f"{path.name}.json")
     record = json.loads(record_file.read_text(encoding="utf-8")) if record_file.is_file() else {}
 
@@ -136,10 +132,10 @@ def get(folder: Path | str | None = None, *, address: str = ADDRESS, **options) 
     return path
 
 
-def _column(column: Column, raw: dict, mapping: Mapping, marked: dict, first_row: int, path: Path) -> np.ndarray:
-    """The values (n,) of a catalogue's column in its type, with the survey's marks; `marked` counts new ones."""
+def _column(column: Column, raw: dict, mapping: Mapping, first_row: int, path: Path) -> np.ndarray:
+    """The values (n,) of a catalogue's column in its type, with the survey's marks."""
     source = mapping.source_of[column.name]
-    values, missing, faint = raw[source], np.isnan(raw[source]), False
+    values, missing = raw[source], np.isnan(raw[source])
 
     def refuse(bad: np.ndarray, problem: str, remedy: str):
         for i in np.flatnonzero(bad)[:1]:
@@ -162,16 +158,14 @@ def _column(column: Column, raw: dict, mapping: Mapping, marked: dict, first_row
             values = values.astype(np.float64 if column.kind == "position" else np.float32)
         missing = ~np.isfinite(values)
         if column.kind in POSITIVE and not in_flux:
-            missing |= np.isin(values, MARKS) & (values != column.missing)
+            missing |= np.isin(values, MARKS)
         if column.kind in ("magnitude", "aperture"):
-            faint = (values == np.inf) | (np.isin(values, FAINT_MARKS) & (values != NOT_DETECTED))
+            faint = (values == np.inf) | np.isin(values, FAINT_MARKS)
+            values[faint], missing = NOT_DETECTED, missing & ~faint
         values[missing] = column.missing
-        values[faint] = NOT_DETECTED
     if column.kind == "redshift":
         remedy = f"Redshifts lie in {checks.Z_RANGE}; list the mark of a failed one under `missing:` in a mapping."
         refuse(checks.odd_redshift(values) & (np.abs(values) != NOT_DETECTED), "the redshift is {:g}", remedy)
-    if n := np.count_nonzero(missing | faint):
-        marked[column.name] = marked.get(column.name, 0) + int(n)
     return values
 
 

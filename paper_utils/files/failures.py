@@ -1,17 +1,15 @@
 """Many files or objects, of which some may be bad: all are tried, the bad ones are counted and left out."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+
+from joblib import Parallel, delayed
 
 from paper_utils.base.errors import DataError
 
 
 def attempts(function: Callable, jobs: Iterable[tuple], n_jobs: int = 1) -> Iterator:
     """`function(*job)` of every job in order, or the DataError that it raised; `n_jobs` processes share the work."""
-    from joblib import Parallel, delayed
-
     return Parallel(n_jobs, return_as="generator")(delayed(_attempt)(function, job) for job in jobs)
 
 

@@ -1,7 +1,5 @@
 """What `companion data get` fetches for data sets whose archive gives no checksum to pin."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from paper_utils.base import paths

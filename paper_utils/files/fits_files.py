@@ -1,14 +1,15 @@
 """FITS files as they come from archives and users: opened only when whole, and every failure a DataError."""
 
-from __future__ import annotations
-
 import contextlib
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from astropy.io import fits
+
 from paper_utils.base.errors import readable
 
+ENDINGS = (".fits", ".fit", ".fits.gz")
 BLOCK = 2880  # bytes; every FITS file is a multiple of it
 
 
@@ -21,8 +22,6 @@ def is_whole(path: Path) -> bool:
 @contextlib.contextmanager
 def opened(path: Path | str, remedy: str = "Get the file again.") -> Iterator:
     """The HDUs of a FITS file, read into memory. Raises DataError where astropy cannot read it, or only warns."""
-    from astropy.io import fits
-
     with readable(path, "a whole FITS file", remedy), strict(), fits.open(path, memmap=False) as hdus:
         yield hdus
 

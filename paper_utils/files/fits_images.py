@@ -1,7 +1,5 @@
 """What a FITS image of the sky says of itself: its bands, the unit of its flux, and where on the sky its pixels lie."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 import warnings

@@ -12,8 +12,6 @@ data/README.md describes the file; every key but `bands` may be left out:
     flux_zero_point: 22.5           # the columns are fluxes, magnitude = 22.5 - 2.5 log10(flux)
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated

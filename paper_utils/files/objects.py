@@ -1,7 +1,5 @@
 """The table that comes with a user's stamps: which objects there are, their redshifts, latents and SDSS spectra."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,7 +8,7 @@ import numpy as np
 from astropy.table import Table
 
 from paper_utils.base.errors import DataError
-from paper_utils.files import sdss, tables
+from paper_utils.files import fits_files, sdss, tables
 
 ENDINGS = (".csv", ".csv.gz", ".tsv", ".txt", ".ecsv")
 IDS = ("id", "object_id", "objid", "name", "specobjid")
@@ -26,12 +24,11 @@ LATENT = re.compile(r"(?:s|latents?)_?\[?(\d+)\]?", re.IGNORECASE)  # s_1 ... s_
 
 def find(folder: Path) -> Path:
     """The table in a folder: objects.* (also FITS), or the only csv, tsv, txt or ecsv file. Raises DataError."""
-    named = sorted(file for file in folder.glob("objects.*") if file.name.endswith((*ENDINGS, *tables.FITS_ENDINGS)))
+    named = sorted(file for file in folder.glob("objects.*") if file.name.endswith((*ENDINGS, *fits_files.ENDINGS)))
     found = named or sorted(file for file in folder.glob("*") if file.name.endswith(ENDINGS))
     if len(found) != 1:
-        problem = f"{len(found)} tables of objects here" + (
-            f" ({', '.join(f.name for f in found[:3])})" if found else ""
-        )
+        names = ", ".join(file.name for file in found[:3]) or "none"
+        problem = f"{len(found)} tables of objects here ({names})"
         remedy = "Put one beside the stamps, called objects.csv (or .ecsv, .fits), with columns id, z and others."
         raise DataError(problem, remedy=remedy, source=folder)
     return found[0]

@@ -1,7 +1,5 @@
 """Images of galaxies with spectra, or latents, of the same objects: what studies 03 and 04 take from a user."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from functools import partial
@@ -13,7 +11,7 @@ from astropy.table import Table
 
 from paper_utils.base.containers import Images, Spectra
 from paper_utils.base.errors import DataError
-from paper_utils.files import objects, pasquet, sdss, stamps
+from paper_utils.files import fits_files, objects, pasquet, sdss, stamps
 from paper_utils.files.failures import leave_out
 from paper_utils.files.stamps import MAX_BAD
 
@@ -60,16 +58,19 @@ def images_and_spectra(path: Path | str, study: str = "03", *, max_objects: int 
         table, read_images = _as_objects(saved), lambda table: saved.select(table["row"])
     there, container = _spectra_in(folder)
     if not there:
-        _require_latents(table, study, folder)
+        if study != "04" or "latents" not in table.colnames:
+            neither = "no spectra" if study != "04" else "neither spectra nor, in the table of objects, latents"
+            remedy = (
+                "Add spectra.h5 or a folder spectra/ of SDSS files (study 4: or columns s_1, s_2 ... in the table)."
+            )
+            raise DataError(f"there are {neither} beside the images", remedy=remedy, source=folder)
         return Pair(read_images(table[_spread(len(table), max_objects)]), None)
     keys = [next((key for key in (row["spectrum"], row["id"]) if key in there), None) for row in table]
-    rows = np.flatnonzero([key is not None for key in keys])
     one = str(table["spectrum"][0]) or str(table["id"][0])
     remedy = f"Spectra are found by plate, MJD and fibre or by ids: {one!r} for one, {next(iter(there))!r} is there."
-    without = dict.fromkeys(
-        (str(row["id"]) for row, key in zip(table, keys, strict=True) if key is None), "no spectrum"
-    )
+    without = {str(name): "no spectrum" for name, key in zip(table["id"], keys, strict=True) if key is None}
     leave_out(without, len(table), "objects", folder, remedy)
+    rows = np.flatnonzero([key is not None for key in keys])
     rows = rows[_spread(len(rows), max_objects)]
     found, table = [there[keys[row]] for row in rows], table[rows]
     if container is not None:
@@ -112,28 +113,14 @@ def _as_objects(images: Images) -> Table:
     return Table(columns | {name: images.truth[name] for name in stated})
 
 
-def _require_latents(table: Table, study: str, folder: Path) -> None:
-    """Without spectra, latents in the table of objects will do for study 04."""
-    problem, more = "no spectra", ""
-    if study == "04":
-        if "latents" in table.colnames:
-            return
-        problem = "neither spectra nor, in the table of objects, latents"
-        more = ", or columns s_1, s_2 ... to the table"
-    remedy = f"Add spectra.h5 or a folder spectra/ of SDSS files{more}."
-    raise DataError(f"there are {problem} beside the images", remedy=remedy, source=folder)
-
-
 def _agreeing(folder: Path, spectra: Spectra, table: Table) -> tuple[Spectra, Table]:
     """Those whose own redshift, where they have one, is their spectrum's; the spectrum's is then kept."""
     stated = np.asarray(table["z"]) if "z" in table.colnames else spectra.z
     stated = np.where(np.isfinite(stated), stated, spectra.z)
     table["z"] = spectra.z
     same = np.abs(stated - spectra.z) <= SAME_Z * (1 + spectra.z)
-    bad = {
-        str(table["id"][row]): f"redshift {stated[row]:.4f} beside {spectra.z[row]:.4f} of its spectrum"
-        for row in np.flatnonzero(~same)
-    }
+    off = "redshift {:.4f} beside {:.4f} of its spectrum"
+    bad = {str(table["id"][row]): off.format(stated[row], spectra.z[row]) for row in np.flatnonzero(~same)}
     leave_out(bad, len(same), "objects", folder, "Check which spectrum belongs to which object.", MAX_BAD)
     return spectra.select(same), table[same]
 
@@ -151,7 +138,7 @@ def _spectra_in(folder: Path) -> tuple[dict[str, int | Path], Spectra | None]:
             return {str(name): row for row, name in enumerate(spectra.ids)}, spectra
     files = {}
     for file in sorted((folder / "spectra").rglob("*")):
-        if file.name.endswith(sdss.FITS_ENDINGS):
+        if file.name.endswith(fits_files.ENDINGS):
             numbers = re.match(r"spec-(\d{3,5})-(\d{5})-(\d{1,4})\.", file.name)
             files[sdss.object_id(*map(int, numbers.groups())) if numbers else file.name.partition(".")[0]] = file
     return files, None

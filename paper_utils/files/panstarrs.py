@@ -6,8 +6,6 @@ bands of a skycell share one grid of pixels of 0.25 arcsec; bad pixels are NaN; 
 `fits_images.linear`). `stamps.read` makes `Images` of what comes. Survey: Chambers+ 2016 (2016arXiv161205560C).
 """
 
-from __future__ import annotations
-
 import contextlib
 import warnings
 from collections import defaultdict

@@ -5,8 +5,6 @@ array of 64 columns with specObjID, z, EBV and others. Only rows that are asked 
 The same arrays may lie in a folder as cube.npy and labels.npy, or in an HDF5 file as datasets.
 """
 
-from __future__ import annotations
-
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator

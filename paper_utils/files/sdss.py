@@ -5,8 +5,6 @@ putting one on the common grid `containers.WAVE_OBS` is a shift by whole bins: n
 SDSS data model of `spec` and `spec-lite` files (DR8 and later): COADD, SPECOBJ (BOSS: SPALL) and SPZLINE.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,7 +20,6 @@ from paper_utils.files import fits_files
 from paper_utils.files.download import download
 from paper_utils.files.failures import attempts, leave_out
 
-FITS_ENDINGS = (".fits", ".fit", ".fits.gz")
 ALL_BITS = ~0
 # The column `LINENAME` of SPZLINE and the name that we give: customary air wavelengths in the names.
 LINES = {
@@ -34,12 +31,10 @@ LINES = {
 LINE_COLUMNS = {"flux": "LINEAREA", "flux_err": "LINEAREA_ERR", "ew": "LINEEW", "ew_err": "LINEEW_ERR"}
 LINE_UNITS = {"flux": "1e-17 erg / (s cm2)", "ew": "Angstrom"}
 
-BASE = "https://data.sdss.org/sas"
+BASE = "https://data.sdss.org/sas/dr16"
 # Reductions in which a spectrum may lie: of SDSS-I/II (26: most plates, 103 and 104: star clusters and SEGUE), and of
-# BOSS/eBOSS, which observed from December 2009 (MJD 55176) on, in each release.
-SDSS_RUNS = ("26", "103", "104")
-BOSS_RUN = {"dr16": "v5_13_0", "dr17": "v5_13_2"}
-BOSS_MJD = 55100
+# BOSS/eBOSS, which observed from December 2009 (MJD 55176) on.
+SDSS_RUNS, BOSS_RUNS, BOSS_MJD = ("26", "103", "104"), ("v5_13_0",), 55100
 
 # Study 2's sample (Melchior+ 2022, Sec. 3) as a query for the archive's SkyServer or CasJobs: galaxies of the main
 # sample (target bits 64, 128 and 256) with good redshifts and no warning; the result's rows go into `get`.
@@ -53,7 +48,7 @@ def read(path: Path | str, **options) -> Spectra:
     path = Path(path)
     if path.is_dir():
         return read_folder(path, **options)
-    return read_spec(path, **options) if path.name.endswith(FITS_ENDINGS) else Spectra.load(path)
+    return read_spec(path, **options) if path.name.endswith(fits_files.ENDINGS) else Spectra.load(path)
 
 
 def read_folder(path: Path | str, *, skip_bad: bool = False, bits: int = ALL_BITS, n_jobs: int = 1) -> Spectra:
@@ -69,7 +64,7 @@ def read_folder(path: Path | str, *, skip_bad: bool = False, bits: int = ALL_BIT
 def files_in(path: Path | str) -> list[Path]:
     """All FITS files in `path` and the folders below it, in order; DataError where there is none."""
     folder = Path(path)
-    files = sorted(file for ending in FITS_ENDINGS for file in folder.rglob(f"*{ending}"))
+    files = sorted(file for ending in fits_files.ENDINGS for file in folder.rglob(f"*{ending}"))
     if not files:
         problem = "no FITS files here" if folder.is_dir() else "no such folder"
         remedy = "Give a folder of SDSS files under their own names, such as spec-0266-51602-0001.fits."
@@ -123,13 +118,11 @@ def read_lsf(path: Path | str) -> np.ndarray:
     return np.interp(np.log10(WAVE_OBS), coadd["loglam"][good], coadd["wdisp"][good]) * C_KMS * np.log(10) * 1e-4
 
 
-def urls(plate: int, mjd: int, fiber: int, release: str = "dr16", base: str = BASE) -> list[str]:
-    """Where the spec-lite file of a spectrum may lie in the archive, likeliest first."""
-    if release not in BOSS_RUN:
-        raise DataError(f"no release {release!r}", remedy=f"There is {' and '.join(BOSS_RUN)}.")
-    survey, runs = ("eboss", (BOSS_RUN[release],)) if mjd > BOSS_MJD else ("sdss", SDSS_RUNS)
+def urls(plate: int, mjd: int, fiber: int, base: str = BASE) -> list[str]:
+    """Where the spec-lite file of a spectrum may lie in the archive (data release 16), likeliest first."""
+    survey, runs = ("eboss", BOSS_RUNS) if mjd > BOSS_MJD else ("sdss", SDSS_RUNS)
     name = f"{plate:04d}/{file_name(plate, mjd, fiber)}"
-    return [f"{base}/{release}/{survey}/spectro/redux/{run}/spectra/lite/{name}" for run in runs]
+    return [f"{base}/{survey}/spectro/redux/{run}/spectra/lite/{name}" for run in runs]
 
 
 def object_id(plate: int, mjd: int, fiber: int) -> str:
@@ -170,9 +163,7 @@ def file_name(plate: int, mjd: int, fiber: int) -> str:
     return f"spec-{plate:04d}-{mjd:05d}-{fiber:04d}.fits"
 
 
-def get(
-    objects: Iterable[tuple[int, int, int]], folder: Path | str, *, release: str = "dr16", base: str = BASE, **options
-) -> list[Path]:
+def get(objects: Iterable[tuple[int, int, int]], folder: Path | str, *, base: str = BASE, **options) -> list[Path]:
     """Fetch the spectra of `objects`, rows of (plate, mjd, fiber), into `folder`; returns their files in order.
 
     Files that are there already are not fetched again. `options` are those of `download.download` (n_parallel = 4
@@ -183,7 +174,7 @@ def get(
     if bad := [row for row in rows if len(row) != 3 or min(row) < 0]:
         raise DataError(f"{bad[0]} is no plate, MJD and fibre", remedy="Give rows of three positive integers.")
     files = [Path(folder) / file_name(*row) for row in rows]
-    addresses = {file: urls(*row, release, base) for file, row in zip(files, rows, strict=True)}
+    addresses = {file: urls(*row, base) for file, row in zip(files, rows, strict=True)}
     download(addresses, fits_files.is_whole, **options)
     return files
 

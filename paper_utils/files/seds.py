@@ -1,7 +1,5 @@
 """Published spectral energy distributions, ultraviolet to millimetre, as `SedLibrary` on the grid of study 1."""
 
-from __future__ import annotations
-
 import warnings
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Spectra in a user's files, of one kind or another, as one container."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +9,7 @@ import numpy as np
 from paper_utils.base.containers import Spectra
 from paper_utils.base.errors import DataError
 from paper_utils.base.wavelengths import lsf_km_s
-from paper_utils.files import sdss
+from paper_utils.files import fits_files, sdss
 
 
 def read(files: Sequence[Path | str], z: float | None = None) -> Spectra:
@@ -28,7 +26,7 @@ def read(files: Sequence[Path | str], z: float | None = None) -> Spectra:
         part = sdss.read(file)
         lsf = part.lsf_kms
         if lsf is None:
-            lsf = sdss.read_lsf(file) if file.name.endswith(sdss.FITS_ENDINGS) else lsf_km_s(part.wave_obs)
+            lsf = sdss.read_lsf(file) if file.name.endswith(fits_files.ENDINGS) else lsf_km_s(part.wave_obs)
         parts.append(part)
         widths.append(np.broadcast_to(lsf, part.flux.shape))
         if not np.array_equal(part.wave_obs, parts[0].wave_obs):

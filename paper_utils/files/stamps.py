@@ -4,8 +4,6 @@ A folder has one file per object and band (`ID_g.fits`) or one per object (`ID.f
 the bands in its header), and a table of the objects (`objects.read`). What a header says is read by `fits_images`.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from pathlib import Path
@@ -80,21 +78,20 @@ def fill(cube: np.ndarray) -> tuple[np.ndarray, int]:
     cube[np.abs(cube) > 1e20] = np.nan
     good = np.isfinite(cube)
     for band, (image, seen) in enumerate(zip(cube, good, strict=True)):
-        share = 1 - seen.mean()
+        share, problem = 1 - seen.mean(), ""
         if share == 1:
             problem = "there are no values (all NaN)"
         elif share > MAX_BAD_PIXELS:
             problem = f"{share:.0%} of the pixels are bad"
         elif np.ptp(image[seen]) == 0:
             problem = f"every pixel is {image[seen][0]:g}"
-        else:
-            if share:
-                near = gaussian_filter(seen.astype(np.float32), KERNEL, mode="constant")
-                mean = gaussian_filter(np.where(seen, image, 0), KERNEL, mode="constant")
-                mean = np.where(near > 1e-3, mean / np.maximum(near, 1e-3), np.median(image[seen]))
-                image[~seen] = mean[~seen]
-            continue
-        raise DataError(problem, remedy="Get it again, or leave the object out.", row=band)
+        if problem:
+            raise DataError(problem, remedy="Get it again, or leave the object out.", row=band)
+        if share:
+            near = gaussian_filter(seen.astype(np.float32), KERNEL, mode="constant")
+            mean = gaussian_filter(np.where(seen, image, 0), KERNEL, mode="constant")
+            mean = np.where(near > 1e-3, mean / np.maximum(near, 1e-3), np.median(image[seen]))
+            image[~seen] = mean[~seen]
     return cube, int((~good).sum())
 
 
@@ -138,7 +135,11 @@ def _read(files: dict[str, Path], row: dict, bands: str, folder: Path) -> Stamp:
         raise DataError("there is no file of it", remedy="Get it, or leave the object out.", source=folder)
     whole = files.get("")
     source = whole or next(iter(files.values()))
-    _check_row(row, source)
+    remedy = "Fill it into the table, or leave the object out."
+    if odd_redshift(row["z"]):
+        raise DataError(f"its redshift is {row['z']:g}", remedy=remedy, source=source)
+    if "latents" in row and not np.isfinite(row["latents"]).all():
+        raise DataError("it has no latents", remedy=remedy, source=source)
     if whole:
         planes = fits_images.planes(whole)
         bands = bands or _ordered(band for band in planes if band)
@@ -167,17 +168,6 @@ def _read(files: dict[str, Path], row: dict, bands: str, folder: Path) -> Stamp:
         at = at if problem.row is None else problem.row
         raise DataError(f"band {bands[at]!r}: {problem.problem}", remedy=problem.remedy, source=files[at]) from None
     return Stamp(cube, bands, scale, bad_pixels)
-
-
-def _check_row(row: dict, source: Path) -> None:
-    """What the table must say of an object that is used."""
-    if odd_redshift(row["z"]):
-        problem = f"its redshift is {row['z']:g}"
-    elif "latents" in row and not np.isfinite(row["latents"]).all():
-        problem = "it has no latents"
-    else:
-        return
-    raise DataError(problem, remedy="Fill it into the table, or leave the object out.", source=source)
 
 
 def _check_sky(planes: list[tuple[np.ndarray, Header]], names: list[Path], row: dict) -> float:

@@ -4,8 +4,6 @@ Text is split by pyarrow and converted a column at a time; only a column that it
 cell, which finds the one at fault. Rows are counted from 1, below the header.
 """
 
-from __future__ import annotations
-
 import csv
 import difflib
 import gzip
@@ -26,7 +24,6 @@ from astropy.table import Table
 from paper_utils.base.errors import DataError, readable
 from paper_utils.files import fits_files
 
-FITS_ENDINGS = (".fits", ".fit", ".fits.gz")
 N_BYTES = 1 << 22  # of a block of text
 N_HEADER = 1 << 20  # characters of a line in which a header is looked for
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "whitespace"}
@@ -114,7 +111,7 @@ def _opened(path: Path, wanted: list[str], remedy: str) -> tuple[list[str], Call
         raise DataError(problem, remedy="Check the path.", source=path)
     if path.stat().st_size == 0:
         raise DataError("the file is empty", remedy="Write or copy it again.", source=path)
-    if path.name.endswith((*FITS_ENDINGS, ".ecsv")):
+    if path.name.endswith((*fits_files.ENDINGS, ".ecsv")):
         columns = _astropy_columns(path)
         return list(columns), lambda places: iter([dict(enumerate(columns.values()))])
     with _text(path) as lines:

@@ -6,8 +6,6 @@ in the source distribution of ppxf 8.2.6 (Cappellari 2017, 2017MNRAS.466..798C);
 licence and that of the models allow use but not redistribution: nothing of them may be committed.
 """
 
-from __future__ import annotations
-
 import io
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """One door for the files that users bring: which reader a study's file goes to, and whether the study can use it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -3,8 +3,6 @@
 All of stamps (N, B, H, W) [nmgy] with the galaxy at the centre; batched, on the device of the stamps.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

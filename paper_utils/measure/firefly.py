@@ -13,24 +13,21 @@ Emission lines are masked; kinematics are given, not fitted. Written from the pa
 filter, its repeats, how many fits are kept, and the number of rounds are ours.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
+from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 
-from paper_utils.base.constants import C_KMS, FWHM
+from paper_utils.base.constants import C_KMS
 from paper_utils.base.dust import R_V_STARS, attenuation
 from paper_utils.base.rebin import broaden, rebin, sample
 from paper_utils.base.wavelengths import SDSS_STEP
 from paper_utils.measure import full_spectrum
 from paper_utils.measure.full_spectrum import Config
 
-if TYPE_CHECKING:
-    from astropy.table import Table
-
-N_DRAWS = 10  # Sec. 4.1
+PAPER = Config(n_draws=10)  # Sec. 4.1
 REST_RANGE = (3700.0, 8900.0)  # vacuum A
 NORM = (5200.0, 5800.0)  # A: populations have a mean of 1 here, so that shares are shares of light
 FILTER_KMS = 12_000.0  # Gaussian sigma of what counts as a large scale: 200 A at 5000 A; 6000 does not do better
@@ -39,41 +36,29 @@ N_KEPT, N_ROUNDS, N_FILTERED = 300, 12, 3
 UNITS = {"log_age": "dex(Gyr)", "metal": "dex", "ebv": "mag", "log_age_mass": "dex(Gyr)", "metal_mass": "dex"}
 
 
-@dataclass(frozen=True, eq=False)
-class Populations:
+class Populations(NamedTuple):
     """K populations of one age and metallicity each.
 
     wave_rest : (L,) vacuum A, increasing.   flux : (K, L) per solar mass.   ages : (K,) Gyr.   metals : (K,) [M/H].
     sigma_kms : (L,) their resolution as a Gaussian sigma.
     """
 
-    wave_rest: np.ndarray
-    flux: np.ndarray
-    ages: np.ndarray
-    metals: np.ndarray
-    sigma_kms: np.ndarray
+    wave_rest: NDArray
+    flux: NDArray
+    ages: NDArray
+    metals: NDArray
+    sigma_kms: NDArray
 
 
 def from_emiles(emiles) -> Populations:
     """`Populations` of `files.templates.EMiles`, in the range that is fitted."""
-    near = (emiles.wave_rest > REST_RANGE[0] - 200) & (emiles.wave_rest < REST_RANGE[1] + 200)
-    wave = emiles.wave_rest[near]
+    wave, flux, sigma = full_spectrum.populations(emiles, REST_RANGE[0] - 200, REST_RANGE[1] + 200)
     ages, metals = np.meshgrid(emiles.ages, emiles.metals, indexing="ij")
-    flux = emiles.templates[..., near].reshape(ages.size, -1).astype(float)
-    sigma = emiles.fwhm[near] / FWHM / wave * C_KMS
-    return Populations(wave, flux, ages.ravel(), metals.ravel(), sigma)
+    return Populations(wave, flux, ages.ravel(), metals.ravel(), sigma / wave * C_KMS)
 
 
 def fit(
-    wave_obs,
-    flux,
-    ivar,
-    z: float,
-    populations: Populations,
-    *,
-    sigma_star=0.0,
-    lsf_kms=0.0,
-    config: Config | None = None,
+    wave_obs: NDArray, flux: NDArray, ivar: NDArray, z: float, populations, *, sigma_star=0.0, lsf_kms=0.0, config=PAPER
 ) -> dict:
     """Fit one spectrum; a dict of numbers, `UNITS` with `*_err` each, and arrays.
 
@@ -92,32 +77,30 @@ def fit(
     light = models[:, (wave > NORM[0]) & (wave < NORM[1])].mean(axis=1)
     models /= light[:, None]
     first = _fit(rest, weight, wave, models)
-    row = full_spectrum.bootstrap(
-        rest,
-        first,
-        first["model"],
-        lambda flux: _fit(flux, weight, wave, models),
-        lambda found: _answers(found, populations, light),
-        config or Config(N_DRAWS),
-    )
+
+    def refit(flux):
+        return _answers(_fit(flux, weight, wave, models), populations, light)
+
+    row = full_spectrum.bootstrap(_answers(first, populations, light), rest, first["model"], refit, config)
     n_pixels = int(galaxy.good.sum())
     row |= {"chi2": first["chi2"] / n_pixels, "n_pixels": n_pixels, "n_populations": first["n"]}
     return row | {"stars": galaxy.on_grid(wave_obs, z, first["model"] * galaxy.scale)}
 
 
 def fit_all(
-    spectra, populations: Populations, *, sigma_star=0.0, lsf_kms=0.0, config: Config | None = None, **options
+    spectra, populations: Populations, *, sigma_star=0.0, lsf_kms=0.0, config: Config = PAPER, **options
 ) -> tuple[Table, list[dict]]:
     """`fit` of every object of `Spectra`: a Table with a row each (`reason` says why one failed), and the dicts.
 
     sigma_star : a number or (N,).   lsf_kms : a number, (L,) or (N, L).   options : `n_jobs`, `folder` and `progress`
         of `fan_out.run`.
     """
-    each = {"lsf_kms": lsf_kms, "sigma_star": np.broadcast_to(sigma_star, len(spectra))}
-    return full_spectrum.fit_all(fit, spectra, populations, config, UNITS, each, label="FIREFLY", **options)
+    each = {"sigma_star": np.broadcast_to(sigma_star, len(spectra))}
+    return full_spectrum.fit_all(fit, spectra, populations, UNITS, lsf_kms, each, config, label="FIREFLY", **options)
 
 
-def _broadened(populations, wave, z, wave_obs, sigma_star, lsf_kms) -> np.ndarray:
+def _broadened(populations: Populations, wave: NDArray, z: float, wave_obs: NDArray, sigma_star: float, lsf_kms):
+    """The populations (K, P) at `wave` (P,), as wide as the galaxy and its instrument make them."""
     models, _ = rebin(populations.wave_rest, populations.flux, np.ones(populations.flux.shape), wave)
     own = np.interp(wave, populations.wave_rest, populations.sigma_kms)
     instrument = sample(wave_obs, lsf_kms, wave[None] * (1 + z))[0]
@@ -125,20 +108,16 @@ def _broadened(populations, wave, z, wave_obs, sigma_star, lsf_kms) -> np.ndarra
     return broaden(models, missing / C_KMS / SDSS_STEP) if missing.any() else models
 
 
-def _smooth(values: np.ndarray, good: np.ndarray) -> np.ndarray:
+def _smooth(values: NDArray, good: NDArray) -> NDArray:
     """Large scales of `values` (..., P): Gaussian means over good pixels."""
-    from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
-
     sigma = FILTER_KMS / C_KMS / SDSS_STEP
     n = next_fast_len(good.size + int(5 * sigma), real=True)  # zeros behind: the ends do not meet
     gaussian = np.exp(-0.5 * (2 * np.pi * sigma * rfftfreq(n)) ** 2)
-    total, seen = (
-        irfft(rfft(a, n) * gaussian, n)[..., : good.size] for a in (np.where(good, values, 0.0), good.astype(float))
-    )
+    total, seen = (irfft(rfft(a, n) * gaussian, n)[..., : good.size] for a in (np.where(good, values, 0.0), good * 1.0))
     return total / np.maximum(seen, 1e-6)
 
 
-def _fit(flux: np.ndarray, weight: np.ndarray, wave: np.ndarray, models: np.ndarray) -> dict:
+def _fit(flux: NDArray, weight: NDArray, wave: NDArray, models: NDArray) -> dict:
     """Steps 1 to 3 of the module's docstring for one spectrum (P,) and models (K, P)."""
     good = weight > 0
     large, model_large, curve = _smooth(flux, good), _smooth(models, good), np.ones_like(flux)
@@ -153,16 +132,15 @@ def _fit(flux: np.ndarray, weight: np.ndarray, wave: np.ndarray, models: np.ndar
     return {"shares": shares, "chi2": chi2, "n": n, "ebv": ebv, "model": amplitude * (shares @ curved)}
 
 
-def _reddening(curve: np.ndarray, wave: np.ndarray, good: np.ndarray) -> float:
+def _reddening(curve: NDArray, wave: NDArray, good: NDArray) -> float:
     """E(B-V) >= 0 of Calzetti's law nearest to an attenuation `curve` (P,), whose level is free."""
-    good = good & (curve > 0)
     k = attenuation(wave[good]) * R_V_STARS
     depth = -2.5 * np.log10(curve[good])
     k, depth = k - k.mean(), depth - depth.mean()
     return float(max((k * depth).sum() / (k**2).sum(), 0.0))
 
 
-def _search(flux, weight, models) -> tuple[np.ndarray, float, float, int]:
+def _search(flux, weight, models) -> tuple[NDArray, float, float, int]:
     """Mean shares of light (K,), the least chi2 with its amplitude, and its number of populations.
 
     Fits are counts (K,) of populations; chi2 of all comes from their products, so that no spectrum is built.
@@ -185,7 +163,7 @@ def _search(flux, weight, models) -> tuple[np.ndarray, float, float, int]:
         counts, dot = counts[fit], dot[fit] + products[added]
         counts[np.arange(len(added)), added] += 1
         square, cross, chi2 = squares[fit, added], crosses[fit, added], chi2[fit, added]
-        tried.append(counts.copy())
+        tried.append(counts)
         values.append(chi2)
         bic = chi2 + (counts > 0).sum(axis=1) * np.log(n_pixels)
         best = int(bic.argmin())
@@ -201,7 +179,7 @@ def _search(flux, weight, models) -> tuple[np.ndarray, float, float, int]:
     return shares, float(total - amplitude * level), float(amplitude), answer[1]
 
 
-def _answers(found: dict, populations: Populations, light: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
+def _answers(found: dict, populations: Populations, light: NDArray) -> tuple[dict[str, float], NDArray]:
     """The numbers of one fit, in the order of `UNITS`, and its shares of light (K,)."""
     shares, log_age = found["shares"], np.log10(populations.ages)
     formed = shares / light

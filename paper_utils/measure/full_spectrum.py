@@ -1,52 +1,53 @@
 """What the full-spectrum fits share: spectra made ready in the rest frame, the bootstrap, and fits of many spectra."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
 
 from paper_utils.base import fan_out
-from paper_utils.base.constants import C_KMS
+from paper_utils.base.constants import C_KMS, FWHM
 from paper_utils.base.errors import DataError
 from paper_utils.base.rebin import rest_frame
 from paper_utils.base.wavelengths import LINES
 
-if TYPE_CHECKING:
-    from astropy.table import Table
-
 MIN_PIXELS = 300
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(NamedTuple):
     """n_draws : refits with residuals at random signs, for means and errors; 0 for none.   seed : of these."""
 
     n_draws: int
     seed: int = 0
 
 
-@dataclass(frozen=True, eq=False)
-class Galaxy:
+class Galaxy(NamedTuple):
     """A spectrum in the rest frame, even in ln wavelength.
 
     wave : (P,) vacuum A.   flux : (P,) of median 1, and `scale` that median.   ivar : (P,) of flux * scale, 0 unusable.
     """
 
-    wave: np.ndarray
-    flux: np.ndarray
-    ivar: np.ndarray
+    wave: NDArray
+    flux: NDArray
+    ivar: NDArray
     scale: float
 
     @property
-    def good(self) -> np.ndarray:
+    def good(self) -> NDArray:
         return self.ivar > 0
 
-    def on_grid(self, wave_obs: np.ndarray, z: float, light: np.ndarray) -> np.ndarray:
+    def on_grid(self, wave_obs: NDArray, z: float, light: NDArray) -> NDArray:
         """`light` (P,) at `wave_obs` (L,), in the units of the observed spectrum; NaN outside the fitted range."""
         return np.interp(wave_obs, self.wave * (1 + z), light, left=np.nan, right=np.nan)
+
+
+def populations(emiles, low: float, high: float) -> tuple[NDArray, NDArray, NDArray]:
+    """E-MILES between `low` and `high` [A]: wavelengths (L,), spectra (A M, L), and their sigma (L,) [A]."""
+    near = (emiles.wave_rest > low) & (emiles.wave_rest < high)
+    flux = emiles.templates[..., near].reshape(-1, near.sum()).astype(float)
+    return emiles.wave_rest[near], flux, emiles.fwhm[near] / FWHM
 
 
 def prepare(wave_obs, flux, ivar, z: float, rest_range: tuple[float, float], mask_kms: float = 0.0) -> Galaxy:
@@ -69,17 +70,17 @@ def prepare(wave_obs, flux, ivar, z: float, rest_range: tuple[float, float], mas
     return Galaxy(wave, rest / scale, weight, scale)
 
 
-def bootstrap(flux: np.ndarray, first, model: np.ndarray, refit: Callable, answers: Callable, config: Config) -> dict:
+def bootstrap(first: tuple[dict, NDArray], flux: NDArray, model: NDArray, refit: Callable, config: Config) -> dict:
     """Means and errors (`*_err`) of what a fit gives, over refits with residuals at random signs (wild bootstrap).
 
-    flux, model : (P,) observed, and of the fit `first`.   refit : a spectrum (P,) to a fit.   answers : a fit to its
-        numbers and `weights`. Without draws these are those of `first`, the errors NaN.
+    first : numbers and `weights` of the fit whose `model` (P,) is that of the observed flux (P,); these are given, with
+        errors of NaN, where there are no draws.   refit : a spectrum (P,) to its numbers and weights.
     """
-    found = [answers(first)]
+    found = [first]
     if config.n_draws:
         rng, residual = np.random.default_rng(config.seed), flux - model
         signs = (2 * rng.integers(0, 2, residual.size) - 1 for _ in range(config.n_draws))
-        found = [answers(refit(model + sign * residual)) for sign in signs]
+        found = [refit(model + sign * residual) for sign in signs]
     numbers, weights = zip(*found, strict=True)
     draws = {name: [n[name] for n in numbers] for name in numbers[0]}
     errors = {f"{k}_err": float(np.std(v, ddof=1)) if config.n_draws > 1 else np.nan for k, v in draws.items()}
@@ -87,19 +88,22 @@ def bootstrap(flux: np.ndarray, first, model: np.ndarray, refit: Callable, answe
 
 
 def fit_all(
-    fit: Callable[..., dict], spectra, library, config: Config | None, units: dict, each: dict[str, Sequence], **options
+    fit: Callable, spectra, library, units: dict, lsf_kms, each: dict, config: Config, **options
 ) -> tuple[Table, list[dict]]:
-    """`fit(wave_obs, flux, ivar, z, library, config=...)` of all `Spectra`: numbers as a Table, and dicts.
+    """`fit(wave_obs, flux, ivar, z, library, lsf_kms=..., config=...)` of all `Spectra`: numbers as a Table, and dicts.
 
-    each : further arguments by name, with a value for each object; but lsf_kms is one for all, or (N, L).
-    options : of `fan_out.run`.
+    lsf_kms : one for all, or (N, L).   each : further arguments by name, (N,) each.   options : of `fan_out.run`.
     """
-    lsf_kms = each["lsf_kms"]
     each = each | {"lsf_kms": lsf_kms if np.ndim(lsf_kms) == 2 else [lsf_kms] * len(spectra)}
-    more = [dict(zip(each, values, strict=True)) for values in zip(*each.values(), strict=True)]
+    more = (dict(zip(each, values, strict=True)) for values in zip(*each.values(), strict=True))
     items = list(zip(spectra.flux, spectra.ivar, spectra.z.tolist(), more, strict=True))
     results = fan_out.run(_fit_one, items, spectra.ids, (fit, spectra.wave_obs, library, config), **options)
     return fan_out.table(results, spectra.ids, units), results
+
+
+def part(fits: list[dict], name: str, spectra) -> NDArray:
+    """One array of each fit of `Spectra`, such as its "stars", (N, L); NaN where it failed."""
+    return np.array([fit.get(name, np.full(spectra.wave_obs.size, np.nan)) for fit in fits])
 
 
 def _fit_one(flux, ivar, z, more, fit, wave_obs, library, config) -> dict:

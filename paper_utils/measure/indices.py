@@ -4,18 +4,13 @@ Bands and recipes are those of Doorenbos+ 2024 (Table 1, Sec. 4.2), who follow t
 2019AJ....158..231W). All wavelengths here are given in air, as the definitions are, and used in vacuum.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
 
 from paper_utils.base.constants import C_KMS, FWHM
 from paper_utils.base.rebin import broaden, integrals, rebin, sample
 from paper_utils.base.wavelengths import SDSS_STEP, air_to_vacuum, pixel_edges, sdss_grid
-
-if TYPE_CHECKING:
-    from astropy.table import Table
 
 # Rest wavelengths [A, in air] of the break's two sides: Balogh+ 1999 (1999ApJ...527...54B).
 DN4000 = ((3850.0, 3950.0), (4000.0, 4100.0))
@@ -43,15 +38,14 @@ DISPERSION = {
 }
 
 
-def dn4000(wave_obs: np.ndarray, flux: np.ndarray, z: np.ndarray) -> np.ndarray:
+def dn4000(wave_obs: NDArray, flux: NDArray, z: NDArray) -> NDArray:
     """The 4000 A break, (N,): mean F_nu in 4000-4100 A over that in 3850-3950 A (air), in the rest frame.
 
     wave_obs (L,) vacuum A, increasing; flux (N, L) F_lambda, each value the mean over its pixel; z (N,). Pixels count
     with the part of them that lies inside. NaN where a side leaves the grid.
     """
     edges = pixel_edges(wave_obs)
-    flux = np.atleast_2d(np.asarray(flux, float))
-    sides = np.multiply.outer(1 + np.atleast_1d(np.asarray(z, float)), VACUUM_PER_AIR * np.ravel(DN4000))  # (N, 4)
+    sides = np.multiply.outer(1 + z, VACUUM_PER_AIR * np.ravel(DN4000))  # (N, 4)
     at = np.interp(sides, edges, np.arange(edges.size), left=np.nan, right=np.nan)
     # F_nu goes as F_lambda lambda^2.
     blue, _, red = integrals(flux * wave_obs**2 * np.diff(edges), np.nan_to_num(at)).T
@@ -59,7 +53,7 @@ def dn4000(wave_obs: np.ndarray, flux: np.ndarray, z: np.ndarray) -> np.ndarray:
         return np.where(np.isnan(at).any(axis=1), np.nan, red / blue)
 
 
-def lick(wave_rest: np.ndarray, flux: np.ndarray, bands) -> np.ndarray:
+def lick(wave_rest: NDArray, flux: NDArray, bands) -> NDArray:
     """Equivalent width [A] of an index in rest-frame spectra, (N,): positive in absorption.
 
     wave_rest : (L,) vacuum A.   flux : (N, L).   bands : ((blue), (line), (red)) in air, as in `LICK`.
@@ -67,8 +61,7 @@ def lick(wave_rest: np.ndarray, flux: np.ndarray, bands) -> np.ndarray:
     sides, each at its middle (Worthey+ 1994, 1994ApJS...94..687W, eqs. 1-2); pixels count with the part inside. NaN
     where a band leaves the grid or holds a NaN.
     """
-    edges, flux = pixel_edges(wave_rest), np.atleast_2d(np.asarray(flux, float))
-    bands = air_to_vacuum(np.array(bands))
+    edges, bands = pixel_edges(wave_rest), air_to_vacuum(np.array(bands))
     if bands.min() < edges[0] or bands.max() > edges[-1]:
         return np.full(len(flux), np.nan)
     inside = np.clip(np.minimum(edges[1:], bands[:, 1:]) - np.maximum(edges[:-1], bands[:, :1]), 0, None)  # (3, L)
@@ -83,15 +76,7 @@ def lick(wave_rest: np.ndarray, flux: np.ndarray, bands) -> np.ndarray:
 
 
 def measure(
-    wave_obs: np.ndarray,
-    flux: np.ndarray,
-    ivar: np.ndarray | None,
-    z: np.ndarray,
-    *,
-    sigma_star: np.ndarray | None = None,
-    lsf_kms: np.ndarray | float = 0.0,
-    n_draws: int = 0,
-    seed: int = 0,
+    wave_obs: NDArray, flux: NDArray, ivar: NDArray | None, z: NDArray, *, sigma_star=None, lsf_kms=0.0, n_draws=0
 ) -> Table:
     """Dn4000, the indices of `LICK` [A] at Lick resolution, and [MgFe]', a row for each spectrum.
 
@@ -102,41 +87,44 @@ def measure(
     n_draws : repeat with noise of `ivar` added so many times; the scatter gives columns `*_err`.
     Columns are NaN where bands leave the grid or more than half of what they need is bad.
     """
-    from astropy.table import Table
+    flux, z = np.asarray(flux, float), np.broadcast_to(z, len(flux))
+    ivar = np.ones(flux.shape) if ivar is None else ivar
+    seen = sample(wave_obs, lsf_kms, np.multiply.outer(1 + z, WAVE_LICK))  # (N, M)
+    missing = np.sqrt(np.clip(lick_sigma(WAVE_LICK) ** 2 - seen**2, 0, None))
 
-    flux = np.atleast_2d(np.asarray(flux, float))
-    ivar = np.ones(flux.shape) if ivar is None else np.atleast_2d(ivar)
-    z = np.broadcast_to(np.asarray(z, float), len(flux))
-    values = _measure(wave_obs, flux, ivar, z, sigma_star, lsf_kms)
+    def measured(flux: NDArray) -> dict[str, NDArray]:
+        rest, weight = rebin(wave_obs, flux, ivar, WAVE_LICK, z)
+        rest = broaden(rest, missing / C_KMS / SDSS_STEP, weight > 0)
+        values = {name: lick(WAVE_LICK, rest, bands) for name, bands in LICK.items()}
+        if sigma_star is not None:
+            values = {name: correct(name, index, sigma_star) for name, index in values.items()}
+        mg_fe = mgfe(values["Mgb"], values["Fe5270"], values["Fe5335"])
+        return {"Dn4000": _break(wave_obs, flux, ivar > 0, z)} | values | {"MgFe": mg_fe}
+
+    values = measured(flux)
     if n_draws:
-        rng = np.random.default_rng(seed)
-        sigma = np.where(ivar > 0, 1 / np.sqrt(np.where(ivar > 0, ivar, 1)), 0)
-        draws = [
-            _measure(wave_obs, flux + sigma * rng.standard_normal(flux.shape), ivar, z, sigma_star, lsf_kms)
-            for _ in range(n_draws)
-        ]
+        rng, sigma = np.random.default_rng(0), np.where(ivar > 0, 1 / np.sqrt(np.where(ivar > 0, ivar, 1)), 0)
+        draws = [measured(flux + sigma * rng.standard_normal(flux.shape)) for _ in range(n_draws)]
         values |= {f"{name}_err": np.std([draw[name] for draw in draws], axis=0, ddof=1) for name in list(values)}
-    unit = {name: "Angstrom" for name in values if not name.startswith("Dn4000")}
-    return Table(values, units=unit)
+    return Table(values, units={name: "Angstrom" for name in values if not name.startswith("Dn4000")})
 
 
-def mgfe(mgb: np.ndarray, fe5270: np.ndarray, fe5335: np.ndarray) -> np.ndarray:
+def mgfe(mgb: NDArray, fe5270: NDArray, fe5335: NDArray) -> NDArray:
     """[MgFe]' [A], eq. 4 (Thomas+ 2003, 2003MNRAS.339..897T); NaN where the product is negative."""
     product = mgb * (0.72 * fe5270 + 0.28 * fe5335)
     return np.sqrt(np.where(product >= 0, product, np.nan))
 
 
-def lick_sigma(wave_rest: np.ndarray) -> np.ndarray:
+def lick_sigma(wave_rest: NDArray) -> NDArray:
     """Resolution of the Lick system as a Gaussian sigma [km/s] at `wave_rest` [A]."""
     return np.interp(wave_rest, *LICK_FWHM) / FWHM / wave_rest * C_KMS
 
 
-def correct(name: str, index: np.ndarray, sigma_star: np.ndarray) -> np.ndarray:
+def correct(name: str, index: NDArray, sigma_star: NDArray) -> NDArray:
     """Index `name` [A] of a spectrum at Lick resolution, broadened by `sigma_star` [km/s], as it were without (eq. 5).
 
     Where the index is not positive, to which the equation does not apply, it stays as it is.
     """
-    index, sigma_star = np.asarray(index, float), np.asarray(sigma_star, float)
     return np.where(index > 0, _eq5(DISPERSION[name], np.where(index > 0, index, 1.0), sigma_star), index)
 
 
@@ -144,33 +132,17 @@ def _eq5(p, x, sigma):
     return p[0] + p[1] * x ** p[2] + p[3] * sigma ** p[4] + p[5] * x ** p[6] * sigma ** p[7]
 
 
-def _measure(wave_obs, flux, ivar, z, sigma_star, lsf_kms) -> dict[str, np.ndarray]:
-    values = {"Dn4000": _break(wave_obs, flux, ivar, z)}
-    rest, weight = rebin(wave_obs, flux, ivar, WAVE_LICK, z)
-    seen = sample(wave_obs, lsf_kms, np.multiply.outer(1 + z, WAVE_LICK))  # (N, M)
-    missing = np.sqrt(np.clip(lick_sigma(WAVE_LICK) ** 2 - seen**2, 0, None))
-    rest = broaden(rest, missing / C_KMS / SDSS_STEP, weight > 0)
-    for name, bands in LICK.items():
-        values[name] = lick(WAVE_LICK, rest, bands)
-        if sigma_star is not None:
-            values[name] = correct(name, values[name], sigma_star)
-    return values | {"MgFe": mgfe(values["Mgb"], values["Fe5270"], values["Fe5335"])}
-
-
-def _break(wave_obs, flux, ivar, z) -> np.ndarray:
+def _break(wave_obs: NDArray, flux: NDArray, good: NDArray, z: NDArray) -> NDArray:
     """`dn4000` with bad pixels filled by the mean of the good ones next to them; NaN where half of a side is bad."""
-    good, index = ivar > 0, np.arange(flux.shape[1])
-    if good.all():
-        return dn4000(wave_obs, flux, z)
-    before = np.maximum.accumulate(np.where(good, index, -1), axis=1)
-    after = np.minimum.accumulate(np.where(good, index, index.size)[:, ::-1], axis=1)[:, ::-1]
-    ends = (before < 0) | (after == index.size)
-    left, right = (np.take_along_axis(flux, neighbour.clip(0, index.size - 1), axis=1) for neighbour in (before, after))
-    value = dn4000(wave_obs, np.where(good, flux, np.where(ends, 0.0, 0.5 * (left + right))), z)
+    last = wave_obs.size - 1
+    before = np.maximum.accumulate(np.where(good, np.arange(last + 1), -1), axis=1)
+    after = np.minimum.accumulate(np.where(good, np.arange(last + 1), last + 1)[:, ::-1], axis=1)[:, ::-1]
+    ends = (before < 0) | (after > last)  # past the last good pixel nothing can be filled
+    left, right = (np.take_along_axis(flux, neighbour.clip(0, last), axis=1) for neighbour in (before, after))
+    value = dn4000(wave_obs, np.where(ends, 0.0, 0.5 * (left + right)), z)
     rest = wave_obs / (1 + z[:, None]) / VACUUM_PER_AIR
     for low, high in DN4000:
         side = (rest > low) & (rest < high)
-        value = np.where((side & good).sum(axis=1) > 0.5 * side.sum(axis=1), value, np.nan)
-        # Past the last good pixel nothing can be filled.
-        value = np.where((side & ends).any(axis=1), np.nan, value)
+        known = ((side & good).sum(axis=1) > 0.5 * side.sum(axis=1)) & ~(side & ends).any(axis=1)
+        value = np.where(known, value, np.nan)
     return value

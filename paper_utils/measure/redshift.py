@@ -5,23 +5,24 @@ the best combination follows for every redshift from a few Fourier transforms (G
 so works the SDSS pipeline, Bolton+ 2012, 2012AJ....144..144B).
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
+from astropy.table import Table, vstack
+from numpy.typing import NDArray
+from scipy.fft import irfft, next_fast_len, rfft
 
 from paper_utils.base.constants import C_KMS
 from paper_utils.base.errors import DataError
 from paper_utils.base.rebin import broaden, rebin
 from paper_utils.base.wavelengths import LINES, SDSS_STEP, sdss_grid
-
-if TYPE_CHECKING:
-    from astropy.table import Table
+from paper_utils.measure import full_spectrum
 
 STEP = SDSS_STEP / 2  # ln wavelength, 34.5 km/s: half an SDSS pixel, so that chi2 is a parabola between neighbours
 Z_RANGE = (-0.005, 0.5)
+REST_RANGE = (2400.0, 9800.0)  # vacuum A, of the templates: what SDSS needs at all redshifts tried
+BATCH = 16  # spectra at a time
 N_STARS, N_POLYNOMIALS, SIGMA_KMS = 5, 3, 170.0
 # Narrow and broad lines, to be mixed: with one width alone the misfit of bright lines, blended as H alpha and [N II]
 # are, moves redshifts of star-forming galaxies by up to 25 km/s, several times the error.
@@ -36,25 +37,20 @@ GAS = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Templates:
+class Templates(NamedTuple):
     """Rest-frame spectra to combine: wave_rest (M,) vacuum A, any spacing; flux (K, M)."""
 
-    wave_rest: np.ndarray
-    flux: np.ndarray
+    wave_rest: NDArray
+    flux: NDArray
 
 
-def from_emiles(emiles, low: float = 2400.0, high: float = 9800.0) -> Templates:
-    """`Templates` of galaxies: the leading components of E-MILES, broadened to 170 km/s, and four sets of lines in two
-    widths.
-
-    emiles : `files.templates.EMiles`.   low, high : vacuum A, what the spectra need at all redshifts tried.
-    """
-    wave = sdss_grid(low, high, STEP)
-    near = (emiles.wave_rest > low - 50) & (emiles.wave_rest < high + 50)
-    rows = emiles.templates[..., near].reshape(-1, near.sum())
-    rows = rows[(rows > 0).all(axis=1)].astype(float)
-    stars, _ = rebin(emiles.wave_rest[near], rows, np.ones(rows.shape), wave)
+def from_emiles(emiles) -> Templates:
+    """`Templates` of galaxies, 2400-9800 A: the leading components of E-MILES (`files.templates.EMiles`), broadened to
+    170 km/s, and four sets of lines in two widths."""
+    wave = sdss_grid(*REST_RANGE, STEP)
+    wave_rest, rows, _ = full_spectrum.populations(emiles, REST_RANGE[0] - 50, REST_RANGE[1] + 50)
+    rows = rows[(rows > 0).all(axis=1)]
+    stars, _ = rebin(wave_rest, rows, np.ones(rows.shape), wave)
     stars = broaden(stars, SIGMA_KMS / C_KMS / STEP)
     stars /= stars.mean(axis=1, keepdims=True)
     components = np.linalg.svd(stars, full_matrices=False)[2][:N_STARS]
@@ -67,15 +63,7 @@ def from_emiles(emiles, low: float = 2400.0, high: float = 9800.0) -> Templates:
     return Templates(wave, np.concatenate([components, gas]))
 
 
-def measure(
-    wave_obs: np.ndarray,
-    flux: np.ndarray,
-    ivar: np.ndarray,
-    templates: Templates,
-    z_range: tuple[float, float] = Z_RANGE,
-    *,
-    batch_size: int = 16,
-) -> Table:
+def measure(wave_obs: NDArray, flux: NDArray, ivar: NDArray, templates: Templates, z_range=Z_RANGE) -> Table:
     """Redshifts of spectra, a row each: z, z_err, chi2 (per pixel) and delta_chi2.
 
     wave_obs : (L,) vacuum A.   flux, ivar : (N, L), ivar = 0 unusable.
@@ -84,8 +72,6 @@ def measure(
     redshift more than 1000 km/s away is worse: below ten or so, doubt z. NaN where a spectrum has no good pixels.
     Raises DataError if the templates do not cover the spectra at every redshift of `z_range`.
     """
-    from astropy.table import Table, vstack
-
     # Centres at half steps: each pixel of SDSS falls into two, and none into three.
     first, last = np.ceil(np.log(wave_obs[0]) / STEP - 1.1), np.floor(np.log(wave_obs[-1]) / STEP + 0.1)
     shifts = np.arange(*np.rint(np.log1p(z_range) / STEP).astype(int))
@@ -100,51 +86,37 @@ def measure(
         )
     basis, _ = rebin(templates.wave_rest, templates.flux, np.ones(templates.flux.shape), rest)
     basis /= np.sqrt((basis**2).mean(axis=1, keepdims=True))
-    search = _Search(basis, grid.size, shifts)
+    chi2_of = _search(basis, grid.size, shifts)
     parts = []
-    for i in range(0, len(flux), batch_size):
-        rows = slice(i, i + batch_size)
-        chi2 = search.chi2(*rebin(wave_obs, flux[rows], ivar[rows], grid))
-        parts.append(Table(_minimum(chi2, shifts, (np.asarray(ivar[rows]) > 0).sum(axis=1))))
+    for i in range(0, len(flux), BATCH):
+        rows = slice(i, i + BATCH)
+        chi2 = chi2_of(*rebin(wave_obs, flux[rows], ivar[rows], grid))
+        parts.append(Table(_minimum(chi2, shifts, (ivar[rows] > 0).sum(axis=1))))
     return vstack(parts)
 
 
-class _Search:
-    """The transforms that all spectra share: of the templates (K, M) and of their products."""
+def _search(basis: NDArray, n_pixels: int, shifts: NDArray) -> Callable[[NDArray, NDArray], NDArray]:
+    """chi2 (N, S) of the best combination of `basis` (K, M) at every shift, as a function of flux and ivar (N, L)."""
+    n, k, p = next_fast_len(basis.shape[1] + n_pixels, real=True), len(basis), N_POLYNOMIALS
+    # What all spectra share: the transforms of the templates and of their products, and the polynomials.
+    first, second = np.triu_indices(k)
+    of_products, of_templates = rfft(basis[first] * basis[second], n), rfft(basis, n)
+    polynomials = np.linspace(-1, 1, n_pixels) ** np.arange(p)[:, None]
+    # Pixel l of a spectrum at `shift` meets rest pixel l + lag; the highest redshift begins at rest pixel 0.
+    lags = shifts[-1] - shifts
 
-    def __init__(self, basis: np.ndarray, n_pixels: int, shifts: np.ndarray):
-        from scipy.fft import next_fast_len, rfft
+    def correlate(pixels, transforms):  # (..., L) and (..., F): sums over pixels at each lag (..., S)
+        return irfft(np.conj(rfft(pixels, n)) * transforms, n)[..., lags]
 
-        self.n = next_fast_len(basis.shape[1] + n_pixels, real=True)
-        self.k = len(basis)
-        self.pairs = np.triu_indices(self.k)
-        self.products = rfft(basis[self.pairs[0]] * basis[self.pairs[1]], self.n)
-        self.templates = rfft(basis, self.n)
-        # Pixel l of a spectrum at `shift` meets rest pixel l + lag; the highest redshift begins at rest pixel 0.
-        self.lags = shifts[-1] - shifts
-        x = np.linspace(-1, 1, n_pixels)
-        self.polynomials = np.stack([x**p for p in range(N_POLYNOMIALS)])
-
-    def chi2(self, flux: np.ndarray, ivar: np.ndarray) -> np.ndarray:
-        """chi2 (N, S) of the best combination at every shift."""
-        from scipy.fft import irfft, rfft
-
-        k, p = self.k, N_POLYNOMIALS
-        weighted = ivar[:, None] * self.polynomials  # (N, P, L)
-
-        def correlate(with_pixels, with_templates):  # (..., L) and (..., F): sums over pixels at each lag (..., S)
-            product = np.conj(rfft(with_pixels, self.n)) * with_templates
-            return irfft(product, self.n)[..., self.lags]
-
-        normal = np.zeros((len(flux), self.lags.size, k + p, k + p))
-        right = np.zeros((len(flux), self.lags.size, k + p))
-        normal[..., self.pairs[0], self.pairs[1]] = np.moveaxis(correlate(ivar[:, None], self.products), 1, -1)
-        cross = correlate(weighted[:, :, None], self.templates)  # (N, P, K, S)
-        normal[:, :, :k, k:] = cross.transpose(0, 3, 2, 1)
-        normal[:, :, k:, k:] = np.triu(weighted @ self.polynomials.T)[:, None]
-        lower = np.tril_indices(k + p, -1)
-        normal[..., lower[0], lower[1]] = normal[..., lower[1], lower[0]]
-        right[..., :k] = np.moveaxis(correlate((ivar * flux)[:, None], self.templates), 1, -1)
+    def chi2(flux: NDArray, ivar: NDArray) -> NDArray:
+        weighted = ivar[:, None] * polynomials  # (N, P, L)
+        normal, right = np.zeros((len(flux), lags.size, k + p, k + p)), np.zeros((len(flux), lags.size, k + p))
+        normal[..., first, second] = np.moveaxis(correlate(ivar[:, None], of_products), 1, -1)
+        normal[:, :, :k, k:] = correlate(weighted[:, :, None], of_templates).transpose(0, 3, 2, 1)
+        normal[:, :, k:, k:] = np.triu(weighted @ polynomials.T)[:, None]
+        below = np.tril_indices(k + p, -1)
+        normal[..., *below] = normal[..., *below[::-1]]
+        right[..., :k] = np.moveaxis(correlate((ivar * flux)[:, None], of_templates), 1, -1)
         right[..., k:] = (weighted @ flux[:, :, None])[:, None, :, 0]
         # Lines off the spectrum leave empty rows; a little on the diagonal keeps these solvable.
         diagonal = np.einsum("...ii->...i", normal)
@@ -152,8 +124,10 @@ class _Search:
         amplitude = np.linalg.solve(normal, right[..., None])[..., 0]
         return (ivar * flux**2).sum(axis=1)[:, None] - (amplitude * right).sum(axis=-1)
 
+    return chi2
 
-def _minimum(chi2: np.ndarray, shifts: np.ndarray, n_pixels: np.ndarray) -> dict[str, np.ndarray]:
+
+def _minimum(chi2: NDArray, shifts: NDArray, n_pixels: NDArray) -> dict[str, NDArray]:
     """The lowest point of each row's parabola through its lowest three, and the next best elsewhere."""
     rows, best = np.arange(len(chi2)), chi2[:, 1:-1].argmin(axis=1) + 1
     left, middle, right = (chi2[rows, best + k] for k in (-1, 0, 1))

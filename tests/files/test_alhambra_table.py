@@ -115,7 +115,6 @@ def test_published_layout(tmp_path):
     assert np.unique(read.table["F365W"]).tolist() == [-99, 99]
     for name in ("RAdeg", "F396W", "zb_1", "M_ABS_1"):
         np.testing.assert_array_equal(read.table[name], np.array(columns[name], read.table[name].dtype))
-    assert read.table.meta["marked"] == {}
     assert read.table.meta["wavelength_um"]["J"] == 1.25
     again = alhambra_table.read(read.save(tmp_path / "saved.h5"))
     assert again.content_hash() == read.content_hash()
@@ -165,7 +164,6 @@ def test_ways_of_parsing_agree_and_rows_keep_their_order(tmp_path, how, n, monke
     np.testing.assert_array_equal([read.table[band] for band in "ugr"], values.astype(np.float32))
     assert read.ids[[0, -1]].tolist() == ["1", str(n)]
     assert read.table["zb_1"][1] == np.float32(-99 if how == "gaps" else 0.001)
-    assert read.table.meta["marked"] == ({"u": 1, "g": 1, "zb_1": 1} if how == "gaps" else {})
 
 
 @pytest.mark.parametrize(

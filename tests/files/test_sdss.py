@@ -300,9 +300,7 @@ def test_addresses():
     assert sdss.urls(4055, 55359, 596) == [
         "https://data.sdss.org/sas/dr16/eboss/spectro/redux/v5_13_0/spectra/lite/4055/spec-4055-55359-0596.fits"
     ]
-    assert sdss.urls(10000, 57346, 1, "dr17")[0].endswith("v5_13_2/spectra/lite/10000/spec-10000-57346-0001.fits")
-    with pytest.raises(DataError, match="dr16 and dr17"):
-        sdss.urls(266, 51602, 1, "dr99")
+    assert sdss.urls(10000, 57346, 1)[0].endswith("v5_13_0/spectra/lite/10000/spec-10000-57346-0001.fits")
 
 
 class Archive(Loopback):
@@ -313,8 +311,8 @@ class Archive(Loopback):
         self.answers, self.hold = {}, threading.Event()
         self.hold.set()
 
-    def offer(self, row, *answers, release="dr16", place=0):
-        self.answers[sdss.urls(*row, release, self.base)[place].removeprefix(self.base)] = list(answers)
+    def offer(self, row, *answers, place=0):
+        self.answers[sdss.urls(*row, self.base)[place].removeprefix(self.base)] = list(answers)
 
     def answer(self, path, headers):
         with self.lock:

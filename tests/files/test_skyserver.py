@@ -84,7 +84,7 @@ def test_slices_hold_every_object_once_and_are_kept(database, tmp_path, monkeypa
     redshifts = [0.05, 0.0599, 0.06, 0.075, 0.085, 0.095, 0.1, 0.115, 0.125, 0.1399, 0.1499, 0.15]
     for fiber, z in enumerate(redshifts, start=1):
         database.add(266 << 50 | fiber << 38 | 1602 << 24 | 26 << 10, ("S", "z", z), ("S", "fiberID", fiber))
-    path = skyserver.get(tmp_path, progress=False)
+    path = skyserver.get(tmp_path)
     assert len(database.asked) == 10
     table = Table.read(path)
     assert table["z"].tolist() == redshifts
@@ -93,10 +93,10 @@ def test_slices_hold_every_object_once_and_are_kept(database, tmp_path, monkeypa
     assert objects.read(path)["ra"].tolist() == [150.0] * 12
     path.unlink()
     (tmp_path / ".slices" / "z_0.070.ecsv").unlink()
-    assert skyserver.get(tmp_path, progress=False) == path
+    assert skyserver.get(tmp_path) == path
     assert len(database.asked) == 11
     assert Table.read(path)["z"].tolist() == redshifts
-    skyserver.get(tmp_path, progress=False)
+    skyserver.get(tmp_path)
     assert len(database.asked) == 11
 
 
