@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import requests
+from requests.adapters import HTTPAdapter
 from tqdm import tqdm
 from urllib3.exceptions import HTTPError
+from urllib3.util import Retry
 
 from paper_utils.base import paths
 from paper_utils.base.errors import DataError
@@ -37,15 +39,18 @@ def download(
 
     A file that is there and `is_whole` is not fetched again, so that a second call resumes. At most `n_parallel`
     (8) requests run at once, and at most `per_second` begin in a second. A busy, failing or dropping server is asked
-    `n_tries` times, after ever longer waits (in units of `wait_s`) or when it says (Retry-After, in seconds). A file
-    appears under its name only when it has the announced length and `is_whole`. With `resume` (large files, an
-    `is_whole` that would notice halves of two versions) what came before the connection broke is kept in .NAME.part,
-    by later calls too, and only the rest is asked for.
+    `n_tries` times, after ever longer waits (in units of `wait_s`) or when it says (Retry-After). A file appears under
+    its name only when it has the announced length and `is_whole`. With `resume` (large files, an `is_whole` that would
+    notice halves of two versions) what came before the connection broke is kept in .NAME.part, by later calls too, and
+    only the rest is asked for.
 
     Raises DataError, after all others were fetched, if some could not be; it names the first.
     """
     session, pace = requests.Session(), _pace(per_second)
     session.headers.update({"User-Agent": "galaxy-spectra-companion", "Accept-Encoding": "identity"})
+    retry = _Retry(n_tries - 1, connect=0, read=0, backoff_factor=wait_s, status_forcelist=BUSY, raise_on_status=False)
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(pool_maxsize=MAX_PARALLEL, max_retries=retry))
 
     def fetch(path: Path) -> DataError | None:
         if path.is_file() and is_whole(path):
@@ -53,39 +58,13 @@ def download(
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             for address in addresses[path]:
-                if tried(address, path):
+                if _tried(session, address, path, is_whole, n_tries, wait_s, timeout_s, resume, pace):
                     return None
             raise DataError("the archive does not have this file", remedy="Check its name.", source=path.name)
         except DataError as problem:
             return problem
         except OSError as problem:
             return DataError(problem.strerror, remedy="Give a folder that can be written.", source=path.parent)
-
-    def tried(address: str, path: Path) -> bool:
-        """Whether the file is there now, and False where the server has no such file. Raises DataError."""
-        for attempt in range(n_tries):
-            pace()
-            wait, remedy = wait_s * 2**attempt, "Check the connection; try again later."
-            try:
-                with (_kept if resume else paths.atomic)(path) as temporary:
-                    _fetch(session, address, temporary, timeout_s)
-                    if not is_whole(temporary):
-                        temporary.unlink()
-                        raise OSError("what came is not a whole file of its kind")
-                return True
-            except requests.HTTPError as error:
-                answer, said = error.response, error.response.headers.get("Retry-After", "")
-                if answer.status_code == 404:
-                    return False
-                problem, remedy = f"the server says {answer.status_code} {answer.reason}", "Look at the address."
-                if answer.status_code not in BUSY:
-                    break
-                wait, remedy = float(said) if said.isdigit() else wait, "Try again later."
-            except (OSError, HTTPError) as error:  # no connection, or a broken one
-                problem = str(error)[:200]
-            if attempt + 1 < n_tries:
-                time.sleep(min(wait, MAX_WAIT_S))
-        raise DataError(problem, remedy=remedy, source=address)
 
     with session, ThreadPoolExecutor(max(1, min(n_parallel, MAX_PARALLEL))) as pool:
         try:
@@ -100,6 +79,14 @@ def download(
         )
 
 
+class _Retry(Retry):
+    """Waits at most `MAX_WAIT_S`, whatever the server says."""
+
+    def get_retry_after(self, response) -> float | None:
+        wait = super().get_retry_after(response)
+        return wait and min(wait, MAX_WAIT_S)
+
+
 def _pace(per_second: float) -> Callable[[], None]:
     """A function that returns at most so often in a second, whichever threads call it."""
     lock, free = threading.Lock(), [time.monotonic()]
@@ -111,6 +98,30 @@ def _pace(per_second: float) -> Callable[[], None]:
         time.sleep(max(turn - time.monotonic(), 0))
 
     return wait
+
+
+def _tried(session, address, path, is_whole, n_tries, wait_s, timeout_s, resume, pace) -> bool:
+    """Whether the file is there now, and False where the server has no such file. Raises DataError."""
+    for attempt in range(n_tries):
+        pace()
+        try:
+            with (_kept if resume else paths.atomic)(path) as temporary:
+                _fetch(session, address, temporary, timeout_s)
+                if not is_whole(temporary):
+                    temporary.unlink()
+                    raise OSError("what came is not a whole file of its kind")
+            return True
+        except requests.HTTPError as error:  # of a busy server, after the session's own tries
+            if error.response.status_code == 404:
+                return False
+            problem = f"the server says {error.response.status_code} {error.response.reason}"
+            raise DataError(problem, remedy="Look at the address, or try again later.", source=address) from None
+        except (OSError, HTTPError) as error:  # no connection, or a broken one
+            if attempt + 1 == n_tries:
+                problem = str(error)[:200]
+                raise DataError(problem, remedy="Check the connection; try again later.", source=address) from None
+            time.sleep(min(wait_s * 2**attempt, MAX_WAIT_S))
+    return False
 
 
 @contextmanager
