@@ -1,7 +1,5 @@
 """What the spectroscopist's tools say of study 3's spectra, observed and predicted alike (Doorenbos+ 2024, Sec. 4)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np

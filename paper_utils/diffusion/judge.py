@@ -3,8 +3,6 @@
 Doorenbos+ 2024, Secs. 5.1, 5.5-5.7. Whether sampled spectra are calibrated is in stats/calibration.py.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 

@@ -3,8 +3,6 @@
 The variational autoencoder and the convolutional network are study 4's (the one place where this room uses another).
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np
