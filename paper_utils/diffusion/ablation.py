@@ -146,7 +146,7 @@ def fewest_steps(rows: list[dict]) -> dict:
 
 
 @torch.no_grad()
-def encoding_seconds(model: Diffusion, images: Tensor, again: bool) -> float:
+def encoding_time(model: Diffusion, images: Tensor, again: bool) -> float:
     """Seconds for ten steps of one sample of each of the images, encoded once, or `again` in every step."""
     noise = torch.randn((len(images), model.n_wave), generator=torch.Generator().manual_seed(0)).to(images.device)
     images, begin = centred(images), time.perf_counter()

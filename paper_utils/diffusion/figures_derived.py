@@ -79,14 +79,11 @@ def plot_index_pairs(pairs: Mapping[str, tuple[NDArray, NDArray]], units: Mappin
 
 
 def plot_mass_metallicity(
-    log_mstar: NDArray,
-    metal: Mapping[str, tuple[NDArray, NDArray]],
-    dn4000: NDArray,
-    relation: tuple[NDArray, NDArray, NDArray, str],
+    log_mstar: NDArray, metal: Mapping[str, tuple[NDArray, NDArray]], dn4000: NDArray, relation: tuple
 ) -> Figure:
     """[M/H] and its error from predicted spectra {code: ((N,), (N,))} against mass, by Dn4000: the paper's Fig. 9.
 
-    relation : masses, median, half its 16-84 % range, and whose it is.
+    relation : masses (n,), median (n,), half its 16-84 % range (n,), and whose it is.
     """
     fig, axes = _panels(len(metal), WIDTH, 2.9, sharey=True)
     x, median, half, source = relation

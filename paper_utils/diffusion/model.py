@@ -180,21 +180,15 @@ def contexts(model: Diffusion, images: Tensor, batch_size: int = 256) -> Tensor:
 
 @torch.no_grad()
 def sample(
-    model: Diffusion,
-    context: Tensor,
-    n_samples: int = 1,
-    *,
-    low: Tensor | None = None,
-    sampler: str = "dpm++",
-    n_steps: int | None = 20,
-    generator: torch.Generator | None = None,
-    batch_size: int = 512,
-) -> Tensor:
+    model: Diffusion, context: Tensor, n_samples: int = 1, *, low: Tensor | None = None, batch_size: int = 512,
+    generator: torch.Generator | None = None, **how,
+) -> Tensor:  # fmt: skip
     """Log spectra (N, n_samples, n_wave) for the images behind context (N, T, C), `model.encode` of `centred` images.
 
     low : (N, n_low), for super-resolution.   generator : on the device of context; else torch's own.
+    how : `sampler` and `n_steps`, see `samplers.integrate`.
     Images and samples share batches of batch_size. Except for new noise in ancestral sampling, results do not depend
-    on it. n_steps=None takes every step.
+    on it.
     """
     model.eval()
     owner = torch.arange(len(context), device=context.device).repeat_interleave(n_samples)
@@ -203,7 +197,7 @@ def sample(
     for item, x in zip(owner.split(batch_size), noise.split(batch_size), strict=True):
         beside = model.beside(context[item], None if low is None else low[item])
         clean = partial(model.clean, context=context[item], beside=beside)
-        parts.append(integrate(clean, x, model.alpha, model.sigma, sampler, n_steps, generator))
+        parts.append(integrate(clean, x, model.alpha, model.sigma, generator=generator, **how))
     return model.standard.undone(torch.cat(parts)).unflatten(0, (len(context), n_samples))
 
 

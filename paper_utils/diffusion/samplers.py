@@ -47,11 +47,12 @@ def integrate(
     n_steps: int | None = 20,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """From noise x (N, L) to samples (N, L), given the expectation of x_0, clean(x_t, t), at each step.
+    """From noise x (N, L) to samples (N, L), given the expectation of x_0, clean(x_t, t), at each of some n_steps.
 
     sampler : "ancestral", all steps with new noise of variance beta_t in each (Ho+ 2020, algorithm 2; as published);
         "ddim", first order and without new noise (Song+ 2021, arXiv:2010.02502); or "dpm++", DPM-Solver++(2M), second
         order (Lu+ 2022, arXiv:2211.01095, algorithm 2).
+    n_steps : None takes every step.
     """
     if sampler not in SAMPLERS:
         raise ValueError(f"sampler is {sampler!r}, not one of {', '.join(SAMPLERS)}")
