@@ -20,6 +20,7 @@ from torch import Tensor
 from paper_utils.base.containers import Spectra
 from paper_utils.base.filters import Curves
 from paper_utils.base.photometry import ab_fluxes
+from paper_utils.base.rebin import sample
 from paper_utils.diffusion import angstrom_grid as grid
 from paper_utils.diffusion.augmentation import degraded
 from paper_utils.diffusion.train import CYCLE, Settings
@@ -107,12 +108,7 @@ def by_templates(cube: NDArray, noise: NDArray, wave: NDArray, types: NDArray, c
     weight = 1 / (sigma**2 + (MIN_ERROR * flux) ** 2)
     explained = ((weight * flux) @ model.T) ** 2 / (weight @ (model**2).T)  # chi2 of no model minus that of each
     z_best, type_best = np.divmod(explained.argmax(axis=1), len(types))
-    return _seen_at(z_trial[z_best], wave, types[type_best])
-
-
-def _seen_at(z: NDArray, wave_rest: NDArray, flux: NDArray) -> NDArray:
-    """Spectra (N, L) at rest wavelengths (L,) as seen at redshifts z (N,), on `grid.WAVE`."""
-    return np.stack([np.interp(grid.WAVE / (1 + one), wave_rest, rest) for one, rest in zip(z, flux, strict=True)])
+    return sample(wave, types[type_best], grid.WAVE / (1 + z_trial[z_best, None]))
 
 
 class Study4(NamedTuple):
@@ -127,7 +123,7 @@ class Study4(NamedTuple):
         output = torch.cat([self.cnn.latents.undone(self.cnn(part)) for part in images.split(256)])
         z = output[:, 6].double().cpu().numpy()
         rest = self.vae.decode(output[:, :6].float()).double().cpu().numpy()
-        flux = np.maximum(_seen_at(z, restframe.WAVE_REST, rest), LEAST)
+        flux = np.maximum(sample(restframe.WAVE_REST, rest, grid.WAVE / (1 + z[:, None])), LEAST)
         return flux / grid.red_mean(flux, z)[:, None], z
 
 
