@@ -50,7 +50,8 @@ def to_grid(spectra: Spectra) -> Spectra:
     chunks = [spectra.select(slice(i, i + _CHUNK)) for i in range(0, len(spectra), _CHUNK)]
     flux = np.concatenate([_smoothed(_bridged(chunk)) for chunk in chunks])
     nearest = np.rint(np.interp(WAVE, WAVE_OBS, np.arange(WAVE_OBS.size))).astype(int)
-    ivar = spectra.ivar[:, nearest] / _noise_factor()
+    with np.errstate(divide="ignore"):  # 0 remains 0
+        ivar = 1 / (1 / spectra.ivar[:, nearest] * _noise_factor())
     unit = red_mean(flux, spectra.z)
     usable = (spectra.z > Z_RANGE[0]) & (spectra.z <= Z_RANGE[1])
     usable &= (flux > 0).all(axis=1) & ((ivar > 0).mean(axis=1) > MIN_KNOWN) & (unit > 0)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from paper_utils.base.plots import GREY, MODEL, ORANGE, PAPER, REST_LABEL, SKY, TRUTH, WIDTH, draw_chain
 
-FLUX_LABEL = "Flux / mean at 6900–6950 Å"
 SHADES = 16  # of stamps: noise in fewer steps makes files smaller by half
 COLOURS = {
     "": "0.8", "central 68 % of samples": (SKY, 0.6), "observed": "0.35", "observed, without noise": TRUTH,
@@ -186,7 +185,7 @@ def _spectra(
             _picture(axes[i, 1], images[i])
     axes[0, 0].legend(ncols=4, fontsize=7, loc="lower left", bbox_to_anchor=(0, 1.0), borderpad=0)
     fig.supxlabel(REST_LABEL, fontsize=9)
-    fig.supylabel(FLUX_LABEL, fontsize=9)
+    fig.supylabel("Flux / mean at 6900–6950 Å", fontsize=9)
     return fig
 
 
