@@ -13,7 +13,6 @@ from scipy.ndimage import gaussian_filter1d
 from paper_utils.base.constants import C_KMS, FWHM
 from paper_utils.base.containers import WAVE_OBS, Spectra
 from paper_utils.base.errors import DataError
-from paper_utils.base.rebin import sample
 from paper_utils.base.wavelengths import lsf_km_s
 
 WAVE = np.arange(4000.0, 8500.0)  # vacuum A
@@ -76,7 +75,7 @@ def to_grid(spectra: Spectra) -> Spectra:
 
 def red_mean(flux: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Mean (N,) of flux (N, 4500) at `NORM` in the rest frame of z (N,)."""
-    rest = WAVE / (1 + z[:, None])
+    rest = WAVE / (1 + np.asarray(z)[:, None])
     inside = (rest >= NORM[0]) & (rest <= NORM[1])
     return (flux * inside).sum(axis=1) / inside.sum(axis=1)
 
@@ -86,13 +85,19 @@ def low(flux):
     return flux[..., ::EVERY]
 
 
-def shifted(flux: np.ndarray, z_from: np.ndarray, z_to: np.ndarray | float, wave: np.ndarray = WAVE) -> np.ndarray:
+def shifted(
+    flux: np.ndarray, z_from: np.ndarray, z_to: np.ndarray | float, wave: np.ndarray = WAVE, *, hold: bool = False
+) -> np.ndarray:
     """Spectra (N, 4500) of redshifts `z_from` as seen at `z_to`, at `wave` (L,): (N, L), NaN beyond the grid.
+
+    hold : the last values there instead.
 
     Sec. 5.1 brings predicted spectra to the true redshift before they are compared; z_to = 0 is the rest frame.
     """
-    at = ((1 + z_from) / (1 + z_to))[:, None] * wave
-    return np.where((at >= WAVE[0]) & (at <= WAVE[-1]), sample(WAVE, flux, at), np.nan)
+    stretch = (1 + np.asarray(z_from, float)) / (1 + np.asarray(z_to, float))
+    at = np.multiply.outer(np.broadcast_to(stretch, len(flux)), wave) - WAVE[0]  # in elements, (N, L)
+    values = _interpolated(flux, np.clip(at, 0, WAVE.size - 1))
+    return values if hold else np.where((at >= 0) & (at <= WAVE.size - 1), values, np.nan)
 
 
 def pinned(flux: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -102,27 +107,35 @@ def pinned(flux: np.ndarray, z: np.ndarray) -> np.ndarray:
     their places are learned much sooner. Where a galaxy was not observed its last value goes on; moved back, that is
     out of view.
     """
-    moved = np.log(sample(WAVE, flux, (1 + z[:, None]) * PINNED))
-    moved[:, -EVERY:] = (z[:, None] - Z_MIDDLE) / Z_UNIT
+    moved = np.log(shifted(flux, z, 0.0, PINNED, hold=True))
+    moved[:, -EVERY:] = ((np.asarray(z) - Z_MIDDLE) / Z_UNIT)[:, None]
     return moved
 
 
 def unpinned(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What `pinned` undoes: flux (N, 4500) on `WAVE`, and the redshifts (N,), held within 0.02-0.18."""
-    z = np.clip(Z_MIDDLE + Z_UNIT * x[:, -EVERY:].mean(axis=1), 0.02, 0.18)
-    flux = np.exp(x)
+    flux = np.exp(np.asarray(x, float))
     flux[:, -EVERY:] = flux[:, [-EVERY - 1]]
-    return sample(PINNED, flux, WAVE / (1 + z[:, None])), z
+    z = np.clip(Z_MIDDLE + Z_UNIT * np.asarray(x, float)[:, -EVERY:].mean(axis=1), 0.02, 0.18)
+    at = (WAVE / (1 + z[:, None]) - PINNED[0]) / (PINNED[1] - PINNED[0])
+    return _interpolated(flux, np.clip(at, 0, PINNED.size - 1)), z
 
 
 def rest_wave(z: np.ndarray, pin: bool) -> np.ndarray:
     """Rest wavelength (N, 4500) of the elements of what networks learn of galaxies at redshifts z (N,)."""
-    return np.tile(PINNED, (len(z), 1)) if pin else WAVE / (1 + z[:, None])
+    return np.tile(PINNED, (len(z), 1)) if pin else WAVE / (1 + np.asarray(z)[:, None])
 
 
 def at_rest(flux: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Spectra (N, 4500) in the rest frame for figures, (N, L): means of 5 A at `WAVE_SHOWN`, 4 A apart."""
     return np.mean([shifted(flux, z, 0.0, WAVE_SHOWN + step) for step in range(-2, 3)], axis=0)
+
+
+def _interpolated(flux: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Values (N, L) of rows (N, M) at fractional elements (N, L) within 0 ... M - 1."""
+    before = np.clip(at.astype(int), 0, flux.shape[1] - 2)
+    left, right = (np.take_along_axis(np.asarray(flux), before + k, axis=1) for k in (0, 1))
+    return left + (at - before) * (right - left)
 
 
 def _bridged(spectra: Spectra) -> np.ndarray:
