@@ -1,7 +1,9 @@
-"""Table 3 of Doorenbos+ 2024: what becomes of predicted spectra when networks see fewer pixels or fewer bands."""
+"""What becomes of predicted spectra with less: fewer pixels or bands (Table 3 of Doorenbos+ 2024), fewer steps.
 
-from __future__ import annotations
+And what it saves to encode each image once.
+"""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -11,13 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from paper_utils.diffusion.augmentation import centred, degraded
-from paper_utils.diffusion.model import Diffusion, sample
-from paper_utils.diffusion.regression import SpectrumRegressor
+from paper_utils.diffusion.model import Diffusion, PlainCNN, sample
+from paper_utils.diffusion.samplers import integrate
 from paper_utils.diffusion.train import Search, Settings, train_diffusion, train_regression
 from paper_utils.nets.model_file import Model
 from paper_utils.nets.plan import Batch
 from paper_utils.nets.run import Run
-from paper_utils.stats.scores import bootstrap
+from paper_utils.stats.scores import bootstrap, interval
 
 # name -> pixels along a side, bands (or their mean), published mean squared error x 1000
 CASES = {
@@ -32,6 +34,10 @@ STEPS = (
     ("4x4 ugriz", "2x2 ugriz"), ("2x2 ugriz", "1x1 ugriz"), ("64x64 ugriz", "32x32 gri"), ("1x1 ugriz", "1x1 mean"),
 )  # fmt: skip
 OPTICAL = (4000.0, 7000.0)  # A in the rest frame, over which the error is the mean
+# Samplers and numbers of steps; None is every step.
+WAYS = [("ddim", 5), ("ddim", 10), ("ddim", 25), ("ddim", None), ("dpm++", 5), ("dpm++", 10), ("dpm++", 25),
+        ("ancestral", None)]  # fmt: skip
+ALL = ("ddim", None)  # every step, from the same noise: what fewer are held against
 
 
 def short(case: str) -> str:
@@ -45,9 +51,8 @@ def seen_as(case: str, images: Tensor, bands: Sequence[str]) -> Tensor:
     size, chosen, _ = CASES[case]
     if chosen == "mean":
         images = images.mean(dim=1, keepdim=True)
-    else:
-        at = [list(bands).index(band) for band in chosen if band in bands]
-        images = images if at == list(range(len(bands))) else images[:, at]
+    elif (at := [list(bands).index(band) for band in chosen if band in bands]) != list(range(len(bands))):
+        images = images[:, at]
     return images if size == images.shape[-1] else degraded(images, size)
 
 
@@ -74,7 +79,7 @@ def predicted(found: Sequence[Model], case: str, images: Tensor, bands: Sequence
     """Low-resolution spectra (n_seeds, N, 563) that the networks of one case predict for images (N, B, H, H)."""
     seen, parts = seen_as(case, images, bands), []
     for k, model in enumerate(found):
-        if isinstance(model, SpectrumRegressor):
+        if isinstance(model, PlainCNN):
             x = model.predict(seen)
         else:
             generator = torch.Generator(images.device).manual_seed(seed + k)
@@ -92,9 +97,9 @@ def errors(flux: NDArray, observed: NDArray, wave_rest: NDArray) -> NDArray:
 
 def seed_scatter(found: Mapping[str, NDArray]) -> float:
     """What other seeds change of a mean error, {case: (n_seeds, N)}, from all cases together; 0 of one seed."""
-    variances = [values.mean(axis=1).var(ddof=1) for values in found.values() if len(values) > 1]
-    n_seeds = len(next(iter(found.values())))
-    return float(np.sqrt(np.mean(variances) / n_seeds)) if variances else 0.0
+    means = np.array([values.mean(axis=1) for values in found.values()])  # (n_cases, n_seeds)
+    n_seeds = means.shape[1]
+    return float(np.sqrt(means.var(axis=1, ddof=1).mean() / n_seeds)) if n_seeds > 1 else 0.0
 
 
 def mean_error(values: NDArray, scatter: float, n_means: int = 1) -> tuple[float, float, float]:
@@ -106,3 +111,50 @@ def mean_error(values: NDArray, scatter: float, n_means: int = 1) -> tuple[float
     mean, ends = float(of_galaxies.mean()), bootstrap(of_galaxies, level=0.95)
     low, high = (np.hypot(end - mean, 1.96 * scatter * n_means**0.5) for end in ends)
     return mean, float(mean - low), float(mean + high)
+
+
+def sampled(
+    model: Diffusion, context: Tensor, flux: NDArray, sampler: str, n_steps: int | None, seed: int
+) -> tuple[NDArray, float, float]:
+    """Two samples of each image, always from the same noise; context (N, T, C), true flux (N, n_wave).
+
+    Mean squared error of single samples of each image (N,), scatter of an image's samples [e-folds], and seconds.
+    """
+    generator, begin = torch.Generator(context.device).manual_seed(seed), time.perf_counter()
+    drawn = sample(model, context, 2, sampler=sampler, n_steps=n_steps, generator=generator).cpu()
+    seconds = time.perf_counter() - begin
+    error = ((drawn.exp().double().numpy() - flux[:, None]) ** 2).mean(axis=(1, 2))
+    return error, float(drawn.std(dim=1).square().mean().sqrt()), seconds
+
+
+def steps_table(found: Mapping[tuple[str, int | None], tuple[NDArray, float, float]], n_times: int) -> list[dict]:
+    """A row for each (sampler, steps) of `WAYS`, of what `sampled` found: error and time beside those of `ALL`."""
+    (reference, _, longest), rows = found[ALL], []
+    for (name, n_steps), (error, scatter, seconds) in found.items():
+        ratio, low, high = interval(lambda a, b: 100 * (a.mean() / b.mean() - 1), error, reference)
+        row = {"sampler": name, "steps": n_steps or n_times, "MSE x 1e3": 1e3 * error.mean()}
+        row |= {"to all steps [%]": ratio, "±": (high - low) / 2, "scatter of samples": scatter}
+        rows.append(row | {"seconds": seconds, "faster": longest / seconds})
+    return rows
+
+
+def fewest_steps(rows: list[dict]) -> dict:
+    """The row of the fewest steps with an error within 2 % of all steps' and 8 times as fast, else the nearest one."""
+    few = [row for row in rows if row["steps"] <= 25]
+    good = [row for row in few if abs(row["to all steps [%]"]) <= 2 and row["faster"] >= 8]
+    return min(good or few, key=lambda row: row["steps"] if good else abs(row["to all steps [%]"]))
+
+
+@torch.no_grad()
+def encoding_time(model: Diffusion, images: Tensor, again: bool) -> float:
+    """Seconds for ten steps of one sample of each of the images, encoded once, or `again` in every step."""
+    noise = torch.randn((len(images), model.n_wave), generator=torch.Generator().manual_seed(0)).to(images.device)
+    images, begin = centred(images), time.perf_counter()
+    once = model.encode(images)
+    beside = model.beside(once)
+
+    def clean(x, t):
+        return model.clean(x, t, model.encode(images) if again else once, beside)
+
+    integrate(clean, noise, model.alpha, model.sigma, "ddim", 10).cpu()  # waits for the device
+    return time.perf_counter() - begin

@@ -4,10 +4,7 @@ Doorenbos+ 2024, Sec. 2.2. Text and public code differ on the smoothing: R = 150
 Gaussian of 2 A, as in the code, would leave R = 940.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 from scipy.interpolate import CubicSpline
@@ -28,14 +25,10 @@ PINNED = np.linspace(WAVE[0] / (1 + Z_RANGE[1]), WAVE[-1] / (1 + Z_RANGE[0]), WA
 Z_MIDDLE, Z_UNIT = 0.1, 0.03
 WAVE_SHOWN = np.arange(3600.0, 8001.0, 4.0)  # A in the rest frame, of figures
 SMOOTHING = np.sqrt((AT / RESOLUTION / FWHM) ** 2 - (lsf_km_s(AT) / C_KMS * AT) ** 2)  # A, Gaussian sigma
+RESOLUTION_KMS = np.hypot(lsf_km_s(WAVE), SMOOTHING / WAVE * C_KMS)  # Gaussian sigma (4500,): instrument and smoothing
 MIN_KNOWN = 0.9  # share of elements; sky lines mask 3.5 % of a typical spectrum, longer gaps are left out
 _CHUNK = 500
 _TEETH = 40  # original elements between two impulses that do not feel each other
-
-
-def resolution_kms(wave: np.ndarray = WAVE) -> np.ndarray:
-    """Gaussian sigma (L,) [km/s] of what `to_grid` returns: instrument and smoothing."""
-    return np.hypot(lsf_km_s(wave), SMOOTHING / wave * C_KMS)
 
 
 def to_grid(spectra: Spectra) -> Spectra:
@@ -53,8 +46,11 @@ def to_grid(spectra: Spectra) -> Spectra:
             remedy="Read the spectra with paper_utils.files.sdss.",
             row="wave_obs",
         )
-    parts = [_to_grid(spectra.select(slice(i, i + _CHUNK))) for i in range(0, len(spectra), _CHUNK)]
-    flux, ivar = (np.concatenate([part[k] for part in parts]) for k in (0, 1))
+    chunks = [spectra.select(slice(i, i + _CHUNK)) for i in range(0, len(spectra), _CHUNK)]
+    flux = np.concatenate([_smoothed(_bridged(chunk)) for chunk in chunks])
+    nearest = np.rint(np.interp(WAVE, WAVE_OBS, np.arange(WAVE_OBS.size))).astype(int)
+    with np.errstate(divide="ignore"):  # 0 remains 0
+        ivar = 1 / (1 / spectra.ivar[:, nearest] * _noise_factor())
     unit = red_mean(flux, spectra.z)
     usable = (spectra.z > Z_RANGE[0]) & (spectra.z <= Z_RANGE[1])
     usable &= (flux > 0).all(axis=1) & ((ivar > 0).mean(axis=1) > MIN_KNOWN) & (unit > 0)
@@ -63,18 +59,16 @@ def to_grid(spectra: Spectra) -> Spectra:
             f"of {len(spectra)} none is positive and complete on 4000-8499 A, at {Z_RANGE[0]} < z <= {Z_RANGE[1]}",
             remedy="Give spectra of galaxies of the SDSS main sample.",
         )
-    unit = unit[usable, None]
-    kept = spectra.select(usable)
-    clean = None
-    if kept.clean is not None:
-        clean = np.concatenate([_smoothed(kept.clean[i : i + _CHUNK]) for i in range(0, len(kept), _CHUNK)])
+    kept, unit, clean = spectra.select(usable), unit[usable, None], spectra.clean
+    if clean is not None:
+        clean = np.concatenate([_smoothed(chunk.clean) for chunk in chunks])[usable]
         clean = (clean / red_mean(clean, kept.z)[:, None]).astype(np.float32)
     return replace(
         kept,
         wave_obs=WAVE,
         flux=(flux[usable] / unit).astype(np.float32),
         ivar=(ivar[usable] * unit**2).astype(np.float32),
-        lsf_kms=resolution_kms(),
+        lsf_kms=RESOLUTION_KMS,
         clean=clean,
     )
 
@@ -127,17 +121,6 @@ def unpinned(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return _interpolated(flux, np.clip(at, 0, PINNED.size - 1)), z
 
 
-def learnable(flux: np.ndarray, z: np.ndarray, pin: bool) -> np.ndarray:
-    """What networks learn of spectra (N, 4500): their logarithm (published), or with `pin` as `pinned` has it."""
-    return pinned(flux, z) if pin else np.log(flux)
-
-
-def as_flux(x, pin: bool) -> np.ndarray:
-    """Flux (N, 4500) in the observed frame of what networks say, an array or a tensor on any device."""
-    x = np.asarray(x.cpu() if hasattr(x, "cpu") else x, float)
-    return unpinned(x)[0] if pin else np.exp(x)
-
-
 def rest_wave(z: np.ndarray, pin: bool) -> np.ndarray:
     """Rest wavelength (N, 4500) of the elements of what networks learn of galaxies at redshifts z (N,)."""
     return np.tile(PINNED, (len(z), 1)) if pin else WAVE / (1 + np.asarray(z)[:, None])
@@ -155,21 +138,13 @@ def _interpolated(flux: np.ndarray, at: np.ndarray) -> np.ndarray:
     return left + (at - before) * (right - left)
 
 
-def _to_grid(spectra: Spectra) -> tuple[np.ndarray, np.ndarray]:
-    good = spectra.ivar > 0
-    whole = np.stack([_bridged(flux, known) for flux, known in zip(spectra.flux, good, strict=True)])
-    variance = np.where(good, 1 / np.where(good, spectra.ivar, 1), 0.0)
-    nearest = np.rint(np.interp(WAVE, WAVE_OBS, np.arange(WAVE_OBS.size))).astype(int)
-    known = good[:, nearest] & (variance[:, nearest] > 0)
-    noise = variance[:, nearest] * _noise_factor()
-    return _smoothed(whole), np.where(known, 1 / np.where(known, noise, 1), 0.0)
-
-
-def _bridged(flux: np.ndarray, known: np.ndarray) -> np.ndarray:
-    if known.all() or not known.any():
-        return flux
-    index = np.arange(flux.size)
-    return np.interp(index, index[known], flux[known])
+def _bridged(spectra: Spectra) -> np.ndarray:
+    """Flux (N, 3892) with straight lines in place of what is unusable; as it is where all is."""
+    flux, index = spectra.flux.astype(float), np.arange(WAVE_OBS.size)
+    for values, known in zip(flux, spectra.ivar > 0, strict=True):
+        if known.any():
+            values[~known] = np.interp(index[~known], index[known], values[known])
+    return flux
 
 
 def _smoothed(flux: np.ndarray) -> np.ndarray:
@@ -177,7 +152,6 @@ def _smoothed(flux: np.ndarray) -> np.ndarray:
     return gaussian_filter1d(CubicSpline(WAVE_OBS, flux, axis=1)(WAVE), SMOOTHING, axis=1, mode="nearest")
 
 
-@lru_cache(maxsize=1)
 def _noise_factor() -> np.ndarray:
     """Variance (4500,) of each element for white noise of variance 1 in the original ones."""
     teeth = (np.arange(WAVE_OBS.size) % _TEETH == np.arange(_TEETH)[:, None]).astype(float)

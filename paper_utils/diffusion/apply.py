@@ -4,8 +4,6 @@ Doorenbos+ 2024, Sec. 3 and Fig. 3: sample several low-resolution spectra of eac
 contrastive network finds most like the image, bring each to full resolution five times, keep the best by a second one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +21,6 @@ from paper_utils.diffusion.contrastive import Contrastive
 from paper_utils.diffusion.model import Diffusion, sample
 from paper_utils.nets.model_file import Model
 
-QUANTILES = (0.01, 0.5, 0.99)  # of the training images' flux
 SAME_SCALE = 1e-3  # of the pixel scale
 
 
@@ -50,7 +47,8 @@ class Candidates:
     @property
     def best(self) -> Tensor:
         """The spectrum that is kept: (N, 4500)."""
-        return _pick(self.all_full, self.full_score.flatten(1).argmax(dim=1, keepdim=True))[:, 0]
+        first = self.full_score.flatten(1).argmax(dim=1)
+        return self.all_full[torch.arange(len(first)), first]
 
 
 class SpectraFromImages(Model):
@@ -61,7 +59,6 @@ class SpectraFromImages(Model):
     pin : whether its networks know spectra in the rest frame, see `angstrom_grid.pinned`.
     n_low, n_kept, n_full : candidates at low resolution, how many of them are kept, and at full resolution of each.
     sampler, n_steps : of `model.sample`.
-    The buffer `flux_quantiles` (3, n_bands) [nanomaggies] tells what stamps it was trained on: see `QUANTILES`.
     """
 
     def __init__(
@@ -76,21 +73,18 @@ class SpectraFromImages(Model):
         self.n_low, self.n_kept, self.n_full = n_low, n_kept, n_full
         self.steps = {"sampler": sampler, "n_steps": n_steps}
         self.register_buffer("wave", torch.as_tensor(grid.WAVE))
-        self.register_buffer("flux_quantiles", torch.zeros(len(QUANTILES), len(self.bands)))
 
     @classmethod
-    def of(cls, networks: Mapping[str, Model], images: Images, **options: Any) -> SpectraFromImages:
+    def of(cls, networks: Mapping[str, Model], images: Images, **options: Any) -> "SpectraFromImages":
         """The four trained networks, {"low", "full", "low_match", "full_match"}, as one; images: the training set."""
         bands = [str(band) for band in images.bands]
         configs = {name: network.config for name, network in networks.items()}
         model = cls(**configs, bands=bands, pixel_scale=images.pixel_scale, **options)
         for name, network in networks.items():
             model.add_module(name, network)
-        flux = images.cube.sum(axis=(2, 3))
-        model.flux_quantiles.copy_(torch.as_tensor(np.quantile(flux, QUANTILES, axis=0)))
         return model.to(next(network.parameters()).device).eval()
 
-    def predict(self, images: Images, *, seed: int = 0, batch_size: int = 64, progress: bool = False) -> np.ndarray:
+    def predict(self, images: Images, seed: int = 0) -> np.ndarray:
         """The chosen spectrum (N, 4500) of each image. Raises DataError for images of other bands or pixels."""
         if (found := [str(band) for band in images.bands]) != self.bands:
             raise DataError(
@@ -105,14 +99,15 @@ class SpectraFromImages(Model):
                 row="pixel_scale",
             )
         cube = torch.as_tensor(images.cube, dtype=torch.float32)
-        return self.flux(self.candidates(cube, seed=seed, batch_size=batch_size, progress=progress).best)
+        return self.flux(self.candidates(cube, seed=seed).best)
 
     def flux(self, x: Tensor | np.ndarray) -> np.ndarray:
         """Flux (N, 4500) in the observed frame of log spectra as the networks know them."""
-        return grid.as_flux(x, self.pin)
+        x = np.asarray(x.cpu() if isinstance(x, Tensor) else x, float)
+        return grid.unpinned(x)[0] if self.pin else np.exp(x)
 
     @torch.no_grad()
-    def candidates(self, images: Tensor, *, seed: int = 0, batch_size: int = 64, progress: bool = True) -> Candidates:
+    def candidates(self, images: Tensor, seed: int = 0, batch_size: int = 64) -> Candidates:
         """All candidates of images (N, n_bands, H, H), which are centred here, and the choice among them.
 
         batch_size : images at a time, each encoded once by each network, whatever the number of samples and steps.
@@ -120,12 +115,12 @@ class SpectraFromImages(Model):
         generator = torch.Generator(self.wave.device).manual_seed(seed)
         how = self.steps | {"generator": generator}
         parts = []
-        for batch in tqdm(images.split(batch_size), desc="spectra from images", disable=not progress, leave=False):
+        for batch in tqdm(images.split(batch_size), desc="spectra from images", leave=False):
             seen = centred(batch.to(self.wave.device))
             low = sample(self.low, self.low.encode(seen), self.n_low, **how)
             low_score = self.low_match.scores(seen, low)
             kept = low_score.topk(min(self.n_kept, self.n_low), dim=1).indices
-            going_on = _pick(low, kept).flatten(0, 1)
+            going_on = low.take_along_dim(kept[:, :, None], dim=1).flatten(0, 1)
             context = self.full.encode(seen).repeat_interleave(kept.shape[1], dim=0)
             full = sample(self.full, context, self.n_full, low=going_on, **how).unflatten(0, kept.shape)
             full_score = self.full_match.scores(seen, full.flatten(1, 2)).view(full.shape[:3])
@@ -144,8 +139,3 @@ class SpectraFromImages(Model):
     def liked(self, images: Tensor, x: np.ndarray) -> np.ndarray:
         """How well log spectra (N, n, 4500) go with images (N, n_bands, H, W): cosines (N, n)."""
         return self.full_match.scores(centred(images), torch.as_tensor(x).to(images)).cpu().numpy()
-
-
-def _pick(spectra: Tensor, at: Tensor) -> Tensor:
-    """Of spectra (N, n, L) those at indices (N, k): (N, k, L)."""
-    return spectra.gather(1, at[:, :, None].expand(-1, -1, spectra.shape[2]))

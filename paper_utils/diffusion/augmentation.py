@@ -3,8 +3,6 @@
 And with fewer pixels, for Table 3.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -5,8 +5,6 @@ Doorenbos+ 2024, Sec. 3 and eq. A3: a residual network of 50 layers for images a
 ranks the sampled spectra of an image.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch
@@ -14,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paper_utils.diffusion.augmentation import augmented
+from paper_utils.diffusion.unet import convolution
 from paper_utils.nets import resnet
 from paper_utils.nets.model_file import Model
 from paper_utils.nets.plan import Batch
@@ -29,15 +28,11 @@ class Block(nn.Module):
 
     def __init__(self, n_in: int, n_out: int):
         super().__init__()
-        self.path = nn.Sequential(*_convolution(n_in, n_out), *_convolution(n_out, n_out))
+        self.path = nn.Sequential(*convolution(n_in, n_out, nn.SiLU), *convolution(n_out, n_out, nn.SiLU))
         self.shortcut = nn.Conv1d(n_in, n_out, 1) if n_in != n_out else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.path(x) + self.shortcut(x)
-
-
-def _convolution(n_in: int, n_out: int) -> tuple[nn.Module, ...]:
-    return nn.Conv1d(n_in, n_out, 3, padding=1), nn.GroupNorm(8, n_out), nn.SiLU(inplace=True)
 
 
 def spectrum_encoder(n_out: int, base: int, mults: tuple[int, ...], patch: int) -> nn.Sequential:
@@ -69,7 +64,7 @@ class Contrastive(Model):
         self.log_temperature = nn.Parameter(torch.tensor(math.log(TEMPERATURE)))
         self.standard = Standard(n_wave)
 
-    def learn_scale(self, images: Tensor, x: Tensor | None = None) -> Contrastive:
+    def learn_scale(self, images: Tensor, x: Tensor | None = None) -> "Contrastive":
         """Take the scale of each band from training images; with training spectra x (N, L) also theirs, element-wise.
 
         Published, log spectra stay as they are.

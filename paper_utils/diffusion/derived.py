@@ -1,7 +1,5 @@
 """What the spectroscopist's tools say of study 3's spectra, observed and predicted alike (Doorenbos+ 2024, Sec. 4)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -46,8 +44,8 @@ def derive(spectra: Spectra, emiles, s: Fits) -> Derived:
     some = spectra.select(np.arange(min(s.n_galaxies, len(spectra))))
     ppxf, details = _ppxf(some, emiles, s, s.n_draws_ppxf)
     found = np.asarray(ppxf["sigma_star"], float)
-    sigma = np.full(len(spectra), np.nanmedian(found))
-    sigma[: len(some)] = np.where(np.isfinite(found), found, sigma[: len(some)])
+    sigma = np.pad(found, (0, len(spectra) - len(some)), constant_values=np.nan)
+    sigma = np.where(np.isfinite(sigma), sigma, np.nanmedian(found))
     light, fits = _firefly(spectra, emiles, s, 0, sigma)
     errors, _ = _firefly(some, emiles, s, s.n_draws_firefly, sigma[: len(some)])
     stars = _part(fits, "stars", spectra)
@@ -70,17 +68,13 @@ def fits_with_ratios(spectra: Spectra, emiles, s: Fits) -> Table:
 
 
 def _ppxf(spectra: Spectra, emiles, s: Fits, n_draws: int) -> tuple[Table, list[dict]]:
-    config = ppxf_fit.Config(n_draws=n_draws)
-    return ppxf_fit.fit_all(spectra, emiles, lsf_kms=spectra.lsf_kms, config=config, **_fan(s))
+    how = {"lsf_kms": spectra.lsf_kms, "config": ppxf_fit.Config(n_draws=n_draws)}
+    return ppxf_fit.fit_all(spectra, emiles, **how, n_jobs=s.n_jobs, folder=paths.CACHE / "fits")
 
 
 def _firefly(spectra: Spectra, emiles, s: Fits, n_draws: int, sigma_star) -> tuple[Table, list[dict]]:
     how = {"sigma_star": sigma_star, "lsf_kms": spectra.lsf_kms, "config": firefly.Config(n_draws=n_draws)}
-    return firefly.fit_all(spectra, firefly.from_emiles(emiles), **how, **_fan(s))
-
-
-def _fan(s: Fits) -> dict:
-    return {"n_jobs": s.n_jobs, "folder": paths.CACHE / "fits"}
+    return firefly.fit_all(spectra, firefly.from_emiles(emiles), **how, n_jobs=s.n_jobs, folder=paths.CACHE / "fits")
 
 
 def _part(fits: list[dict], name: str, spectra: Spectra) -> NDArray:
@@ -89,8 +83,7 @@ def _part(fits: list[dict], name: str, spectra: Spectra) -> NDArray:
 
 
 def _lines(spectra: Spectra, stars: NDArray) -> Table:
-    observed = (spectra.wave_obs, spectra.flux, spectra.ivar, spectra.z)
-    return emission.measure(*observed, stars, lsf_kms=spectra.lsf_kms)
+    return emission.measure(spectra.wave_obs, spectra.flux, spectra.ivar, spectra.z, stars, lsf_kms=spectra.lsf_kms)
 
 
 def _indices(spectra: Spectra, stars: NDArray, sigma_star: NDArray | None) -> Table:
@@ -110,7 +103,7 @@ def as_objects(spectra: Spectra, samples: NDArray, z: NDArray) -> Spectra:
     """Samples (n, K, L) of n galaxies, z (n, K), as n K objects with the errors of the observed spectra."""
     n, n_each = z.shape
     many = spectra.select(np.repeat(np.arange(n), n_each))
-    names = np.char.add(np.char.add(many.ids, " sample "), np.tile(np.arange(n_each), n).astype(str))
+    names = [f"{name} sample {k}" for name in spectra.ids for k in range(n_each)]
     flux = samples.reshape(n * n_each, -1).astype(np.float32)
     return replace(many, flux=flux, z=z.ravel(), ids=names, clean=None, truth=None)
 

@@ -1,22 +1,22 @@
 """The figures of study 3, I: images, the spectra predicted from them, and what becomes of both with less of either."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import FancyArrowPatch
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from paper_utils.base.plots import BASELINE, GREY, MODEL, ORANGE, PAPER, REST_LABEL, SKY, TRUTH, WIDTH
+from paper_utils.base.plots import GREY, MODEL, ORANGE, PAPER, REST_LABEL, SKY, TRUTH, WIDTH, draw_chain
 
-FLUX_LABEL = "Flux / mean at 6900–6950 Å"
-OBSERVED = "0.35"
 SHADES = 16  # of stamps: noise in fewer steps makes files smaller by half
+COLOURS = {
+    "": "0.8", "central 68 % of samples": (SKY, 0.6), "observed": "0.35", "observed, without noise": TRUTH,
+    "fitted stars": ORANGE, "fitted gas (+ 0.1)": TRUTH,
+}  # fmt: skip
 
 
 def colour_image(cube: NDArray, bands: Sequence[str]) -> NDArray:
@@ -48,27 +48,43 @@ def plot_stamps(cube: NDArray, bands: Sequence[str], titles: Sequence[str]) -> F
 
 
 def plot_predictions(
-    wave_rest: NDArray,
-    observed: NDArray,
-    sigma: NDArray,
-    predicted: NDArray,
-    images: Sequence[NDArray],
-    titles: Sequence[str],
-    truth: NDArray | None = None,
+    wave: NDArray, observed: NDArray, sigma: NDArray, predicted: NDArray, images: list[NDArray], titles: list[str]
 ) -> Figure:
     """Spectra (n, L) observed with their errors (grey), and predicted from the image beside: the paper's Fig. 2."""
-    n = len(titles)
-    fig, axes = plt.subplots(n, 2, figsize=(WIDTH, 1.4 * n + 0.3), width_ratios=[5.5, 1], squeeze=False)
-    for i, (ax, beside) in enumerate(axes):
-        ax.fill_between(wave_rest, observed[i] - sigma[i], observed[i] + sigma[i], color="0.8", lw=0)
-        ax.plot(wave_rest, observed[i], color=OBSERVED, lw=0.5, label="observed")
-        ax.plot(wave_rest, predicted[i], color=MODEL, lw=0.7, label="predicted")
-        if truth is not None:
-            ax.plot(wave_rest, truth[i], color=TRUTH, lw=0.6, ls=":", label="observed, without noise")
-        _frame(ax, wave_rest, [observed[i], predicted[i]])
-        ax.text(0.01, 0.96, titles[i], transform=ax.transAxes, va="top", fontsize=7, bbox=PAPER)
-        _picture(beside, images[i])
-    return _labelled(fig, axes[0, 0])
+    curves = {"observed": observed, "predicted": predicted}
+    return _spectra(wave, curves, titles, band=(observed - sigma, observed + sigma), images=images)
+
+
+def plot_population_fits(
+    wave: NDArray, flux: NDArray, stars: NDArray, gas: NDArray, mask: NDArray, images: list[NDArray], titles: list[str]
+) -> Figure:
+    """Predicted spectra (n, L) and populations fitted to them, what was masked (n, L) in grey: the paper's Fig. 4."""
+    gas = np.where((gas > 0).any(axis=1, keepdims=True), gas + 0.1, np.nan)
+    curves = {"predicted": flux, "fitted stars": stars, "fitted gas (+ 0.1)": gas}
+    fig = _spectra(wave, curves, titles, images=images)
+    for ax, hidden in zip(fig.axes[::2], mask, strict=True):
+        ax.fill_between(wave, 0, 1, where=hidden, color="0.8", lw=0, transform=ax.get_xaxis_transform())
+        ax.set_ylim(bottom=0)
+    return fig
+
+
+def plot_degraded(
+    wave: NDArray, observed: NDArray, sigma: NDArray, predicted: Mapping[str, NDArray], errors: Mapping[str, float]
+) -> Figure:
+    """One observed spectrum (L,) and what is predicted from better and worse images of it: the paper's Fig. 13."""
+    n, titles = len(predicted), [f"{name}: MSE {1e3 * errors[name]:.1f} × 10⁻³" for name in predicted]
+    curves = {"observed": [observed] * n, "predicted": list(predicted.values())}
+    return _spectra(wave, curves, titles, band=([observed - sigma] * n, [observed + sigma] * n))
+
+
+def plot_samples(
+    wave: NDArray, observed: NDArray, samples: NDArray, chosen: NDArray, titles: list[str], truth: NDArray | None = None
+) -> Figure:
+    """Observed spectra (n, L), the central 68 % of samples (n, K, L), and the sample that was chosen (n, L)."""
+    band = np.quantile(samples, [0.16, 0.84], axis=1)  # NaN where a sample does not reach
+    curves = {"observed": observed, "chosen sample": chosen}
+    curves |= {} if truth is None else {"observed, without noise": truth}
+    return _spectra(wave, curves, titles, band=band, band_name="central 68 % of samples")
 
 
 def plot_pipeline(counts: tuple[int, int, int], sizes: tuple[int, int]) -> Figure:
@@ -76,68 +92,22 @@ def plot_pipeline(counts: tuple[int, int, int], sizes: tuple[int, int]) -> Figur
     each; sizes: elements of low- and full-resolution spectra."""
     n_low, n_kept, n_full = counts
     fig, ax = plt.subplots(figsize=(WIDTH, 2.0))
-    boxes = [
-        (0, 0.5, "image\n64 × 64 × 5", BASELINE),
-        (1, 0.5, f"diffusion model\nlow resolution\n{n_low} × {sizes[0]}", SKY),
-        (2, 0.5, f"contrastive\nnetwork keeps\n{n_kept} of {n_low}", ORANGE),
-        (3, 0.5, f"diffusion model\nfull resolution\n{n_kept} × {n_full} × {sizes[1]}", SKY),
-        (4, 0.5, f"contrastive\nnetwork keeps\n1 of {n_kept * n_full}", ORANGE),
-        (5, 0.5, f"spectrum\n{sizes[1]}", BASELINE),
+    parts = [
+        "image\n64 × 64 × 5",
+        f"diffusion model\nlow resolution\n{n_low} × {sizes[0]}",
+        f"contrastive\nnetwork keeps\n{n_kept} of {n_low}",
+        f"diffusion model\nfull resolution\n{n_kept} × {n_full} × {sizes[1]}",
+        f"contrastive\nnetwork keeps\n1 of {n_kept * n_full}",
+        f"spectrum\n{sizes[1]}",
     ]
-    for x, y, text, colour in boxes:
-        ax.add_patch(FancyBboxPatch((x, y - 0.25), 0.78, 0.5, boxstyle="round,pad=0.03", fc=colour, ec="k", lw=0.7,
-                                    alpha=0.45))  # fmt: skip
-        ax.text(x + 0.39, y, text, ha="center", va="center", fontsize=6.8)
-        if x:
-            ax.add_patch(FancyArrowPatch((x - 0.18, y), (x - 0.04, y), arrowstyle="->", mutation_scale=8))
+    draw_chain(ax, parts, [GREY, SKY, ORANGE, SKY, ORANGE, GREY], y=0.25)
     for x in (2, 3, 4):  # the image conditions every step
-        ax.add_patch(FancyArrowPatch((0.39, 0.2), (x + 0.39, 0.2), connectionstyle="arc3,rad=0.16", arrowstyle="->",
-                                     mutation_scale=7, lw=0.6, color=GREY))  # fmt: skip
-    ax.text(2.4, -0.33, "the image is given to each", fontsize=6.8, ha="center", color=GREY)
-    ax.set(xlim=(-0.1, 5.9), ylim=(-0.42, 0.95))
+        look = {"connectionstyle": "arc3,rad=0.16", "arrowstyle": "->", "mutation_scale": 7, "lw": 0.6, "color": GREY}
+        ax.add_patch(FancyArrowPatch((0, 0.2), (x, 0.2), **look))
+    ax.text(2, -0.33, "the image is given to each", fontsize=6.8, ha="center", color=GREY)
+    ax.set(xlim=(-0.5, 5.5), ylim=(-0.42, 0.95))
     ax.axis("off")
     return fig
-
-
-def plot_population_fits(
-    wave_rest: NDArray,
-    flux: NDArray,
-    stars: NDArray,
-    gas: NDArray,
-    masked: NDArray,
-    images: Sequence[NDArray],
-    titles: Sequence[str],
-) -> Figure:
-    """Predicted spectra (n, L) and populations fitted to them, what was masked in grey: the paper's Fig. 4."""
-    n = len(titles)
-    fig, axes = plt.subplots(n, 2, figsize=(WIDTH, 1.35 * n + 0.3), width_ratios=[5.5, 1], squeeze=False)
-    for i, (ax, beside) in enumerate(axes):
-        ax.plot(wave_rest, flux[i], color=MODEL, lw=0.6, label="predicted spectrum")
-        ax.plot(wave_rest, stars[i], color=ORANGE, lw=0.8, label="fitted stars")
-        if np.isfinite(gas[i]).any() and np.nanmax(gas[i]) > 0:
-            ax.plot(wave_rest, gas[i] + 0.1, color=TRUTH, lw=0.6, label="fitted gas (+ 0.1)")
-        ax.fill_between(wave_rest, 0, 1, where=masked[i], color="0.8", lw=0, transform=ax.get_xaxis_transform())
-        _frame(ax, wave_rest, [flux[i], stars[i]])
-        ax.set_ylim(bottom=0)
-        ax.text(0.01, 0.96, titles[i], transform=ax.transAxes, va="top", fontsize=7, bbox=PAPER)
-        _picture(beside, images[i])
-    handles = {text: handle for ax in axes[:, 0] for handle, text in zip(*ax.get_legend_handles_labels(), strict=True)}
-    return _labelled(fig, axes[0, 0], handles)
-
-
-def plot_degraded(
-    wave_rest: NDArray, observed: NDArray, sigma: NDArray, predicted: Mapping[str, NDArray], errors: Mapping[str, float]
-) -> Figure:
-    """One observed spectrum (L,) and what is predicted from better and worse images of it: the paper's Fig. 13."""
-    fig, axes = plt.subplots(len(predicted), 1, figsize=(WIDTH, 1.35 * len(predicted) + 0.3), sharex=True)
-    for ax, (name, flux) in zip(np.atleast_1d(axes), predicted.items(), strict=True):
-        ax.fill_between(wave_rest, observed - sigma, observed + sigma, color="0.8", lw=0)
-        ax.plot(wave_rest, observed, color=OBSERVED, lw=0.6)
-        ax.plot(wave_rest, flux, color=MODEL, lw=1.0)
-        _frame(ax, wave_rest, [observed, flux])
-        text = f"{name}: MSE {1e3 * errors[name]:.1f} × 10⁻³"
-        ax.text(0.01, 0.96, text, transform=ax.transAxes, va="top", fontsize=7, bbox=PAPER)
-    return _labelled(fig)
 
 
 def plot_resolutions(images: Mapping[str, NDArray]) -> Figure:
@@ -152,77 +122,70 @@ def plot_resolutions(images: Mapping[str, NDArray]) -> Figure:
     return fig
 
 
-def plot_information(
-    names: Sequence[str], ours: NDArray, interval: NDArray, published: Sequence[float], floor: float | None = None
-) -> Figure:
+def plot_information(names: Sequence[str], ours: NDArray, interval: NDArray, published: Sequence[float]) -> Figure:
     """Errors (n,) with intervals (2, n) of networks that see less and less, and the paper's: its Table 3."""
     fig, ax = plt.subplots(figsize=(WIDTH, 2.9))
     at = np.arange(len(names))
-    ax.errorbar(at, ours, [ours - interval[0], interval[1] - ours], fmt="o", ms=4, capsize=2, color=MODEL, label="ours")
+    ax.errorbar(at, ours, np.abs(interval - ours), fmt="o", ms=4, capsize=2, color=MODEL, label="ours")
     ax.plot(at, published, "s", ms=4, color=TRUTH, label="paper")
-    if floor is not None:
-        ax.axhline(floor, color=GREY, ls=":", lw=1, label="noise of the observed spectra")
     ax.set_xticks(at, labels=names, rotation=35, ha="right", fontsize=7)
     ax.set(yscale="log", ylabel="mean squared error × 10³", xlabel="what the network sees: pixels and bands")
     ax.legend(fontsize=7, loc="upper left")
     return fig
 
 
-def plot_samples(
-    wave_rest: NDArray,
-    observed: NDArray,
-    samples: NDArray,
-    chosen: NDArray,
-    titles: Sequence[str],
-    truth: NDArray | None = None,
-) -> Figure:
-    """Observed spectra (n, L), the central 68 % of samples (n, K, L), and the sample that was chosen (n, L)."""
-    fig, axes = plt.subplots(len(titles), 1, figsize=(WIDTH, 1.5 * len(titles) + 0.3), sharex=True, squeeze=False)
-    for i, ax in enumerate(axes[:, 0]):
-        low, high = np.quantile(samples[i], [0.16, 0.84], axis=0)  # NaN where a sample does not reach
-        ax.fill_between(wave_rest, low, high, color=SKY, alpha=0.6, lw=0, label="central 68 % of samples")
-        ax.plot(wave_rest, observed[i], color=OBSERVED, lw=0.5, label="observed")
-        ax.plot(wave_rest, chosen[i], color=MODEL, lw=0.7, label="chosen sample")
-        if truth is not None:
-            ax.plot(wave_rest, truth[i], color=TRUTH, lw=0.7, label="observed, without noise")
-        _frame(ax, wave_rest, [observed[i], high])
-        ax.text(0.01, 0.96, titles[i], transform=ax.transAxes, va="top", fontsize=7, bbox=PAPER)
-    return _labelled(fig, axes[0, 0])
-
-
-def plot_coverage_by_wavelength(
-    wave: NDArray, curves: Mapping[str, NDArray], level: float, xlabel: str = "Observed wavelength [Å, vacuum]"
-) -> Figure:
+def plot_coverage_by_wavelength(wave: NDArray, curves: Mapping[str, NDArray], level: float, xlabel: str) -> Figure:
     """Share of observed spectra inside the central interval of their samples, at each wavelength."""
     fig, ax = plt.subplots(figsize=(WIDTH, 2.4))
     for (name, values), line in zip(curves.items(), ("-", "--", ":"), strict=False):
         ax.plot(wave, 100 * values, ls=line, lw=0.9, label=name)
     ax.axhline(100 * level, color="k", lw=0.9)
-    ax.axhspan(60, 76, color=BASELINE, alpha=0.15, lw=0)
+    ax.axhspan(60, 76, color=GREY, alpha=0.15, lw=0)
     ax.set(xlabel=xlabel, ylabel="covered [%]", ylim=(0, 100), xlim=wave[[0, -1]])
     ax.legend(fontsize=7, loc="lower right")
     return fig
 
 
-def plot_few_steps(rows: Mapping[str, tuple[NDArray, NDArray, NDArray]]) -> Figure:
-    """Error against the number of denoising steps, and against time: {sampler: (steps, error, seconds)}, (n,) each."""
-    fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.6), sharey=True)
-    for (name, (steps, error, seconds)), marker in zip(rows.items(), "os^D", strict=False):
-        left.plot(steps, error, marker=marker, ms=5, label=name)
-        right.plot(seconds, error, marker=marker, ms=5, label=name)
-    left.set(xscale="log", xlabel="denoising steps", ylabel="mean squared error")
-    right.set(xscale="log", xlabel="time [s]")
-    left.legend(fontsize=7)
+def plot_few_steps(rows: Sequence[Mapping]) -> Figure:
+    """Error against the number of denoising steps, and against time: rows of `ablation.steps_table`."""
+    fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.6), sharey=True)
+    for name, marker in zip(dict.fromkeys(row["sampler"] for row in rows), "os^D", strict=False):
+        steps, error, seconds = np.transpose(
+            [[row[key] for key in ("steps", "MSE x 1e3", "seconds")] for row in rows if row["sampler"] == name]
+        )
+        for ax, x in zip(axes, (steps, seconds), strict=True):
+            ax.plot(x, error, marker=marker, ms=5, label=name)
+    axes[0].set(xscale="log", xlabel="denoising steps", ylabel="mean squared error × 10³")
+    axes[1].set(xscale="log", xlabel="time [s]")
+    axes[0].legend(fontsize=7)
     return fig
 
 
-def _labelled(fig: Figure, ax: Axes | None = None, handles: Mapping | None = None) -> Figure:
-    """The labels of rest-frame spectra, and a legend over the first panel."""
-    if ax is not None:
-        entries = (handles.values(), handles.keys()) if handles else ()
-        ax.legend(*entries, ncols=4, fontsize=7, loc="lower left", bbox_to_anchor=(0, 1.0), borderpad=0)
+def _spectra(
+    wave: NDArray, curves: Mapping[str, Sequence[NDArray]], titles: list[str], *, band=None, band_name="", images=None
+) -> Figure:
+    """A panel for each of n galaxies: curves {name: (n, L)} at rest `wave` (L,), over a shaded band (2, n, L).
+
+    images : of each galaxy, beside its spectrum.
+    """
+    n, columns = len(titles), {"sharex": True} if images is None else {"ncols": 2, "width_ratios": [5.5, 1]}
+    fig, axes = plt.subplots(n, figsize=(WIDTH, 1.4 * n + 0.3), squeeze=False, **columns)
+    for i, ax in enumerate(axes[:, 0]):
+        if band is not None:
+            ax.fill_between(wave, band[0][i], band[1][i], color=COLOURS[band_name], lw=0, label=band_name)
+        for name, flux in curves.items():
+            ax.plot(wave, flux[i], color=COLOURS.get(name, MODEL), lw=0.5 if name == "observed" else 0.7, label=name)
+        shown = np.array([flux[i] for flux in curves.values()][:2])
+        low, high = np.nanquantile(shown, [0.002, 0.998])  # the continuum and all but the highest lines
+        margin = 0.12 * (high - low)
+        ax.set(xlim=wave[np.isfinite(shown[0])][[0, -1]], ylim=(low - margin, high + 2.2 * margin))
+        ax.tick_params(labelsize=7)
+        ax.text(0.01, 0.96, titles[i], transform=ax.transAxes, va="top", fontsize=7, bbox=PAPER)
+        if images is not None:
+            _picture(axes[i, 1], images[i])
+    axes[0, 0].legend(ncols=4, fontsize=7, loc="lower left", bbox_to_anchor=(0, 1.0), borderpad=0)
     fig.supxlabel(REST_LABEL, fontsize=9)
-    fig.supylabel(FLUX_LABEL, fontsize=9)
+    fig.supylabel("Flux / mean at 6900–6950 Å", fontsize=9)
     return fig
 
 
@@ -238,13 +201,3 @@ def _picture(ax: Axes, image: NDArray, name: str = "") -> None:
     if name:
         outlined = [withStroke(linewidth=1.5, foreground="k")]
         ax.text(0.05, 0.95, name, transform=ax.transAxes, va="top", color="w", fontsize=8, path_effects=outlined)
-
-
-def _frame(ax: Axes, wave: NDArray, spectra: Sequence[NDArray]) -> None:
-    """Limits that show the continuum and all but the highest lines."""
-    seen = np.isfinite(spectra[0])
-    values = np.concatenate([flux[np.isfinite(flux)] for flux in spectra])
-    low, high = np.quantile(values, [0.002, 0.998])
-    margin = 0.12 * (high - low)
-    ax.set(xlim=wave[seen][[0, -1]], ylim=(low - margin, high + 2.2 * margin))
-    ax.tick_params(labelsize=7)

@@ -1,7 +1,5 @@
 """Gaussians as the start of a diffusion model: what noisy residuals are expected to be, in closed form."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,7 +20,7 @@ class Gaussian(nn.Module):
         self.register_buffer("variance", torch.zeros(n_components))
         self.register_buffer("rest", torch.ones(n_wave))
 
-    def learn(self, r: Tensor) -> Gaussian:
+    def learn(self, r: Tensor) -> "Gaussian":
         """Take axes and variances from residuals (N, L)."""
         length, axes = components(r, len(self.variance))
         left = r - (r @ axes.T) @ axes
@@ -56,17 +54,15 @@ class Blocks(nn.Module):
 
     def __init__(self, size: int, n_wave: int):
         super().__init__()
-        self.size, self.n_blocks = size, -(-n_wave // size)
-        self.register_buffer("axes", torch.eye(size).repeat(self.n_blocks, 1, 1))  # columns are eigenvectors
-        self.register_buffer("variance", torch.ones(self.n_blocks, size))
+        self.size, n_blocks = size, -(-n_wave // size)
+        self.register_buffer("axes", torch.eye(size).repeat(n_blocks, 1, 1))  # columns are eigenvectors
+        self.register_buffer("variance", torch.ones(n_blocks, size))
 
     def _split(self, r: Tensor) -> Tensor:
         """(N, L) -> (n_blocks, N, size), the last one filled with zeros."""
-        return (
-            F.pad(r, (0, self.n_blocks * self.size - r.shape[1])).unflatten(1, (self.n_blocks, self.size)).movedim(1, 0)
-        )
+        return F.pad(r, (0, -r.shape[1] % self.size)).unflatten(1, (-1, self.size)).movedim(1, 0)
 
-    def learn(self, r: Tensor) -> Blocks:
+    def learn(self, r: Tensor) -> "Blocks":
         """Take the covariance of each block from residuals (N, L)."""
         blocks = self._split(r)
         variance, axes = torch.linalg.eigh(blocks.mT @ blocks / len(r))

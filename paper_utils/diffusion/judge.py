@@ -3,14 +3,14 @@
 Doorenbos+ 2024, Secs. 5.1, 5.5-5.7. Whether sampled spectra are calibrated is in stats/calibration.py.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.decomposition import PCA
+from sklearn.metrics import roc_auc_score
+from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -104,15 +104,13 @@ def paired(
     statistic: Callable[..., float], columns: Mapping[str, tuple], pairs: Iterable[tuple[str, str]] = ()
 ) -> dict[str, tuple[float, float, float]]:
     """`interval` of statistic(*columns[name]) by name, and of the difference of each of `pairs` as "one-other"."""
+
+    def difference(*both: NDArray) -> float:
+        one, other = both[: len(both) // 2], both[len(both) // 2 :]
+        return statistic(*one) - statistic(*other)
+
     found = {name: interval(statistic, *each) for name, each in columns.items()}
-    for one, other in pairs:
-        n = len(columns[one])
-
-        def difference(*both, n=n):
-            return statistic(*both[:n]) - statistic(*both[n:])
-
-        found[f"{one}-{other}"] = interval(difference, *columns[one], *columns[other])
-    return found
+    return found | {f"{a}-{b}": interval(difference, *columns[a], *columns[b]) for a, b in pairs}
 
 
 def robust_pearson(x: ArrayLike, y: ArrayLike) -> float:
@@ -147,13 +145,12 @@ def choices(samples: NDArray, liked: NDArray, truth: NDArray) -> dict[str, NDArr
     return {"one at random": samples[:, 0], "mean of all": mean} | chosen
 
 
-def joint_ranks(samples: NDArray, truth: NDArray, train: NDArray, seed: int = 0, n_components: int = 20) -> NDArray:
+def joint_ranks(samples: NDArray, truth: NDArray, train: NDArray, seed: int = 0) -> NDArray:
     """TARP ranks (N,) of whole spectra: truth (N, L) among samples (K, N, L), see `calibration.tarp`.
 
     In the space of the principal coefficients of training spectra (M, L), in units of their scatter.
     """
-    n_components = min(n_components, *train.shape)
-    reduce = make_pipeline(PCA(n_components, random_state=0), StandardScaler()).fit(train)
+    reduce = make_pipeline(PCA(min(20, *train.shape), random_state=0), StandardScaler()).fit(train)
     points = np.stack([reduce.transform(part) for part in samples])
     anywhere = np.random.default_rng(seed).normal(size=points.shape[1:])
     return calibration.tarp(points, reduce.transform(truth), anywhere)
@@ -195,8 +192,6 @@ def agn_scores(actual: ArrayLike, called: ArrayLike) -> dict[str, NDArray]:
 
 def auc(positive: ArrayLike, score: ArrayLike) -> float:
     """Area under the ROC curve of a score (N,) that is higher for positives (N,) bool; 0.5 where there is one class."""
-    from sklearn.metrics import roc_auc_score
-
     positive = np.asarray(positive, bool)
     return float(roc_auc_score(positive, score)) if 0 < positive.sum() < positive.size else 0.5
 
@@ -208,21 +203,18 @@ def flipped_scores(actual: NDArray, predicted: NDArray, n_experiments: int = 500
     return {name: (float(np.nanmean(v)), float(np.nanstd(v))) for name, v in agn_scores(*labels).items()}
 
 
-def two_peaks(values: ArrayLike) -> dict:
-    """Are there two peaks? One and two Gaussians fitted to values (N,), NaNs left out.
+def delta_bic(values: NDArray) -> float:
+    """By how much two Gaussians describe values (N,) better than one, NaNs left out; above 10: strongly."""
+    (x, one), (_, two) = (_mixture(values, n) for n in (1, 2))
+    return float(one.bic(x) - two.bic(x))
 
-    delta_bic : by how much two are better (above 10: strongly).   means, shares : (2,) of the two.
-    valley : density between the peaks over that of the lower one; 1 where there is one peak.
+
+def valley(values: NDArray) -> float:
+    """Of two Gaussians fitted to values (N,): the lowest density between the two peaks over that of the lower one.
+
+    1 where there is one peak.
     """
-    x, two = _mixture(values, 2)
-    order = two.means_[:, 0].argsort()
-    delta = float(_mixture(values, 1)[1].bic(x) - two.bic(x))
-    return {"delta_bic": delta, "means": two.means_[order, 0], "shares": two.weights_[order], "valley": valley(values)}
-
-
-def valley(values: ArrayLike) -> float:
-    """Of two Gaussians fitted to values (N,): the lowest density between the two peaks over that of the lower one."""
-    two = _mixture(values, 2)[1]
+    _, two = _mixture(values, 2)
     first, last = np.sort(two.means_[:, 0])
     at = np.linspace(first - 0.5 * (last - first), last + 0.5 * (last - first), 400)
     density = np.exp(two.score_samples(at[:, None]))
@@ -233,9 +225,6 @@ def valley(values: ArrayLike) -> float:
     return float(density[first : last + 1].min() / min(density[first], density[last]))
 
 
-def _mixture(values: ArrayLike, n: int):
-    from sklearn.mixture import GaussianMixture
-
-    x = np.asarray(values, float)
-    x = x[np.isfinite(x)][:, None]
+def _mixture(values: NDArray, n: int) -> tuple[NDArray, GaussianMixture]:
+    x = np.asarray(values, float)[np.isfinite(values), None]
     return x, GaussianMixture(n, n_init=4, random_state=0).fit(x)

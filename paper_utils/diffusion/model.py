@@ -3,17 +3,15 @@
 Doorenbos+ 2024, Appendix A: the forward process x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps of Ho+ 2020
 (arXiv:2006.11239) in 250 steps with the cosine schedule of Nichol & Dhariwal 2021 (arXiv:2102.09672); a U-Net that
 sees x_t, t and the image learns eps (eq. A2). A second model of the same kind, with a low-resolution spectrum as one
-more channel, brings spectra to full resolution (eq. A4). One loss trains both.
+more channel, brings spectra to full resolution (eq. A4). One loss trains both. Beside it stands the plainest network
+from images to spectra, to compare with.
 """
-
-from __future__ import annotations
 
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from paper_utils.diffusion.augmentation import augmented, centred
 from paper_utils.diffusion.gaussian import Blocks, Gaussian, components
@@ -45,33 +43,30 @@ class Diffusion(Model):
 
     def __init__(
         self, n_wave: int = 563, n_low: int | None = None, *, n_bands: int = 5, image_width: float = 1.0,
-        stretch: str = "linear", n_times: int = N_TIMES, prediction: str = "noise", n_components: int = 0, **unet,
+        stretch: str = "linear", prediction: str = "noise", n_components: int = 0, **unet,
     ):  # fmt: skip
         super().__init__()
         if prediction not in PREDICTIONS:
             raise ValueError(f"prediction is {prediction!r}, not one of {', '.join(PREDICTIONS)}")
-        self.n_wave, self.n_low, self.prediction = n_wave, n_low, prediction
+        self.n_wave, self.n_low, self.n_times, self.prediction = n_wave, n_low, N_TIMES, prediction
         self.encoder = resnet.resnet18(n_bands, image_width, stretch)
         n_context, n_in = self.encoder.n_features, 3 if n_components else 1 + (n_low is not None)
-        self.head = nn.Linear(n_context, n_components) if n_components and n_low is None else None
-        self.residuals = None
-        if n_components:
-            self.residuals = Gaussian(n_components, n_wave) if n_low is None else Blocks(-(-n_wave // n_low), n_wave)
+        self.head = self.residuals = None
+        if n_components and n_low is None:
+            self.head, self.residuals = nn.Linear(n_context, n_components), Gaussian(n_components, n_wave)
+        elif n_components:
+            self.residuals = Blocks(-(-n_wave // n_low), n_wave)
         self.unet = UNet(n_in, n_context=n_context, **unet)
         if n_components:  # no correction yet
             nn.init.zeros_(self.unet.leave.weight)
             nn.init.zeros_(self.unet.leave.bias)
-        alpha_bar = cosine_schedule(n_times)
+        alpha_bar = cosine_schedule()
         self.register_buffer("alpha", alpha_bar.sqrt().float(), persistent=False)  # of x_0 in x_t
         self.register_buffer("sigma", (1 - alpha_bar).sqrt().float(), persistent=False)  # of eps in x_t
         self.standard = Standard(n_wave)
         self.register_buffer("components", torch.zeros(n_components if self.head is not None else 0, n_wave))
 
-    @property
-    def n_times(self) -> int:
-        return len(self.alpha) - 1
-
-    def learn_scale(self, images: Tensor, x: Tensor | None = None, contrast: float = 1.0) -> Diffusion:
+    def learn_scale(self, images: Tensor, x: Tensor | None = None, contrast: float = 1.0) -> "Diffusion":
         """Take the scale of each band from training images; with training spectra x (N, n_wave) also theirs.
 
         Log spectra then lose their mean and have the standard deviation `contrast` at each wavelength. Published they
@@ -88,7 +83,7 @@ class Diffusion(Model):
         return self
 
     @torch.no_grad()
-    def learn_residuals(self, x: Tensor, context: Tensor, low: Tensor | None = None) -> Diffusion:
+    def learn_residuals(self, x: Tensor, context: Tensor, low: Tensor | None = None) -> "Diffusion":
         """Describe what the guess, or low, leaves of training spectra x (N, n_wave) by a Gaussian; once it has learned.
 
         context : of the same images, see `contexts`.   low : (N, n_low), for super-resolution.
@@ -185,31 +180,60 @@ def contexts(model: Diffusion, images: Tensor, batch_size: int = 256) -> Tensor:
 
 @torch.no_grad()
 def sample(
-    model: Diffusion,
-    context: Tensor,
-    n_samples: int = 1,
-    *,
-    low: Tensor | None = None,
-    sampler: str = "dpm++",
-    n_steps: int | None = 20,
-    generator: torch.Generator | None = None,
-    batch_size: int = 512,
-    progress: bool = False,
-) -> Tensor:
+    model: Diffusion, context: Tensor, n_samples: int = 1, *, low: Tensor | None = None, batch_size: int = 512,
+    generator: torch.Generator | None = None, **how,
+) -> Tensor:  # fmt: skip
     """Log spectra (N, n_samples, n_wave) for the images behind context (N, T, C), `model.encode` of `centred` images.
 
     low : (N, n_low), for super-resolution.   generator : on the device of context; else torch's own.
+    how : `sampler` and `n_steps`, see `samplers.integrate`.
     Images and samples share batches of batch_size. Except for new noise in ancestral sampling, results do not depend
-    on it. n_steps=None takes every step.
+    on it.
     """
     model.eval()
     owner = torch.arange(len(context), device=context.device).repeat_interleave(n_samples)
     noise = torch.randn((len(owner), model.n_wave), generator=generator, device=context.device)
-    batches = list(zip(owner.split(batch_size), noise.split(batch_size), strict=True))
     parts = []
-    for item, x in tqdm(batches, desc="sampling", disable=not progress, leave=False):
-        seen = context[item]
-        beside = model.beside(seen, low[item] if low is not None else None)
-        clean = partial(model.clean, context=seen, beside=beside)
-        parts.append(integrate(clean, x, model.alpha, model.sigma, sampler, n_steps, generator))
+    for item, x in zip(owner.split(batch_size), noise.split(batch_size), strict=True):
+        beside = model.beside(context[item], None if low is None else low[item])
+        clean = partial(model.clean, context=context[item], beside=beside)
+        parts.append(integrate(clean, x, model.alpha, model.sigma, generator=generator, **how))
     return model.standard.undone(torch.cat(parts)).unflatten(0, (len(context), n_samples))
+
+
+class PlainCNN(Model):
+    """Images (N, n_bands, H, W) -> the expected log spectrum (N, n_wave): the image encoder and one linear layer.
+
+    It learns the mean of all spectra that an image may have; the diffusion model draws from among them.
+    """
+
+    def __init__(self, n_wave: int = 4500, *, n_bands: int = 5, image_width: float = 1.0, stretch: str = "linear"):
+        super().__init__()
+        self.encoder = resnet.resnet18(n_bands, image_width, stretch)
+        self.head = nn.Linear(self.encoder.n_features, n_wave)
+        nn.init.zeros_(self.head.weight)  # at first: the mean spectrum
+        nn.init.zeros_(self.head.bias)
+        self.standard = Standard(n_wave)
+
+    def learn_scale(self, images: Tensor, x: Tensor) -> "PlainCNN":
+        """Take each band's and each wavelength's mean and scatter from training images and log spectra (N, n_wave)."""
+        self.encoder.learn_scale(images)
+        self.standard.learn(x)
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Standardised log spectra (N, n_wave) of images as they are."""
+        return self.head(self.encoder(images).mean(dim=(2, 3)))
+
+    @torch.no_grad()
+    def predict(self, images: Tensor, batch_size: int = 256) -> Tensor:
+        """Log spectra (N, n_wave) of images, which are `centred` here."""
+        self.eval()
+        parts = [self(centred(part)) for part in images.split(batch_size)]
+        return self.standard.undone(torch.cat(parts))
+
+
+def plain_loss(model: PlainCNN, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    """Squared error of batch = {"images" (N, n_bands, H, H), "x" (N, n_wave) log spectra}, images augmented."""
+    output = model(augmented(batch["images"], generator)).float()
+    return {"loss": (output - model.standard(batch["x"])).square().mean()}

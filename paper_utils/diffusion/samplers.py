@@ -1,7 +1,5 @@
 """The noise schedule of study 3's diffusion, and the ways from noise to samples: as published, and in few steps."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 
@@ -12,15 +10,15 @@ N_TIMES = 250  # Sec. 3.1
 SAMPLERS = ("ancestral", "ddim", "dpm++")
 
 
-def cosine_schedule(n_times: int = N_TIMES, s: float = 0.008, max_beta: float = 0.999) -> Tensor:
-    """abar_t (n_times + 1,) for t = 0 (no noise, 1) to n_times (all noise, about 0), float64.
+def cosine_schedule() -> Tensor:
+    """abar_t (251,) for t = 0 (no noise, 1) to 250 (all noise, about 0), float64.
 
-    abar_t = f(t) / f(0) with f(t) = cos^2((t / T + s) / (1 + s) pi / 2), as long as beta_t = 1 - abar_t / abar_(t-1)
-    stays below 0.999 (Nichol & Dhariwal 2021, eq. 17).
+    abar_t = f(t) / f(0) with f(t) = cos^2((t / T + s) / (1 + s) pi / 2), s = 0.008, as long as beta_t = 1 - abar_t /
+    abar_(t-1) stays below 0.999 (Nichol & Dhariwal 2021, eq. 17).
     """
-    t = torch.arange(n_times + 1, dtype=torch.float64) / n_times
-    f = torch.cos((t + s) / (1 + s) * math.pi / 2).square()
-    beta = (1 - f[1:] / f[:-1]).clamp(max=max_beta)
+    t = torch.arange(N_TIMES + 1, dtype=torch.float64) / N_TIMES
+    f = torch.cos((t + 0.008) / 1.008 * math.pi / 2).square()
+    beta = (1 - f[1:] / f[:-1]).clamp(max=0.999)
     return torch.cat([torch.ones(1, dtype=torch.float64), (1 - beta).cumprod(0)])
 
 
@@ -49,11 +47,12 @@ def integrate(
     n_steps: int | None = 20,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """From noise x (N, L) to samples (N, L), given the expectation of x_0, clean(x_t, t), at each step.
+    """From noise x (N, L) to samples (N, L), given the expectation of x_0, clean(x_t, t), at each of some n_steps.
 
     sampler : "ancestral", all steps with new noise of variance beta_t in each (Ho+ 2020, algorithm 2; as published);
         "ddim", first order and without new noise (Song+ 2021, arXiv:2010.02502); or "dpm++", DPM-Solver++(2M), second
         order (Lu+ 2022, arXiv:2211.01095, algorithm 2).
+    n_steps : None takes every step.
     """
     if sampler not in SAMPLERS:
         raise ValueError(f"sampler is {sampler!r}, not one of {', '.join(SAMPLERS)}")

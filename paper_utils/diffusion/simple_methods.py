@@ -3,8 +3,6 @@
 The variational autoencoder and the convolutional network are study 4's (the one place where this room uses another).
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np
@@ -22,14 +20,15 @@ from torch import Tensor
 from paper_utils.base.containers import Spectra
 from paper_utils.base.filters import Curves
 from paper_utils.base.photometry import ab_fluxes
+from paper_utils.base.rebin import sample
 from paper_utils.diffusion import angstrom_grid as grid
 from paper_utils.diffusion.augmentation import degraded
 from paper_utils.diffusion.train import CYCLE, Settings
 from paper_utils.latents import restframe
 from paper_utils.latents.model import ImageRegressor, simple_cnn
+from paper_utils.latents.train import image_loss
 from paper_utils.latents.vae import InfoVAE, infovae_loss
-from paper_utils.nets import d4
-from paper_utils.nets.plan import Batch, Plan
+from paper_utils.nets.plan import Plan
 from paper_utils.nets.run import Run
 
 WIDE, NARROW = 20, 5  # pixels: half the sides of the squares that colours are measured in
@@ -48,10 +47,10 @@ def square_flux(cube: NDArray, half: int) -> NDArray:
     return np.maximum(flux, 0.1 * flux.std(axis=0))
 
 
-def colour(cube: NDArray, one: int = 0, other: int = 2, half: int = 8) -> NDArray:
-    """Difference of two bands' magnitudes (N,) in a square about the centre."""
-    flux = square_flux(cube, half)
-    return -2.5 * np.log10(flux[:, one] / flux[:, other])
+def colour(cube: NDArray) -> NDArray:
+    """Magnitude in the first band minus that in the third (N,), of u, g, r, i, z: u - r; in 16 pixels at the centre."""
+    flux = square_flux(cube, 8)
+    return -2.5 * np.log10(flux[:, 0] / flux[:, 2])
 
 
 def light_features(cube: NDArray) -> NDArray:
@@ -75,13 +74,15 @@ def largest_central(images: NDArray) -> int:
 
 def regressions(train: NDArray, x: NDArray, test: NDArray) -> dict[str, NDArray]:
     """Log spectra like x (N, L) that scikit-learn predicts from images (N, B, H, H) for others."""
-    light, pixels = ([of(cube) for cube in (train, test)] for of in (light_features, coarse_pixels))
-    methods = {"mean spectrum": (DummyRegressor(), light), "nearest neighbour": (KNeighborsRegressor(1), pixels)}
     ridge = TransformedTargetRegressor(RIDGE, transformer=PCA(N_COMPONENTS, random_state=0), check_inverse=False)
-    methods["ridge on colours"] = (make_pipeline(PolynomialFeatures(2), StandardScaler(), ridge), light)
+    methods = {
+        "mean spectrum": (DummyRegressor(), light_features),
+        "nearest neighbour": (KNeighborsRegressor(1), coarse_pixels),
+        "ridge on colours": (make_pipeline(PolynomialFeatures(2), StandardScaler(), ridge), light_features),
+    }
     return {
-        name: make_pipeline(StandardScaler(), method).fit(u, x).predict(u_test)
-        for name, (method, (u, u_test)) in methods.items()
+        name: make_pipeline(StandardScaler(), method).fit(of(train), x).predict(of(test))
+        for name, (method, of) in methods.items()
     }
 
 
@@ -107,8 +108,7 @@ def by_templates(cube: NDArray, noise: NDArray, wave: NDArray, types: NDArray, c
     weight = 1 / (sigma**2 + (MIN_ERROR * flux) ** 2)
     explained = ((weight * flux) @ model.T) ** 2 / (weight @ (model**2).T)  # chi2 of no model minus that of each
     z_best, type_best = np.divmod(explained.argmax(axis=1), len(types))
-    pairs = zip(types[type_best], z_trial[z_best], strict=True)
-    return np.stack([np.interp(grid.WAVE / (1 + z), wave, one) for one, z in pairs])
+    return sample(wave, types[type_best], grid.WAVE / (1 + z_trial[z_best, None]))
 
 
 class Study4(NamedTuple):
@@ -118,24 +118,16 @@ class Study4(NamedTuple):
     cnn: ImageRegressor
 
     @torch.no_grad()
-    def predict(self, images: Tensor, batch_size: int = 256) -> tuple[NDArray, NDArray]:
+    def predict(self, images: Tensor) -> tuple[NDArray, NDArray]:
         """Flux (N, 4500) on `grid.WAVE` in units of its mean in the red, and redshifts (N,)."""
-        output = torch.cat([self.cnn.latents.undone(self.cnn(part)) for part in images.split(batch_size)])
+        output = torch.cat([self.cnn.latents.undone(self.cnn(part)) for part in images.split(256)])
         z = output[:, 6].double().cpu().numpy()
         rest = self.vae.decode(output[:, :6].float()).double().cpu().numpy()
-        pairs = zip(rest, z, strict=True)
-        flux = np.stack([np.interp(grid.WAVE / (1 + one), restframe.WAVE_REST, flux) for flux, one in pairs])
-        flux = np.maximum(flux, LEAST)
+        flux = np.maximum(sample(restframe.WAVE_REST, rest, grid.WAVE / (1 + z[:, None])), LEAST)
         return flux / grid.red_mean(flux, z)[:, None], z
 
 
-def latents_loss(model: ImageRegressor, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-    """Squared error of standardised latents, of batch = {"images", "latents"}, each image in a random orientation."""
-    output = model(d4.randomly_oriented(batch["images"], generator)).float()
-    return {"loss": (output - model.latents(batch["latents"])).square().mean()}
-
-
-def train_study_4(images: Tensor, spectra: Spectra, s: Settings, run: Run, bands) -> Study4:
+def train_study_4(images: Tensor, spectra: Spectra, s: Settings, run: Run, bands: list[str]) -> Study4:
     """On training images (N, B, H, H) and the same galaxies' spectra on `WAVE_OBS`."""
     x, w, _ = restframe.rest_spectra(spectra)
     x, w = (value.to(images.device) for value in (x, w))
@@ -145,8 +137,8 @@ def train_study_4(images: Tensor, spectra: Spectra, s: Settings, run: Run, bands
     with torch.no_grad():
         z = torch.as_tensor(spectra.z, dtype=torch.float32, device=images.device)
         goals = torch.cat([vae.encode(x)[0], z[:, None]], dim=1)
-    cnn = run.make(lambda: simple_cnn(bands=[str(band) for band in bands], n_out=goals.shape[1], stretch="asinh"))
+    cnn = run.make(lambda: simple_cnn(bands=bands, n_out=goals.shape[1], stretch="asinh"))
     cnn.learn_scale(images)
     cnn.latents.learn(goals)
     plan = Plan(2 * s.n_steps_cnn, 64, s.encoder.lr, **CYCLE, seed=run.seed)
-    return Study4(vae, run.fit("CNN of study 4", cnn, latents_loss, {"images": images, "latents": goals}, plan))
+    return Study4(vae, run.fit("CNN of study 4", cnn, image_loss, {"images": images, "latents": goals}, plan))

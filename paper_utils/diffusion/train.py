@@ -1,7 +1,5 @@
 """Study 3's settings and trainings: two diffusion models and two contrastive networks, from images and spectra."""
 
-from __future__ import annotations
-
 import copy
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,8 +11,7 @@ from paper_utils.base.containers import Images, Spectra
 from paper_utils.diffusion import angstrom_grid as grid
 from paper_utils.diffusion.apply import SpectraFromImages
 from paper_utils.diffusion.contrastive import Contrastive, contrastive_loss
-from paper_utils.diffusion.model import AVERAGE, Diffusion, contexts, diffusion_loss, encoder_loss
-from paper_utils.diffusion.regression import SpectrumRegressor, regression_loss
+from paper_utils.diffusion.model import AVERAGE, Diffusion, PlainCNN, contexts, diffusion_loss, encoder_loss, plain_loss
 from paper_utils.nets import settings
 from paper_utils.nets.model_file import Model
 from paper_utils.nets.plan import Batch, Plan
@@ -54,15 +51,21 @@ class Diffusions(settings.Settings):
 
 
 @dataclass(frozen=True)
-class Resolution(settings.Settings):
+class Network(settings.Settings):
+    """One network of spectra at one resolution."""
+
+    patch: int = setting("elements that enter together", paper=1)
+    n_steps: int = setting("of the training", paper=CONVERGED)
+    batch_size: int = setting("pairs in a step (paper: 512 low; full 224, contrastive 340)")
+
+
+@dataclass(frozen=True)
+class Denoiser(Network):
     """The diffusion model of one resolution."""
 
     base: int = setting("channels of the U-Net", paper=64)
     mults: tuple[int, ...] = setting("factors of the channels, depth by depth", paper=(1, 2, 4, 8))
-    patch: int = setting("elements that enter together", paper=1)
     contrast: float = setting("scatter of standardised log spectra")
-    n_steps: int = setting("of the training", paper=CONVERGED)
-    batch_size: int = setting("pairs in a step (paper: 512 low, 224 full)")
 
 
 @dataclass(frozen=True)
@@ -73,15 +76,6 @@ class Matches(settings.Settings):
     base: int = setting("channels of the spectrum's encoder", paper=64)
     mults: tuple[int, ...] = setting("factors of the channels, depth by depth", paper=(1, 2, 4, 8, 16))
     lr: float = setting("highest learning rate", paper=1e-4)
-
-
-@dataclass(frozen=True)
-class Match(settings.Settings):
-    """The contrastive network of one resolution."""
-
-    patch: int = setting("elements that enter together", paper=1)
-    n_steps: int = setting("of the training", paper=CONVERGED)
-    batch_size: int = setting("pairs in a step (paper: 512 low, 340 full)")
 
 
 @dataclass(frozen=True)
@@ -133,11 +127,11 @@ class Settings(settings.Settings):
     data: Data = setting("images and spectra")
     encoder: ImageEncoder = setting("image encoders")
     diffusion: Diffusions = setting("both diffusion models")
-    low: Resolution = setting("the low-resolution diffusion model")
-    full: Resolution = setting("the full-resolution diffusion model")
+    low: Denoiser = setting("the low-resolution diffusion model")
+    full: Denoiser = setting("the full-resolution diffusion model")
     match: Matches = setting("both contrastive networks")
-    low_match: Match = setting("the contrastive network of low resolution")
-    full_match: Match = setting("the contrastive network of full resolution")
+    low_match: Network = setting("the contrastive network of low resolution")
+    full_match: Network = setting("the contrastive network of full resolution")
     search: Search = setting("from an image to a spectrum")
     independent: Independent = setting("independent samples")
     fits: Fits = setting("fits of spectra")
@@ -166,8 +160,11 @@ def rows_of(container, ids):
 
 
 def batch_of(part: Part, pin: bool, device: torch.device | str) -> Batch:
-    """What networks learn from: "images" (N, n_bands, H, H), "x" (N, 4500) and "low" (N, 563), see `grid.learnable`."""
-    x = grid.learnable(part.spectra.flux, part.spectra.z, pin)
+    """What networks learn from: "images" (N, n_bands, H, H), log spectra "x" (N, 4500) and "low" (N, 563).
+
+    pin : in the rest frame, see `grid.pinned`; published, as observed.
+    """
+    x = grid.pinned(part.spectra.flux, part.spectra.z) if pin else np.log(part.spectra.flux)
     x, images = (torch.tensor(values, dtype=torch.float32, device=device) for values in (x, part.images.cube))
     return {"images": images, "x": x, "low": grid.low(x).contiguous()}
 
@@ -177,13 +174,8 @@ def low_resolution(data: Batch) -> Batch:
     return {"images": data["images"], "x": data["low"]}
 
 
-def full_resolution(data: Batch) -> Batch:
-    """The same for networks of full spectra that are given no other."""
-    return {"images": data["images"], "x": data["x"]}
-
-
 def train_diffusion(
-    name: str, data: Batch, s: Settings, one: Resolution, run: Run, *, validation: Batch | None = None,
+    name: str, data: Batch, s: Settings, one: Denoiser, run: Run, validation: Batch | None = None,
     encoder: Diffusion | None = None,
 ) -> Diffusion:  # fmt: skip
     """A diffusion model of data = {"images", "x"}, or with "low" one that brings it to the resolution of "x".
@@ -215,9 +207,7 @@ def _encoded(model: Diffusion, data: Batch) -> Batch:
     return {name: x for name, x in data.items() if name != "images"} | {"context": contexts(model, data["images"])}
 
 
-def train_contrastive(
-    name: str, data: Batch, s: Settings, one: Match, run: Run, validation: Batch | None = None
-) -> Contrastive:
+def train_contrastive(name: str, data: Batch, s: Settings, one: Network, run: Run, validation: Batch) -> Contrastive:
     """The network that ranks spectra like data["x"] by how well they go with an image."""
     about = {"base": s.match.base, "mults": s.match.mults, "patch": one.patch, "image": s.match.image}
     about |= {"n_bands": data["images"].shape[1], "image_width": s.encoder.width, "stretch": s.encoder.stretch}
@@ -227,35 +217,33 @@ def train_contrastive(
     return run.fit(name, model, contrastive_loss, data, plan, validation=validation)
 
 
-def train_regression(name: str, data: Batch, s: Settings, run: Run, n_steps: int, width: float) -> SpectrumRegressor:
+def train_regression(name: str, data: Batch, s: Settings, run: Run, n_steps: int, width: float) -> PlainCNN:
     """The plain network from images to spectra like data["x"]; width: factor of its image encoder's channels."""
     about = {"n_bands": data["images"].shape[1], "image_width": width, "stretch": s.encoder.stretch}
-    model = run.make(lambda: SpectrumRegressor(data["x"].shape[1], **about))
+    model = run.make(lambda: PlainCNN(data["x"].shape[1], **about))
     model.learn_scale(data["images"], data["x"])
     plan = Plan(n_steps, 64, s.ablation.lr, **CYCLE, seed=run.seed)
-    return run.fit(name, model, regression_loss, data, plan)
+    return run.fit(name, model, plain_loss, data, plan)
 
 
-def train_networks(data: Batch, s: Settings, run: Run, validation: Batch | None = None) -> dict[str, Model]:
+def train_networks(data: Batch, s: Settings, run: Run, validation: Batch) -> dict[str, Model]:
     """The four networks of the pipeline, the arguments of `SpectraFromImages.of`."""
-    both = (data, validation)
-    lows, fulls = ([None if part is None else of(part) for part in both] for of in (low_resolution, full_resolution))
-    low = train_diffusion("diffusion, low", lows[0], s, s.low, run, validation=lows[1])
+    low_data, low_validation = low_resolution(data), low_resolution(validation)
+    low = train_diffusion("diffusion, low", low_data, s, s.low, run, low_validation)
     return {
         "low": low,
-        "full": train_diffusion("diffusion, full", data, s, s.full, run, validation=validation, encoder=low),
-        "low_match": train_contrastive("contrastive, low", lows[0], s, s.low_match, run, lows[1]),
-        "full_match": train_contrastive("contrastive, full", fulls[0], s, s.full_match, run, fulls[1]),
+        "full": train_diffusion("diffusion, full", data, s, s.full, run, validation, encoder=low),
+        "low_match": train_contrastive("contrastive, low", low_data, s, s.low_match, run, low_validation),
+        "full_match": train_contrastive("contrastive, full", data, s, s.full_match, run, validation),
     }
 
 
 def assembled(networks: dict[str, Model], part: Part, s: Settings, run: Run) -> SpectraFromImages:
     """The trained networks as the model that is kept in one file; part: the training set."""
     model = SpectraFromImages.of(networks, part.images, pin=s.data.pin, **vars(s.search))
-    z = [float(value) for value in np.quantile(part.spectra.z, [0, 1])]
-    cards = {name: network.card for name, network in networks.items()}
-    model.card = cards["low"] | {"name": "spectra from images", "n_training": len(part.spectra), "z": z}
-    model.card |= {"finished": all(card["finished"] for card in cards.values())}
+    z, cards = part.spectra.z, {name: network.card for name, network in networks.items()}
+    model.card = cards["low"] | {"name": "spectra from images", "finished": all(c["finished"] for c in cards.values())}
+    model.card |= {"n_training": len(z), "z": [float(z.min()), float(z.max())]}
     model.card |= {key: {name: card[key] for name, card in cards.items()} for key in ("plan", "wall_s", "history")}
     run.cards["spectra from images"], run.models["spectra from images"] = model.card, model
     return model
@@ -273,6 +261,6 @@ def train(data: tuple[Images, Spectra], s: Settings, run: Run) -> dict[str, Mode
     for case in ablation.CASES:
         ablation.networks(case, low_resolution(learn), bands, s, run, networks["low"])
     simple_methods.train_study_4(learn["images"], rows_of(observed, part.spectra.ids), s, run, bands)
-    train_regression("plain CNN", full_resolution(learn), s, run, s.n_steps_cnn, s.encoder.width)
+    train_regression("plain CNN", learn, s, run, s.n_steps_cnn, s.encoder.width)
     assembled(networks, part, s, run)
     return run.models

@@ -4,8 +4,6 @@ Doorenbos+ 2024 (Sec. 3.1 and Appendix A) name a U-Net (Ronneberger+ 2015, arXiv
 several depths as in Rombach+ 2022 (arXiv:2112.10752). Its sizes are those of the authors' public code.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch
@@ -23,21 +21,22 @@ def time_embedding(t: Tensor, n: int) -> Tensor:
     return torch.cat([phase.sin(), phase.cos()], dim=1)
 
 
+def convolution(n_in: int, n_out: int, act: type[nn.Module] = nn.ReLU) -> nn.Sequential:
+    """Convolution of three elements, group norm and activation."""
+    return nn.Sequential(nn.Conv1d(n_in, n_out, 3, padding=1), nn.GroupNorm(GROUPS, n_out), act(inplace=True))
+
+
 class ResidualBlock(nn.Module):
     """Two convolutions, each with group norm and ReLU, beside a shortcut; the noise level is added between them."""
 
     def __init__(self, n_in: int, n_mid: int, n_out: int, n_time: int):
         super().__init__()
-        self.first, self.second = _convolution(n_in, n_mid), _convolution(n_mid, n_out)
+        self.first, self.second = convolution(n_in, n_mid), convolution(n_mid, n_out)
         self.level = nn.Sequential(nn.ReLU(), nn.Linear(n_time, n_mid))
         self.shortcut = nn.Conv1d(n_in, n_out, 1) if n_in != n_out else nn.Identity()
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         return self.second(self.first(x) + self.level(level)[:, :, None]) + self.shortcut(x)
-
-
-def _convolution(n_in: int, n_out: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv1d(n_in, n_out, 3, padding=1), nn.GroupNorm(GROUPS, n_out), nn.ReLU(inplace=True))
 
 
 class Attention(nn.Module):
@@ -95,13 +94,11 @@ class UNet(nn.Module):
     n_attention : so many of the deepest depths look at the image, on the way down and up; the bottom always does.
     patch : elements that enter together as one position. 1 is the published network; 4 is 4 times as fast.
     pooled : also add the mean of the image's tokens to the noise level's embedding, which every block sees.
-    n_places : elements of a spectrum, to learn one vector for each place. Published (0), the network knows from its
-        padded ends alone which wavelength is which, until the noise is low enough to see.
     """
 
     def __init__(
         self, n_in: int = 1, base: int = 64, mults: tuple[int, ...] = (1, 2, 4, 8), n_context: int = 512, *,
-        n_attention: int = 1, patch: int = 1, pooled: bool = False, n_places: int = 0,
+        n_attention: int = 1, patch: int = 1, pooled: bool = False,
     ):  # fmt: skip
         super().__init__()
         self.patch, self.n_time = patch, 4 * base
@@ -111,7 +108,6 @@ class UNet(nn.Module):
         # Published, the first block takes the spectrum itself.
         self.enter = nn.Conv1d(n_in, base, patch, patch) if patch > 1 else nn.Identity()
         widths = [base if patch > 1 else n_in, *channels]
-        self.place = nn.Parameter(torch.zeros(widths[0], -(-n_places // patch))) if n_places else None
         looks = [depth >= len(channels) - n_attention for depth in range(len(channels))]
         down = [
             _way(ResidualBlock(a, b, b, n_time), nn.Conv1d(b, b, 3, 2, 1), b, look and n_context)
@@ -133,8 +129,7 @@ class UNet(nn.Module):
         level = self.level(time_embedding(t, self.n_time))
         if self.pooled is not None:
             level = level + self.pooled(context.mean(dim=1))
-        x = self.enter(F.pad(x, (0, -length % self.patch), mode="replicate") if self.patch > 1 else x)
-        x = x if self.place is None else x + self.place
+        x = self.enter(F.pad(x, (0, -length % self.patch), mode="replicate"))
         kept = []
         for way in self.down:
             x = way["block"](x, level)

@@ -40,11 +40,11 @@ def test_a_line_keeps_its_flux_and_gets_the_stated_width(centre):
     mean = (light * x).sum() / light.sum()
     assert mean == pytest.approx(centre, abs=0.05)
     width = np.sqrt((light * (x - mean) ** 2).sum() / light.sum())
-    assert width == pytest.approx(np.interp(centre, grid.WAVE, grid.resolution_kms()) / C_KMS * centre, rel=0.03)
+    assert width == pytest.approx(np.interp(centre, grid.WAVE, grid.RESOLUTION_KMS) / C_KMS * centre, rel=0.03)
 
 
 def test_resolution_is_1500_at_5000_angstrom():
-    sigma = np.interp(5000.0, grid.WAVE, grid.resolution_kms())
+    sigma = np.interp(5000.0, grid.WAVE, grid.RESOLUTION_KMS)
     assert C_KMS / (sigma * np.sqrt(8 * np.log(2))) == pytest.approx(1500, rel=1e-3)
 
 
@@ -93,7 +93,7 @@ def test_what_cannot_be_used_is_left_out(bad):
     found = grid.to_grid(replace(spectra(flux, ivar=ivar), z=z, clean=flux))
     assert found.ids.tolist() == ["1"]
     assert found.clean.shape == (1, 4500)
-    np.testing.assert_array_equal(found.lsf_kms, grid.resolution_kms())
+    np.testing.assert_array_equal(found.lsf_kms, grid.RESOLUTION_KMS)
     with pytest.raises(DataError, match="none is positive"):
         grid.to_grid(replace(spectra(flux[:1], ivar=ivar[:1]), z=z[:1]))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from paper_utils.diffusion import ablation, simple_methods, steps
+from paper_utils.diffusion import ablation, simple_methods
 from paper_utils.diffusion import angstrom_grid as grid
 
 WAVE = np.exp(np.arange(np.log(3000.0), np.log(12000.0), 5e-4))
@@ -17,7 +17,7 @@ def test_light_is_that_of_the_square():
     cube[:, :, 27:37, 27:37] = np.array([1.0, 2.0, 4.0])[:, None, None]
     cube[1] *= 10
     np.testing.assert_allclose(simple_methods.square_flux(cube, 5), 100 * np.array([[1, 2, 4], [10, 20, 40]]))
-    np.testing.assert_allclose(simple_methods.colour(cube, 0, 2), -2.5 * np.log10(0.25))
+    np.testing.assert_allclose(simple_methods.colour(cube), -2.5 * np.log10(0.25))
     features = simple_methods.light_features(cube)
     assert features.shape == (2, 7)
     np.testing.assert_allclose(features[:, -1], 0, atol=1e-12)  # all of the light is within the narrow square
@@ -71,13 +71,13 @@ def test_errors_are_of_the_optical_part_and_their_intervals_know_the_seeds():
 
 def test_the_fewest_steps_are_within_two_percent_and_fast():
     def sampled(error, seconds):
-        return steps.Sampled(np.full(20, error), seconds, 0.1)
+        return np.full(20, error), 0.1, seconds
 
-    found = dict.fromkeys(steps.WAYS, sampled(1.2, 0.1)) | {steps.ALL: sampled(1.0, 10.0)}
+    found = dict.fromkeys(ablation.WAYS, sampled(1.2, 0.1)) | {ablation.ALL: sampled(1.0, 10.0)}
     found |= {("dpm++", 10): sampled(1.01, 0.4), ("dpm++", 25): sampled(1.0, 1.0)}
-    rows = steps.table(found, 250)
+    rows = ablation.steps_table(found, 250)
     assert {row["steps"] for row in rows} == {5, 10, 25, 250}
-    best = steps.fewest(rows)
+    best = ablation.fewest_steps(rows)
     assert (best["sampler"], best["steps"], best["faster"]) == ("dpm++", 10, pytest.approx(25))
     assert best["to all steps [%]"] == pytest.approx(1)
-    assert steps.curves(rows)["ddim"][0].tolist() == [5, 10, 25, 250]
+    assert [row["steps"] for row in rows if row["sampler"] == "ddim"] == [5, 10, 25, 250]

@@ -80,15 +80,12 @@ def test_flips_scatter_as_coins_do():
 def test_two_peaks_are_found_where_there_are_two():
     rng = np.random.default_rng(0)
     both = np.concatenate([rng.normal(1.3, 0.08, 120), rng.normal(1.8, 0.1, 180), [np.nan]])
-    found = sampled.two_peaks(both)
-    assert found["delta_bic"] > 10
-    np.testing.assert_allclose(found["means"], [1.3, 1.8], atol=0.04)
-    np.testing.assert_allclose(found["shares"], [0.4, 0.6], atol=0.05)
-    assert found["valley"] < 0.5
-    one = sampled.two_peaks(rng.normal(size=300))
-    assert one["delta_bic"] < 10 or one["valley"] > 0.95
+    assert sampled.delta_bic(both) > 10
+    assert sampled.valley(both) < 0.5
+    one = rng.normal(size=300)
+    assert sampled.delta_bic(one) < 10 or sampled.valley(one) > 0.95
     # Skewed, but with one peak: two Gaussians are better, and the valley says no.
-    assert sampled.two_peaks(rng.gamma(3.0, 1.0, 400))["valley"] > 0.95
+    assert sampled.valley(rng.gamma(3.0, 1.0, 400)) > 0.95
 
 
 def test_correlated_errors_are_found_in_spite_of_outliers():

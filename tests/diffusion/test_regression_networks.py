@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from paper_utils.diffusion.regression import SpectrumRegressor, regression_loss
+from paper_utils.diffusion.model import PlainCNN, plain_loss
 from paper_utils.nets import training
 from paper_utils.nets.plan import Plan
 
@@ -21,7 +21,7 @@ def stamps(n, seed):
 
 def new(images, x):
     with training.seeded(0):
-        return SpectrumRegressor(40, n_bands=2, image_width=0.125).learn_scale(images, x)
+        return PlainCNN(40, n_bands=2, image_width=0.125).learn_scale(images, x)
 
 
 def test_it_starts_from_the_mean_spectrum():
@@ -33,7 +33,7 @@ def test_a_colour_gives_the_slope():
     images, x = stamps(512, 0)
     model = new(images, x)
     data, plan = {"images": images, "x": x}, Plan(60, 64, 3e-3)
-    history = training.fit(model, regression_loss, data, plan, progress=False)
+    history = training.fit(model, plain_loss, data, plan, progress=False)
     assert history["loss"][-1] < 0.3 * history["loss"][0]
     images, x = stamps(200, 1)
     found = model.predict(images)

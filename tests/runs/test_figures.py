@@ -134,7 +134,7 @@ FIGURES = {
     "cross-talk": lambda: catalogue_plots.plot_cross_talk({"all": np.eye(6)}, ["z", "age"], 3),
     "stamps": lambda: diffusion_plots.plot_stamps(STAMPS, "ugriz", ["a", "b", "c"]),
     "predictions": lambda: diffusion_plots.plot_predictions(
-        OPTICAL, SPECTRA, 0.1 * SPECTRA, SPECTRA, PICTURES, ["a", "b", "c"], SPECTRA
+        OPTICAL, SPECTRA, 0.1 * SPECTRA, SPECTRA, PICTURES, ["a", "b", "c"]
     ),
     "population fits": lambda: diffusion_plots.plot_population_fits(
         OPTICAL, SPECTRA, SPECTRA, 0.1 * SPECTRA, SPECTRA > 5.9, PICTURES, ["a", "b", "c"]
@@ -144,15 +144,17 @@ FIGURES = {
     ),
     "resolutions": lambda: diffusion_plots.plot_resolutions({"16": STAMPS[0, 2], "1": STAMPS[0, 2, :1, :1]}),
     "information": lambda: diffusion_plots.plot_information(
-        ["64", "1"], np.array([10.0, 25]), np.array([[9.0, 22], [11, 28]]), [10.7, 24.7], 2.0
+        ["64", "1"], np.array([10.0, 25]), np.array([[9.0, 22], [11, 28]]), [10.7, 24.7]
     ),
     "samples": lambda: diffusion_plots.plot_samples(
         OPTICAL, SPECTRA, np.stack([SPECTRA - 1, SPECTRA + 1], axis=1), SPECTRA, ["a", "b", "c"], SPECTRA
     ),
     "coverage by wavelength": lambda: diffusion_plots.plot_coverage_by_wavelength(
-        OPTICAL, {"low": np.full(300, 0.6), "full": np.full(300, 0.7)}, 0.68
+        OPTICAL, {"low": np.full(300, 0.6), "full": np.full(300, 0.7)}, 0.68, "Observed wavelength [Å, vacuum]"
     ),
-    "few steps": lambda: diffusion_plots.plot_few_steps({"ddim": (np.array([5, 250]), LEVELS[:2], LEVELS[1:3])}),
+    "few steps": lambda: diffusion_plots.plot_few_steps(
+        [{"sampler": "ddim", "steps": n, "MSE x 1e3": 1.0, "seconds": 0.1 * n} for n in (5, 250)]
+    ),
     "by kind": lambda: derived_plots.plot_by_kind({"pPXF": {"a": Z, "b": Z_FOUND}, "FIREFLY": {"a": Z}}, KINDS),
     "by kind, log": lambda: derived_plots.plot_by_kind({"": {"a": Z + 0.1}}, KINDS, log=True),
     "redshift pairs": lambda: derived_plots.plot_redshift_pairs(0.05 + 0.05 * Z, {"predict-z": 0.05 + 0.05 * Z_FOUND}),
