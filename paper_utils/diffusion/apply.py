@@ -21,6 +21,7 @@ from paper_utils.diffusion.contrastive import Contrastive
 from paper_utils.diffusion.model import Diffusion, sample
 from paper_utils.nets.model_file import Model
 
+QUANTILES = (0.01, 0.5, 0.99)  # of the training images' flux
 SAME_SCALE = 1e-3  # of the pixel scale
 
 
@@ -59,6 +60,7 @@ class SpectraFromImages(Model):
     pin : whether its networks know spectra in the rest frame, see `angstrom_grid.pinned`.
     n_low, n_kept, n_full : candidates at low resolution, how many of them are kept, and at full resolution of each.
     sampler, n_steps : of `model.sample`.
+    The buffer `flux_quantiles` (3, n_bands) [nanomaggies] tells what stamps it was trained on: see `QUANTILES`.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class SpectraFromImages(Model):
         self.n_low, self.n_kept, self.n_full = n_low, n_kept, n_full
         self.steps = {"sampler": sampler, "n_steps": n_steps}
         self.register_buffer("wave", torch.as_tensor(grid.WAVE))
+        self.register_buffer("flux_quantiles", torch.zeros(len(QUANTILES), len(self.bands)))
 
     @classmethod
     def of(cls, networks: Mapping[str, Model], images: Images, **options: Any) -> "SpectraFromImages":
@@ -82,6 +85,8 @@ class SpectraFromImages(Model):
         model = cls(**configs, bands=bands, pixel_scale=images.pixel_scale, **options)
         for name, network in networks.items():
             model.add_module(name, network)
+        flux = images.cube.sum(axis=(2, 3))
+        model.flux_quantiles.copy_(torch.as_tensor(np.quantile(flux, QUANTILES, axis=0)))
         return model.to(next(network.parameters()).device).eval()
 
     def predict(self, images: Images, seed: int = 0) -> np.ndarray:

@@ -106,6 +106,7 @@ def test_a_file_gives_the_same_spectra_in_a_fresh_process(images, tmp_path, pin)
     files = [tmp_path / name for name in ("model.safetensors", "images.h5", "flux.npy")]
     in_a_fresh_process(code, *files)
     assert np.array_equal(np.load(files[2]), model.predict(images))
+    assert apply.SpectraFromImages.load(files[0]).flux_quantiles.shape == (3, 2)
 
 
 def test_images_of_other_bands_or_pixels_are_refused(model, images):
