@@ -70,7 +70,7 @@ def plot_examples(
             margin = 0.1 * np.ptp(shown)
             ax.set(xlim=(low, high), ylim=(shown.min() - margin, shown.max() + margin), title="" if i else name)
             ax.tick_params(labelsize=6)
-            ax.locator_params(axis="x", nbins=2 if name else 6)
+            ax.locator_params(axis="x", nbins=2 if name else "auto")
             ax.grid(False)
         row[0].set_ylabel(f"z = {z[i]:.3f}", fontsize=7)
     axes[0, 0].legend(ncols=4, fontsize=6, loc="lower left", bbox_to_anchor=(0, 1.0), borderpad=0)

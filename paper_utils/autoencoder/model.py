@@ -75,13 +75,6 @@ class Encoder(Model):
         return self.mlp(torch.cat([e, z[:, None]], dim=1))
 
 
-class Decoder(nn.Sequential):
-    """Latents (N, S) -> spectrum at z = 0 (N, R): a perceptron of (64, 256, 1024) with leaky ReLU (Sec. 2)."""
-
-    def __init__(self, n_latent: int = 10, hidden: tuple[int, ...] = (64, 256, 1024)):
-        super().__init__(*perceptron((n_latent, *hidden, N_REST), lambda n: nn.LeakyReLU(LEAK)))
-
-
 class RestFrame(Model):
     """Spectra at z = 0 and what a redshift makes of them: the part of the model that has no parameters.
 
@@ -124,7 +117,8 @@ class RestFrame(Model):
 class Autoencoder(RestFrame):
     """Observed spectra and their redshifts -> latents -> spectra at z = 0 -> observed spectra.
 
-    Spectra are in units of their median flux (`normalised`).
+    Spectra are in units of their median flux (`normalised`). The decoder is a perceptron of (64, 256, 1024) with leaky
+    ReLU (Sec. 2).
     """
 
     encoder_kind = Encoder
@@ -133,7 +127,8 @@ class Autoencoder(RestFrame):
         super().__init__()
         self.n_latent = n_latent
         self.encoder = self.encoder_kind(n_latent, channels)
-        self.decoder = Decoder(n_latent)
+        layers = perceptron((n_latent, 64, 256, 1024, N_REST), lambda n: nn.LeakyReLU(LEAK))
+        self.decoder = nn.Sequential(*layers)
 
     def encode(self, y: Tensor, z: Tensor, w: Tensor | None = None) -> Tensor:
         """Latents (N, S). The weights are not looked at: unusable elements are 1, as `normalised` leaves them."""

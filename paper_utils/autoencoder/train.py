@@ -23,9 +23,7 @@ class Settings(settings.Settings):
     """How much of study 2 a run does."""
 
     n_spectra: int = setting("mock spectra", paper=100_000)
-    channels: tuple[int, int, int] = setting(
-        "of the encoder's convolutions; 128 and 256 are the authors' code's", paper="–, –, 512"
-    )
+    channels: tuple[int, int, int] = setting("of the convolutions; 128, 256 are the authors' code's", paper="–, –, 512")
     n_start: int = setting("steps of the encoder towards principal components before the rest", paper=0)
     n_steps: int = setting("steps of each of the three trainings", paper="300 epochs")
     batch_size: int = setting("spectra in a step")
