@@ -143,10 +143,11 @@ def plot_latent_space(methods: Mapping[str, NDArray], classes: ArrayLike) -> Fig
                 few = marker == "*"
                 look = {"ms": 5, "mec": "w", "mew": 0.4, "zorder": 3} if few else {"ms": 2.5, "mew": 0, "alpha": 0.5}
                 ax.plot(*s[classes == kind][:, [a, b]].T, ls="", marker=marker, color=colour, label=kind, **look)
-            (x, x_end), (y, y_end) = np.percentile(s[:, [a, b]], [0.3, 99.7], axis=0).T
-            ax.set(xlim=(x, x_end), ylim=(y, y_end), xlabel=f"{name} {a + 1}", ylabel=f"{name} {b + 1}")
+            low, high = np.percentile(s[:, [a, b]], [0.3, 99.7], axis=0)
+            x, y = np.transpose([1.08 * low - 0.08 * high, 1.08 * high - 0.08 * low])
+            ax.set(xlim=x, ylim=y, xlabel=f"{name} {a + 1}", ylabel=f"{name} {b + 1}")
             ax.tick_params(labelsize=6)
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), markerscale=1.5, **ABOVE)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), markerscale=2, **ABOVE)
     return fig
 
 
