@@ -1,7 +1,5 @@
 """Study 2's trained autoencoder at work: spectra in, latents, models and redshifts out."""
 
-from __future__ import annotations
-
 import warnings
 from typing import NamedTuple
 
@@ -67,20 +65,19 @@ class Reconstruction(NamedTuple):
 
 def with_unit(spectra: Spectra) -> Spectra:
     """Without those that have no positive median flux over usable pixels, and so no unit; a warning counts them."""
-    pairs = zip(spectra.flux, spectra.ivar > 0, strict=True)
-    good = np.array([np.median(flux[used]) > 0 if used.any() else False for flux, used in pairs], bool)
-    if not good.all():
-        first = spectra.ids[~good][0]
-        n = np.count_nonzero(~good)
-        warnings.warn(f"{n} of {len(good)} spectra have no positive median flux ({first} ...); left out", stacklevel=2)
-    return spectra if good.all() else spectra.select(good)
+    good = (prepared(spectra)["median"][:, 0] > 0).numpy()
+    if good.all():
+        return spectra
+    first, counted = spectra.ids[~good][0], f"{np.count_nonzero(~good)} of {len(good)}"
+    warnings.warn(f"{counted} spectra have no positive median flux ({first} ...); left out", stacklevel=2)
+    return spectra.select(good)
 
 
 def prepared(spectra: Spectra, device: torch.device | str = "cpu") -> Data:
     """{"y", "w", "z", "median"}: spectra in units of their median (N, 1), weights in that unit, redshifts; float32."""
     flux, ivar, z = (torch.tensor(np.asarray(a), dtype=torch.float32) for a in (spectra.flux, spectra.ivar, spectra.z))
     y, w, median = normalised(flux, ivar)
-    return {name: value.to(device) for name, value in zip(("y", "w", "z", "median"), (y, w, z, median), strict=True)}
+    return {name: value.to(device) for name, value in {"y": y, "w": w, "z": z, "median": median}.items()}
 
 
 def rows(data: Data, index) -> Data:

@@ -1,7 +1,5 @@
 """The encoder of study 2, the same function computed faster: pooling before the norm, batches that fit the cache."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F

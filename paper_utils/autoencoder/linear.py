@@ -1,6 +1,6 @@
 """The linear twin of study 2's autoencoder: principal components of spectra at z = 0, which also are its start."""
 
-from __future__ import annotations
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ class PrincipalComponents(RestFrame):
             self.register_buffer(name, torch.zeros(shape))
         self.register_buffer("spread", torch.ones(n_latent))
 
-    def learn(self, data: dict[str, Tensor], n_iterations: int = 8) -> PrincipalComponents:
+    def learn(self, data: dict[str, Tensor], n_iterations: int = 8) -> Self:
         """Components of the first `N_FITTED` spectra of data = {"y", "w", "z"}."""
         rest = self.deredshift(*(data[name][:N_FITTED] for name in "ywz"))
         found = pca.weighted_pca(*rest, len(self.components), n_iterations)
@@ -33,10 +33,11 @@ class PrincipalComponents(RestFrame):
         self.components.copy_(found.components)
         return self
 
-    def standardise(self, coefficients: Tensor) -> None:
-        """Take the unit of the latents from coefficients (N, K) of many spectra."""
+    def standardise(self, coefficients: Tensor) -> Tensor:
+        """Take the unit of the latents from coefficients (N, K) of many spectra, and return their latents."""
         self.middle.copy_(coefficients.mean(dim=0))
         self.spread.copy_(coefficients.std(dim=0))
+        return (coefficients - self.middle) / self.spread
 
     def encode(self, y: Tensor, z: Tensor, w: Tensor) -> Tensor:
         """Latents (N, K)."""

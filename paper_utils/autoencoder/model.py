@@ -4,7 +4,8 @@ The encoder looks for features anywhere in the observed spectrum and compresses 
 spectrum at z = 0 of them, which is then redshifted and resampled explicitly, so that latents need not describe z.
 """
 
-from __future__ import annotations
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 
 from paper_utils.base.containers import WAVE_OBS
 from paper_utils.nets.model_file import Model
+from paper_utils.nets.plan import Batch
 
 Z_MAX = 0.5
 KERNELS, POOLS = (5, 11, 21), (5, 11, None)
@@ -35,6 +37,11 @@ class Block(nn.Sequential):
         super().__init__(*layers, *([nn.MaxPool1d(pool, padding=pool // 2)] if pool else []))
 
 
+def perceptron(widths: Sequence[int], activation: Callable[[int], nn.Module]) -> list[nn.Module]:
+    """Linear layers from widths[0] to widths[-1] features, with activation(n) after each but the last."""
+    return [layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b), activation(b))][:-1]
+
+
 class Encoder(Model):
     """y (N, L), z (N,) -> latents (N, S): convolutions, attention over wavelength, and a perceptron that is given z.
 
@@ -48,11 +55,7 @@ class Encoder(Model):
         super().__init__()
         self.blocks = nn.ModuleList(map(Block, (1, *channels), channels, KERNELS, POOLS))
         self.n_features = channels[-1] // 2
-        layers, width = [], self.n_features + 1
-        for n in hidden:
-            layers += [nn.Linear(width, n), nn.PReLU(n)]
-            width = n
-        self.mlp = nn.Sequential(*layers, nn.Linear(width, n_latent))
+        self.mlp = nn.Sequential(*perceptron((self.n_features + 1, *hidden, n_latent), nn.PReLU))
 
     def segments(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Features h and attention softmax(k), both (N, C, 71)."""
@@ -70,17 +73,6 @@ class Encoder(Model):
         h, attention = self.segments(y)
         e = (h * attention).sum(dim=-1)  # (N, 256)
         return self.mlp(torch.cat([e, z[:, None]], dim=1))
-
-
-class Decoder(nn.Sequential):
-    """Latents (N, S) -> spectrum at z = 0 (N, R): a perceptron of (64, 256, 1024) with leaky ReLU (Sec. 2)."""
-
-    def __init__(self, n_latent: int = 10, hidden: tuple[int, ...] = (64, 256, 1024)):
-        layers, width = [], n_latent
-        for n in hidden:
-            layers += [nn.Linear(width, n), nn.LeakyReLU(LEAK)]
-            width = n
-        super().__init__(*layers, nn.Linear(width, N_REST))
 
 
 class RestFrame(Model):
@@ -125,7 +117,8 @@ class RestFrame(Model):
 class Autoencoder(RestFrame):
     """Observed spectra and their redshifts -> latents -> spectra at z = 0 -> observed spectra.
 
-    Spectra are in units of their median flux (`normalised`).
+    Spectra are in units of their median flux (`normalised`). The decoder is a perceptron of (64, 256, 1024) with leaky
+    ReLU (Sec. 2).
     """
 
     encoder_kind = Encoder
@@ -134,7 +127,8 @@ class Autoencoder(RestFrame):
         super().__init__()
         self.n_latent = n_latent
         self.encoder = self.encoder_kind(n_latent, channels)
-        self.decoder = Decoder(n_latent)
+        layers = perceptron((n_latent, 64, 256, 1024, N_REST), lambda n: nn.LeakyReLU(LEAK))
+        self.decoder = nn.Sequential(*layers)
 
     def encode(self, y: Tensor, z: Tensor, w: Tensor | None = None) -> Tensor:
         """Latents (N, S). The weights are not looked at: unusable elements are 1, as `normalised` leaves them."""
@@ -218,7 +212,7 @@ def chi2(y: Tensor, model: Tensor, w: Tensor) -> Tensor:
     return (w * (y - model).square()).sum(dim=1) / (w > 0).sum(dim=1)
 
 
-def latent_loss(encoder: Encoder, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+def latent_loss(encoder: Encoder, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
     """Mean squared distance of the encoder's latents from known ones; batch = {"y", "z", "s"}.
 
     With coefficients of `start_from`'s components as s it is the encoder's half of that start. Eq. 1 alone teaches the
@@ -228,12 +222,7 @@ def latent_loss(encoder: Encoder, batch: dict[str, Tensor], generator: torch.Gen
 
 
 def reconstruction_loss(
-    model: Autoencoder,
-    batch: dict[str, Tensor],
-    generator: torch.Generator,
-    *,
-    augment: float = 0.0,
-    consistency: float = 0.0,
+    model: Autoencoder, batch: Batch, generator: torch.Generator, augment: float = 0.0, consistency: float = 0.0
 ) -> dict[str, Tensor]:
     """Eq. 1 of spectra {"y", "w", "z"}, with their reduced chi^2.
 

@@ -1,16 +1,12 @@
 """Study 2's trainings: the settings, the start from principal components, and the three recipes of Sec. 4."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import partial
-
-import torch
 
 from paper_utils.autoencoder.apply import Data, SpectrumAutoencoder, latents, prepared, rows, with_unit
 from paper_utils.autoencoder.fast import FastEncoder
 from paper_utils.autoencoder.linear import PrincipalComponents
-from paper_utils.autoencoder.model import Encoder, latent_loss, reconstruction_loss
+from paper_utils.autoencoder.model import latent_loss, reconstruction_loss
 from paper_utils.base.containers import Spectra
 from paper_utils.nets import settings
 from paper_utils.nets.model_file import Model
@@ -27,9 +23,7 @@ class Settings(settings.Settings):
     """How much of study 2 a run does."""
 
     n_spectra: int = setting("mock spectra", paper=100_000)
-    channels: tuple[int, int, int] = setting(
-        "of the encoder's convolutions; 128 and 256 are the authors' code's", paper="–, –, 512"
-    )
+    channels: tuple[int, int, int] = setting("of the convolutions; 128, 256 are the authors' code's", paper="–, –, 512")
     n_start: int = setting("steps of the encoder towards principal components before the rest", paper=0)
     n_steps: int = setting("steps of each of the three trainings", paper="300 epochs")
     batch_size: int = setting("spectra in a step")
@@ -48,54 +42,32 @@ def train(data: Spectra, s: Settings, run: Run) -> dict[str, Model]:
     data = with_unit(data)
     learned, watched, _ = data.split(run.seed, FRACTIONS)
     run.data = {"library": data.content_hash(), "split": learned.content_hash()}
-    fit, watch = (prepared(part, run.fabric.device) for part in (learned, watched))
-    twin, models = train_all(fit, watch, s, run)
+    twin, models = train_all(*(prepared(part, run.fabric.device) for part in (learned, watched)), s, run)
     return {"PCA": twin, **models}
 
 
 def train_all(fit: Data, watch: Data, s: Settings, run: Run) -> tuple[PrincipalComponents, dict[str, Model]]:
     """The principal components and the three autoencoders by name, from spectra as `prepared` makes them.
 
-    All three begin at the same point.
+    All three begin at the same point: at random or, with `n_start`, where the components are, after as many steps of
+    the encoder alone towards the components' latents.
     """
-    twin, s_fit = principal_components(fit, s, run)
-    start = train_start(fit | {"s": s_fit}, s, run) if s.n_start else None
-    recipes = {"plain": {}, "augmented": {"augment": s.augment}, "consistency": {"consistency": s.consistency}}
-    models = {name: train_autoencoder(name, fit, watch, s, run, twin, start, **how) for name, how in recipes.items()}
-    return twin, models
-
-
-def principal_components(fit: Data, s: Settings, run: Run) -> tuple[PrincipalComponents, torch.Tensor]:
-    """The linear twin, and its latents (N, S) of the training set."""
-    twin = PrincipalComponents(s.n_latent).to(run.fabric.device).learn(fit).eval()
-    coefficients = latents(twin, fit)
-    twin.standardise(coefficients)
-    return twin, (coefficients - twin.middle) / twin.spread
-
-
-def train_start(data: Data, s: Settings, run: Run) -> Encoder:
-    """The encoder alone towards the principal latents "s"."""
-    encoder = run.make(lambda: FastEncoder(s.n_latent, s.channels))
-    plan = Plan(s.n_start, s.batch_size, s.lr_start, schedule="one-cycle", seed=run.seed)
-    return run.fit("start", encoder, latent_loss, {name: data[name] for name in "yzs"}, plan)
-
-
-def train_autoencoder(
-    name: str,
-    fit: Data,
-    watch: Data,
-    s: Settings,
-    run: Run,
-    twin: PrincipalComponents,
-    start: Encoder | None = None,
-    **recipe: float,
-) -> SpectrumAutoencoder:
-    """One autoencoder by `reconstruction_loss` with the options `recipe`, from the start if there is one."""
-    model = run.make(lambda: SpectrumAutoencoder(s.n_latent, s.channels))
-    model.summarise(fit)
-    if start is not None:
-        model.start_from(*twin.start())
-        model.encoder.load_state_dict(start.state_dict())
+    twin = PrincipalComponents(s.n_latent).to(run.fabric.device).learn(fit)
+    s_fit = twin.standardise(latents(twin, fit))
+    if s.n_start:
+        plan = Plan(s.n_start, s.batch_size, s.lr_start, schedule="one-cycle", seed=run.seed)
+        encoder = run.make(lambda: FastEncoder(s.n_latent, s.channels))
+        start = run.fit("start", encoder, latent_loss, {"y": fit["y"], "z": fit["z"], "s": s_fit}, plan)
     plan = Plan(s.n_steps, s.batch_size, s.lr, schedule="one-cycle", seed=run.seed)
     spectra, watched = ({key: part[key] for key in "ywz"} for part in (fit, rows(watch, slice(N_WATCHED))))
-    return run.fit(name, model, partial(reconstruction_loss, **recipe), spectra, plan, validation=watched)
+    recipes = {"plain": {}, "augmented": {"augment": s.augment}, "consistency": {"consistency": s.consistency}}
+    models = {}
+    for name, recipe in recipes.items():
+        model = run.make(lambda: SpectrumAutoencoder(s.n_latent, s.channels))
+        model.summarise(fit)
+        if s.n_start:
+            model.start_from(*twin.start())
+            model.encoder.load_state_dict(start.state_dict())
+        loss = partial(reconstruction_loss, **recipe)
+        models[name] = run.fit(name, model, loss, spectra, plan, validation=watched)
+    return twin, models

@@ -1,7 +1,5 @@
 """Study 4's prediction: the image of a galaxy -> the latents of its spectrum, with uncertainties, and the spectrum."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -60,11 +58,8 @@ def saliency(model: ImageRegressor, images: Tensor) -> Tensor:
     model.eval()
     images = images.to(model.noise.dtype, copy=True).requires_grad_()
     mean, _ = model.split(model(images))
-    maps = []
-    for k in range(mean.shape[1]):
-        (slope,) = torch.autograd.grad(mean[:, k].sum(), images, retain_graph=k + 1 < mean.shape[1])
-        maps.append((slope * images).detach())
-    return torch.stack(maps)
+    slopes = [torch.autograd.grad(latent.sum(), images, retain_graph=True)[0] for latent in mean.T]
+    return torch.stack(slopes) * images.detach()
 
 
 def central(draws: Tensor) -> Tensor:
@@ -164,16 +159,11 @@ class ImageToSpectrum(Model):
 
     def check(self, images: Images) -> None:
         """Raises DataError, naming both, where the bands or pixels of images are not those of the training."""
-        trained = self.network.config
-        if list(images.bands) != list(trained["bands"]):
-            raise DataError(
-                f"the images have bands {' '.join(images.bands)}, the model's are {' '.join(trained['bands'])}",
-                remedy="Give images of the model's bands, in their order, or train a model on yours.",
-                row="bands",
-            )
-        if trained["pixel_scale"] is not None and not np.isclose(images.pixel_scale, trained["pixel_scale"], rtol=0.01):
-            raise DataError(
-                f"the pixels are {images.pixel_scale:g} arcsec wide, the model's {trained['pixel_scale']:g}",
-                remedy="Resample the images, or train a model on yours.",
-                row="pixel_scale",
-            )
+        given, bands = " ".join(images.bands), " ".join(self.network.config["bands"])
+        if given != bands:
+            remedy = "Give images of the model's bands, in their order, or train a model on yours."
+            raise DataError(f"the images have bands {given}, the model's are {bands}", remedy=remedy, row="bands")
+        scale = self.network.config["pixel_scale"]
+        if scale is not None and not np.isclose(images.pixel_scale, scale, rtol=0.01):
+            problem = f"the pixels are {images.pixel_scale:g} arcsec wide, the model's {scale:g}"
+            raise DataError(problem, remedy="Resample the images, or train a model on yours.", row="pixel_scale")

@@ -1,20 +1,16 @@
 """What a catalogue says of study 4's galaxies: colours and sizes measured on the networks' images, and mock truth."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from astropy.table import Table
 from numpy.typing import NDArray
 from torch import Tensor
 
 from paper_utils.base.distances import kpc_per_arcsec
 from paper_utils.measure import apertures
-
-if TYPE_CHECKING:
-    from astropy.table import Table
 
 MAX_FLUX = 6e4  # half precision ends at 65504
 
@@ -51,21 +47,19 @@ def observe(
 
 def classes(truth: Table) -> NDArray:
     """Class (N,) of mock galaxies: star-forming, quiescent, post-starburst or AGN."""
-    quiet, share, age = (np.asarray(truth[name]) for name in ("quiescent", "burst_fraction", "burst_age_gyr"))
-    kind = np.where(quiet, "quiescent", "star-forming").astype("U14")
-    kind[(np.asarray(truth["agn_class"]) == "seyfert") & (np.asarray(truth["agn_strength"]) > 0.15)] = "AGN"
-    faded = np.asarray(truth["log_sfr"]) - np.asarray(truth["log_mstar"]) < -11
-    kind[(share > 0.01) & (age > 0.1) & (age < 1.2) & faded] = "post-starburst"
-    return kind
+    active = (truth["agn_class"] == "seyfert") & (truth["agn_strength"] > 0.15)
+    burst = (truth["burst_fraction"] > 0.01) & (truth["burst_age_gyr"] > 0.1) & (truth["burst_age_gyr"] < 1.2)
+    faded = truth["log_sfr"] - truth["log_mstar"] < -11
+    kinds = {"post-starburst": burst & faded, "AGN": active, "quiescent": truth["quiescent"]}
+    return np.select([np.asarray(which, bool) for which in kinds.values()], list(kinds), "star-forming")
 
 
 def quantities(truth: Table) -> dict[str, NDArray]:
     """Parameters (N,) of mock galaxies that a spectrum or an image may know."""
-    columns = {name: np.asarray(truth[name], float) for name in truth.colnames if truth[name].dtype.kind in "fi"}
-    found = {"log σ*": np.log10(columns["sigma_star"]), "B/T": columns["b_t"]}
-    found |= {"log SFR/M*": columns["log_sfr"] - columns["log_mstar"], "age": columns["age_gyr"]}
-    found |= {"[M/H]": columns["metallicity"], "A_V": columns["a_v"], "log M*": columns["log_mstar"]}
-    return found | {"z": columns["z"]}
+    found = {"log σ*": np.log10(truth["sigma_star"]), "B/T": truth["b_t"]}
+    found |= {"log SFR/M*": truth["log_sfr"] - truth["log_mstar"], "age": truth["age_gyr"]}
+    found |= {"[M/H]": truth["metallicity"], "A_V": truth["a_v"], "log M*": truth["log_mstar"], "z": truth["z"]}
+    return {name: np.asarray(values, float) for name, values in found.items()}
 
 
 def true_photometry(truth: Table, bands: Iterable[str]) -> dict[str, NDArray]:

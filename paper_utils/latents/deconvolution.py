@@ -7,8 +7,6 @@ normalisation does for each channel alone. Since both are linear, D goes into th
 and what is left is an ordinary convolution.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

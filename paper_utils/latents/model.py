@@ -6,10 +6,10 @@ proposal, with deconvolution in the stem and batch norm in the body. Groups, squ
 self-attention are those of the authors' public code; with them the numbers of parameters are the printed ones.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -44,8 +44,8 @@ def convolution(
 
 def _chain(widths: Sequence[int], norms: Sequence[str], strides: Sequence[int], **how) -> list[nn.Sequential]:
     """Convolutions one after the other; the first takes widths[0] channels."""
-    layers = zip(widths, widths[1:], norms, strides, strict=False)
-    return [convolution(a, b, norm=norm, stride=stride, **how) for a, b, norm, stride in layers]
+    layers = zip(pairwise(widths), norms, strides, strict=True)
+    return [convolution(a, b, norm=norm, stride=stride, **how) for (a, b), norm, stride in layers]
 
 
 class SqueezeExcitation(nn.Module):
@@ -108,7 +108,7 @@ def xresnet18_body(n_bands: int, norm: str, stem_norm: str, width: float, **deco
     groups = round(GROUPS * width)
     stem = _chain([n_bands, *n_stem], [stem_norm] * 3, (2, 1, 1), **deconv)
     blocks = []
-    for stage, (a, b) in enumerate(zip(n_stages, n_stages[1:], strict=False)):
+    for stage, (a, b) in enumerate(pairwise(n_stages)):
         for i in range(BLOCKS):
             stride, attention = 2 if stage and not i else 1, stage == 0 and i == BLOCKS - 1
             blocks.append(ResidualBlock(b if i else a, b, stride, groups, norm, attention, **deconv))
@@ -157,7 +157,7 @@ class ImageRegressor(Model):
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
 
-    def learn_scale(self, images: Tensor, noise: Tensor | None = None) -> ImageRegressor:
+    def learn_scale(self, images: Tensor, noise: Tensor | None = None) -> Self:
         """Take the unit of flux, the sky's `noise` (B,), and the scale of each band from training images."""
         if noise is not None:
             self.noise.copy_(noise[:, None, None])

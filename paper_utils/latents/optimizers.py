@@ -5,8 +5,6 @@ spares biases and norms, six steps to look ahead with half of the way kept. "Fas
 schedule "fastai" of nets/plan.py, which also moves the momentum.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 from torch.optim import Optimizer

@@ -4,8 +4,6 @@ After Portillo+ 2020 (2020AJ....160...45P) and their public code: 1000 elements,
 steps of 0.39e-3, gaps filled by ten principal components, then normalised.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 import numpy as np
@@ -28,19 +26,16 @@ MIN_KNOWN = 0.5  # share of the grid, and of one element's width, below which to
 _CHUNK = 2048
 
 
-def to_rest(
-    flux: Tensor, ivar: Tensor, z: Tensor, wave_obs: np.ndarray = WAVE_OBS, wave_rest: np.ndarray = WAVE_REST
-) -> tuple[Tensor, Tensor]:
-    """Observed spectra (N, L) as means over the elements of `wave_rest` (R,): flux and ivar, (N, R).
+def to_rest(flux: Tensor, ivar: Tensor, z: Tensor, wave_obs: np.ndarray = WAVE_OBS) -> tuple[Tensor, Tensor]:
+    """Observed spectra (N, L) as means over the elements of `WAVE_REST` (R,): flux and ivar, (N, R).
 
     Each element averages the usable pixels (ivar > 0) by their overlap with it in log wavelength, and has the variance
     of that average; ivar is 0 where they cover less than half of it. Flux keeps its unit: the factor 1 + z is left
     out. Elements that share a pixel share its noise, which ivar does not say.
     """
-    edges, ends = (torch.as_tensor(pixel_edges(np.log10(wave))).to(flux.device) for wave in (wave_obs, wave_rest))
+    edges, ends = (torch.as_tensor(pixel_edges(np.log10(wave))).to(flux.device) for wave in (wave_obs, WAVE_REST))
     parts = zip(*(t.split(_CHUNK) for t in (flux, ivar, z)), strict=True)
-    means, inverse_variances = zip(*(_means(*part, edges, ends) for part in parts), strict=True)
-    return torch.cat(means), torch.cat(inverse_variances)
+    return tuple(map(torch.cat, zip(*(_means(*part, edges, ends) for part in parts), strict=True)))
 
 
 def _means(flux: Tensor, ivar: Tensor, z: Tensor, edges: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
@@ -51,12 +46,11 @@ def _means(flux: Tensor, ivar: Tensor, z: Tensor, edges: Tensor, ends: Tensor) -
     at = beyond.clamp(0, n)
     good = ivar > 0
     variance = torch.where(good, 1 / torch.where(good, ivar, 1), 0).double()
-    share_sum = integrals_on_device(good.double(), at)
-    flux_sum = integrals_on_device(torch.where(good, flux, 0).double(), at)
+    contents = good.double(), torch.where(good, flux, 0).double(), variance
+    share_sum, flux_sum, variance_sum = (integrals_on_device(content, at) for content in contents)
     # The variance of a sum has the squares of the shares: less for the two pixels that lie in it in part.
     low, high = at[:, :-1], at[:, 1:]
     first, last = (edge.long().clamp(max=n - 1) for edge in (low, high))
-    variance_sum = integrals_on_device(variance, at)
     shares = torch.minimum(high, first + 1) - low, torch.where(last > first, high - last, 0)
     for pixel, share in zip((first, last), shares, strict=True):
         variance_sum -= variance.gather(1, pixel) * share * (1 - share)

@@ -1,7 +1,5 @@
 """Study 4's settings, losses and trainings: autoencoder, networks of Table 1, and a head that knows its uncertainty."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -66,16 +64,13 @@ class Sample:
 
 
 def image_loss(model: ImageRegressor, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-    """Of batch = {"images" (N, B, H, H), "latents" (N, n_latent)}, each image in a random orientation.
+    """Mean squared error of standardised latents, of batch = {"images" (N, B, H, H), "latents" (N, n_latent)}.
 
-    "mse" is the mean squared error of standardised latents, which is the loss; with a Gaussian head that is the
-    negative log likelihood, without its constant. generator : on the device of the data.
+    Each image is seen in a random orientation. generator : on the device of the data.
     """
     output = model(d4.randomly_oriented(batch["images"], generator))
-    mean, log_var = model.split(output)
-    target = model.latents(batch["latents"])
-    mse = (mean.float() - target).square().mean()
-    return {"loss": F.gaussian_nll_loss(mean, target, log_var.exp()) if model.gaussian else mse, "mse": mse}
+    mse = (output.float() - model.latents(batch["latents"])).square().mean()
+    return {"loss": mse, "mse": mse}
 
 
 def head_loss(model: apply.ImageToSpectrum, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -114,7 +109,7 @@ def train_network(
     lr = s.lr_deconv if name == "xresnet18-deconv" else lr
     shape = {"bands": sample.bands, "pixel_scale": sample.pixel_scale, "n_out": sample.latents.shape[1]}
     shape |= {"stretch": stretch, "block": s.block, "sampling": s.sampling}
-    shape |= {"width": s.width} if name.startswith("xresnet") else {}
+    shape["width"] = s.width if name.startswith("xresnet") else 1.0
     model = run.make(lambda: build(**shape), offset).to(memory_format=torch.channels_last)
     model.learn_scale(sample.images[sample.train[:2000]], sample.noise)
     model.latents.learn(sample.latents[sample.train])

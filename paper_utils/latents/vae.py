@@ -5,7 +5,8 @@ Kullback-Leibler divergence, and all of them together by their maximum mean disc
 arXiv:1706.02262). Layers and loss are those of the authors' public code. Latents are `s`, since `z` is redshift.
 """
 
-from __future__ import annotations
+from itertools import pairwise
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ class InfoVAE(Model):
         self.decoder = _perceptron(n_latent, *hidden[::-1], n_wave)
         self.register_buffer("mean", torch.zeros(n_wave))
 
-    def learn_mean(self, x: Tensor) -> InfoVAE:
+    def learn_mean(self, x: Tensor) -> Self:
         """Take the mean spectrum from training spectra x (N, n_wave)."""
         self.mean.copy_(x.mean(dim=0))
         return self
@@ -48,7 +49,7 @@ class InfoVAE(Model):
 
 
 def _perceptron(*widths: int) -> nn.Sequential:
-    layers = [m for a, b in zip(widths, widths[1:], strict=False) for m in (nn.Linear(a, b), nn.LeakyReLU())]
+    layers = [layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b), nn.LeakyReLU())]
     return nn.Sequential(*layers[:-1])
 
 
