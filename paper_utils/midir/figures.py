@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
@@ -14,13 +13,6 @@ from paper_utils.base import plots
 WAVE_LABEL = "Rest-frame wavelength [µm]"
 FLUX_LABEL = r"$c\,F_\nu\,/\,F_{\rm bol}$ [µm]"  # its integral over dlambda / lambda^2 is 1
 CLOSE_UP = (5, 10, 20, 35)  # ticks [um]
-
-
-def decade(ax: Axes, low: float, high: float) -> None:
-    """Limits of a logarithmic flux axis, a decade apart at least, with labels at decades only."""
-    room = max(10 * low / high, 1) ** 0.5
-    ax.set(yscale="log", ylim=(low / room, high * room))
-    ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def plot_seds(wave_um: NDArray, groups: Mapping[str, NDArray], bands_um: NDArray) -> Figure:
@@ -69,10 +61,12 @@ def plot_reconstructions(
         ax.plot(wave_um[mid], positive[mid], color=plots.MODEL, ls="--", label="reconstructed")
         ax.plot(bands_um, seen, "o", ms=2.5, color=plots.PHOTOMETRY, label="photometry", zorder=3)
         plots.label_micron(ax, ticks)
-        # Limits from the truth: a stray point of a poor model must not flatten all the rest.
+        # Limits from the truth: a stray point of a poor model must not flatten all the rest. A decade apart at least.
         low = flux[mid].min() / 1.8 if focus else max(np.nanmin(seen), flux.max() * 1e-6) / 3
-        decade(ax, low, flux[mid].max() * 1.8 if focus else flux.max() * 3)
-        ax.set_xlim(ends)
+        high = flux[mid].max() * 1.8 if focus else flux.max() * 3
+        room = max(10 * low / high, 1) ** 0.5
+        ax.set(xlim=ends, yscale="log", ylim=(low / room, high * room))
+        ax.yaxis.set_minor_formatter(NullFormatter())
         ax.tick_params(labelsize=7)
         if len(titles):
             ax.set_title(titles[i], fontsize=8)

@@ -116,12 +116,6 @@ class Critic(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.network(x).squeeze(-1)
 
-    @torch.no_grad()
-    def clamp(self, limit: float) -> None:
-        """Keep every weight within [-limit, limit], the Lipschitz constraint of the original WGAN."""
-        for parameter in self.parameters():
-            parameter.clamp_(-limit, limit)
-
 
 class WGAN(Model):
     """A generator and its critic. `penalised`: for training with a gradient penalty, which forbids batch norm in the
@@ -171,8 +165,9 @@ class Adversaries:
             if self.model.penalised:
                 loss = score + self.PENALTY * gradient_penalty(critic, real, fake, self.noise)
             self._descend(optimizer_c, loss)
-            if not self.model.penalised:
-                critic.clamp(self.CLAMP)
+            if not self.model.penalised:  # the Lipschitz constraint of the original WGAN
+                for weights in critic.parameters():
+                    weights.data.clamp_(-self.CLAMP, self.CLAMP)
         loss_g = -critic(self.model.fake(len(index) // self.N_CRITIC, self.noise)).mean()
         self._descend(optimizer_g, loss_g)
         return {"critic": -score.detach(), "generator": loss_g.detach()}

@@ -75,7 +75,7 @@ def train_glo(name: str, flux: NDArray, s: Settings, run: Run, *, log: bool = Tr
     model = run.make(partial(GLO, len(x), n_latent=s.n_latent, n_wave=x.shape[1], width=s.width, log=log))
     x = model.generator.learn_scale(x, per_bin)
     if per_bin:
-        model.s.data = to_sphere(whitened_components(x, s.n_latent))
+        model.s.data.copy_(to_sphere(whitened_components(x, s.n_latent)))
     optimizer = partial(adam_on_both, lr_latents=s.lr_latents)
     plan = _plan(len(x), s, run, lr=s.lr, weight_decay=WEIGHT_DECAY, optimizer=optimizer)
     return run.fit(name, model, glo_loss, {"x": x}, plan, settings=asdict(s))
