@@ -44,11 +44,9 @@ class Reconstructor(Model):
         weight : (m,) or (N, m) of the squared residuals in log10; 0 for a band that is missing.
         Raises DataError for another number of bands.
         """
-        if np.ndim(flux) != 2 or np.shape(flux)[1] != len(self.bands):
-            raise DataError(
-                f"the photometry has shape {np.shape(flux)}",
-                remedy=f"Give a row per galaxy and its {len(self.bands)} bands: {', '.join(self.bands)}.",
-            )
+        if np.shape(flux)[1:] != (len(self.bands),):
+            remedy = f"Give a row per galaxy and its {len(self.bands)} bands: {', '.join(self.bands)}."
+            raise DataError(f"the photometry has shape {np.shape(flux)}", remedy=remedy)
         return recover_nearest(self.glo.generator, self.A.cpu(), flux, self.glo.s, weight=weight, **self.search)
 
     def predict(self, flux: NDArray, weight: Tensor | float = 1.0) -> NDArray:
