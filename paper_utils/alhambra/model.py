@@ -171,8 +171,7 @@ class Network(Model):
     @torch.no_grad()
     def predict(self, x: Tensor, *, corrected: bool = True) -> NDArray:
         """Physical values (N,). Beyond the predictions that the polynomial was fitted on, it keeps its end values."""
-        parts = [self.values(self(part)) for part in x.to(self.layers[0].weight).split(65536)]
-        values = np.concatenate(parts)
+        values = np.concatenate([self.values(self(part)) for part in x.to(self.layers[0].weight).split(65536)])
         low, high = self.domain.tolist()
         if np.isnan(low) or not corrected:
             return values

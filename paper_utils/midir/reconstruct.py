@@ -44,15 +44,7 @@ def nearest_starts(generator: Generator, A: Tensor, y: Tensor, pool: Tensor, k: 
 
 
 def reconstruct(
-    generator: Generator,
-    A: Tensor,
-    y: Tensor,
-    start: Tensor,
-    *,
-    lam: float | None = None,
-    lr: float = 1e-3,
-    n_steps: int = 1000,
-    weight: Tensor | float = 1.0,
+    generator: Generator, A: Tensor, y: Tensor, start: Tensor, *, lam=None, lr=1e-3, n_steps=1000, weight=1.0
 ) -> tuple[Tensor, Tensor]:
     """Latent optimisation of N galaxies at once with Adam.
 
