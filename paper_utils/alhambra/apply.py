@@ -1,57 +1,67 @@
-"""Trained networks applied to a catalogue: densities of redshift, and all outputs of the thesis' networks."""
+"""Trained networks applied to a catalogue: redshifts as densities with calibrated intervals, and the thesis' networks.
 
-from __future__ import annotations
+A density is that of a mixture density network (Bishop 1994): K Gaussians in t = ln(1 + z), whose width is the usual
+Delta z / (1 + z); several, because colours leave more than one redshift possible. Its own uncertainties are often
+wrong: `calibrate` maps its cumulative probabilities so that those of validation objects are uniform (as Bordoloi+ 2010,
+2010MNRAS.406..881B), and quantiles, densities and PIT values follow.
+"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from paper_utils.alhambra.inputs import Photometry, columns, compressed, thesis_inputs
-from paper_utils.alhambra.mdn import MixtureDensity
+from paper_utils.alhambra.inputs import columns, compressed, depths, photometry, spans, thesis_inputs
 from paper_utils.alhambra.model import Network
+from paper_utils.base.errors import DataError
+from paper_utils.nets.dense import MLP
+from paper_utils.nets.model_file import Model
+from paper_utils.nets.plan import Batch
 
+LOG_SIGMA = (-9.0, 1.0)  # e^-9 = 1.2e-4 in Delta z / (1 + z): no photometric redshift is narrower
+N_KNOTS = 20
+CALIBRATED = np.linspace(0, 1, N_KNOTS + 1)  # cumulative probabilities at the knots
+CHUNK = 16384  # objects at once: (CHUNK, levels, K) stays a few tens of MB
 FIT_LIMIT = 30.0  # of the results of a template fit, of which only chi^2 goes further
 
 
-class PhotoZ(MixtureDensity):
-    """A mixture density network that makes its features from a table and gives its redshifts with intervals.
+class PhotoZ(Model):
+    """A table, or features (N, n_in) of it -> (N, 3, K): log weights, means and log sigmas of K Gaussians in ln(1 + z).
 
-    bands : magnitudes, each with its error (d + name).   photometry : the kind of their features (`inputs.Photometry`).
+    bands : magnitudes, each with its error (d + name).   photometry : the kind of their features (`inputs.photometry`).
     shapes : other measurements (`inputs.shape_columns`).   fitted : columns of a template fit, which it may correct.
     Without bands `shapes` are what the thesis' networks see, clipped.
+    Features may hold NaN where nothing was observed: they become the training mean.
     """
 
     def __init__(
-        self,
-        bands: Sequence[str],
-        shapes: Sequence[str] = (),
-        fitted: Sequence[str] = (),
-        photometry: str = "asinh",
-        n_components: int = 5,
-        widths: Sequence[int] = (256, 256, 256),
+        self, bands: Sequence[str], shapes=(), fitted=(), photometry="asinh", *, n_components=5, widths: Sequence[int]
     ):
-        n_photometry = (2 * len(bands) + (photometry == "asinh")) if bands else 0
-        super().__init__(n_photometry + len(shapes) + len(fitted), n_components, widths)
+        super().__init__()
         self.bands, self.shapes, self.fitted, self.photometry = tuple(bands), tuple(shapes), tuple(fitted), photometry
+        self.n_components = n_components
+        n_photometry = (2 * len(bands) + (photometry == "asinh")) if bands else 0
+        n_in = n_photometry + len(shapes) + len(fitted)
+        self.trunk = MLP(n_in, 3 * n_components, widths)
+        self.register_buffer("levels", torch.linspace(0, 1, N_KNOTS + 1, dtype=torch.float64))
+        self.register_buffer("seen", torch.zeros(2, n_in))  # 1 and 99 % of each feature in training
         self.register_buffer("depth", torch.ones(len(bands), dtype=torch.float64))  # typical 1-sigma flux, softening
 
-    def learn_depth(self, table) -> PhotoZ:
-        """Take the bands' depths from a training table. Raises DataError, see `Photometry.of`."""
-        if self.bands:
-            self.depth.copy_(torch.as_tensor(Photometry.of(table, self.bands, self.photometry).depth))
+    def learn_depth(self, table) -> Self:
+        """Take the bands' depths from a training table. Raises DataError, see `inputs.depths`."""
+        self.depth.copy_(torch.as_tensor(depths(table, self.bands)))
         return self
 
     def features(self, table) -> Tensor:
         """(N, n_in) on the network's device, NaN where nothing was observed. Raises DataError for a missing column."""
-        if self.bands:
-            photometry = Photometry(self.bands, self.depth.cpu().numpy(), self.photometry)
-            fitted = np.arcsinh(columns(table, self.fitted).clip(-FIT_LIMIT, FIT_LIMIT)).astype(np.float32)
-            x = np.hstack([photometry.features(table), compressed(table, self.shapes), fitted])
-        else:
-            x = thesis_inputs(table, self.shapes)
+        if not self.bands:
+            return torch.tensor(thesis_inputs(table, self.shapes), device=self.depth.device)
+        magnitudes = photometry(table, self.bands, self.depth.cpu().numpy(), self.photometry)
+        fitted = np.arcsinh(columns(table, self.fitted).clip(-FIT_LIMIT, FIT_LIMIT)).astype(np.float32)
+        x = np.hstack([magnitudes, compressed(table, self.shapes), fitted])
         return torch.tensor(x, device=self.depth.device)
 
     def predict(self, table) -> dict[str, NDArray]:
@@ -59,6 +69,126 @@ class PhotoZ(MixtureDensity):
         x = self.features(table)
         low, middle, high = self.quantiles(x, (0.16, 0.5, 0.84)).T
         return {"z_p16": low, "z_p50": middle, "z_p84": high, "z_peak": self.peak(x)}
+
+    @torch.no_grad()
+    def learn_scale(self, x: Tensor, t: Tensor) -> Self:
+        """Standardise features as in training x (N, n_in); start the Gaussians at quantiles of training t (N,)."""
+        self.trunk.inputs.learn(x)
+        self.seen.copy_(spans(x))
+        k, last = self.n_components, self.trunk.network[-1]
+        at = torch.as_tensor(np.quantile(t.cpu().numpy(), (np.arange(k) + 0.5) / k))
+        last.bias.copy_(torch.cat([torch.zeros(k), at, (t.std().cpu() / k).log().expand(k)]))
+        last.weight.mul_(0.1)
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.where(x.isnan(), self.trunk.inputs.mean, x)
+        weight, mean, log_sigma = self.trunk(x).unflatten(1, (3, self.n_components)).unbind(1)
+        return torch.stack([weight.log_softmax(dim=1), mean, log_sigma.clamp(*LOG_SIGMA)], dim=1)
+
+    def calibrate(self, x: Tensor, z: ArrayLike) -> Self:
+        """Learn from objects not trained on, x (N, n_in) at redshifts z (N,), which probabilities mean which.
+
+        `levels` become the quantiles of their raw PIT values. Raises DataError for fewer than 10 objects per knot.
+        """
+        if len(x) < 10 * N_KNOTS:
+            problem = f"{len(x)} objects are too few to calibrate with"
+            raise DataError(problem, remedy=f"Set {10 * N_KNOTS} or more apart.")
+        inner = np.quantile(self.pit(x, z, calibrated=False), CALIBRATED[1:-1])
+        knots = np.concatenate([[0.0], inner, [1.0]])
+        # Strictly increasing, or the map has no inverse where many PIT values are equal.
+        knots = np.maximum.accumulate(knots) + 1e-9 * np.arange(len(knots))
+        self.levels.copy_(torch.as_tensor(knots / knots[-1]))
+        return self
+
+    def pit(self, x: Tensor, z: ArrayLike, *, calibrated: bool = True) -> NDArray:
+        """Probability integral transform (N,): the cumulative probability at the true z, uniform if calibrated."""
+        raw = self._chunks(x, _cdf, torch.as_tensor(np.log1p(np.asarray(z, float)))[:, None])[:, 0]
+        return np.interp(raw, self.levels.cpu().numpy(), CALIBRATED) if calibrated else raw
+
+    def pdf(self, x: Tensor, z_grid: ArrayLike) -> NDArray:
+        """Density per unit redshift (N, G) at the redshifts z_grid (G,)."""
+        t = torch.as_tensor(np.log1p(np.asarray(z_grid, float))).expand(len(x), -1)
+        knots = self.levels.cpu().numpy()
+        density, raw = self._chunks(x, _pdf, t), self._chunks(x, _cdf, t)
+        slope = 1 / N_KNOTS / np.diff(knots)
+        piece = np.clip(np.searchsorted(knots, raw, side="right") - 1, 0, N_KNOTS - 1)
+        return density * slope[piece] / np.exp(t.numpy())
+
+    def quantiles(self, x: Tensor, levels: ArrayLike = (0.16, 0.5, 0.84)) -> NDArray:
+        """Redshifts (N, Q) below which the probability is `levels` (Q,), each between 0 and 1, ends excluded."""
+        u = torch.as_tensor(np.interp(np.atleast_1d(levels), CALIBRATED, self.levels.cpu().numpy()))
+
+        def invert(mixture: Tensor) -> Tensor:
+            _, mean, log_sigma = mixture.unbind(1)
+            reach = 8 * log_sigma.exp()
+            low = (mean - reach).amin(dim=1, keepdim=True).expand(-1, len(u)).clone()
+            high = (mean + reach).amax(dim=1, keepdim=True).expand(-1, len(u)).clone()
+            for _ in range(50):  # halves the bracket each time
+                middle = (low + high) / 2
+                below = _cdf(mixture, middle) < u.to(mixture)
+                low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+            return (low + high) / 2
+
+        return np.expm1(self._chunks(x, invert))
+
+    def median(self, x: Tensor) -> NDArray:
+        """Median redshift (N,)."""
+        return self.quantiles(x, 0.5)[:, 0]
+
+    def peak(self, x: Tensor) -> NDArray:
+        """Redshift (N,) where ln(1 + z) is likeliest, among the means of the Gaussians, without calibration.
+
+        Of two possible redshifts it takes one, where the median may take neither.
+        """
+
+        def highest(mixture: Tensor) -> Tensor:
+            mean = mixture[:, 1]
+            return mean.gather(1, _pdf(mixture, mean).argmax(dim=1, keepdim=True))[:, 0].expm1()
+
+        return self._chunks(x, highest)
+
+    @torch.no_grad()
+    def _chunks(self, x: Tensor, function: Callable[..., Tensor], *of_each: Tensor) -> NDArray:
+        """`function`(mixture (n, 3, K) in float64, ...) of a few objects at a time, put together.
+
+        of_each : (N, ...) further arguments.
+        """
+        chunks = zip(*(part.to(self.depth.device).split(CHUNK) for part in (x, *of_each)), strict=True)
+        parts = [function(self(some.float()).double(), *others).cpu().numpy() for some, *others in chunks]
+        return np.concatenate(parts)
+
+
+def loss(model: PhotoZ, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    """Of features "x" (B, n_in) with "t" = ln(1 + z) (B,)."""
+    return {"loss": nll(model(batch["x"]), batch["t"])}
+
+
+def nll(mixture: Tensor, t: Tensor) -> Tensor:
+    """Mean negative log likelihood of t (N,) or (N, 1) under mixtures (N, 3, K)."""
+    return -_log_pdf(mixture, t.reshape(-1, 1)).mean()
+
+
+def _deviations(mixture: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Log weights and log sigmas (N, 1, K), and how many sigmas t (N, G) lies from the means (N, G, K)."""
+    log_weight, mean, log_sigma = (part[:, None] for part in mixture.unbind(1))
+    return log_weight, log_sigma, (t[..., None] - mean) * torch.exp(-log_sigma)
+
+
+def _log_pdf(mixture: Tensor, t: Tensor) -> Tensor:
+    """Log density (N, G) at t (N, G)."""
+    log_weight, log_sigma, deviation = _deviations(mixture, t)
+    return (log_weight - log_sigma - 0.5 * (deviation.square() + np.log(2 * np.pi))).logsumexp(dim=-1)
+
+
+def _pdf(mixture: Tensor, t: Tensor) -> Tensor:
+    return _log_pdf(mixture, t).exp()
+
+
+def _cdf(mixture: Tensor, t: Tensor) -> Tensor:
+    """Cumulative probability (N, G) at t (N, G)."""
+    log_weight, _, deviation = _deviations(mixture, t)
+    return (log_weight.exp() * torch.special.ndtr(deviation)).sum(dim=-1)
 
 
 def ensemble(networks: Mapping[str, Network], table) -> dict[str, NDArray]:

@@ -1,7 +1,5 @@
 """The thesis' linear networks, trained at the cost of one linear regression: closed-form gradients of all layers."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

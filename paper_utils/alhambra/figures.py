@@ -1,18 +1,16 @@
 """The figures of study 5: filters, networks as boxes, predictions against expectations, classes and densities."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from paper_utils.base.plots import BASELINE, BLUE, MODEL, ORANGE, PAPER, SKY, STYLES, TRUTH, WIDTH, draw_chain
-
-Curves = Mapping[str, tuple[NDArray, NDArray]]
+from paper_utils.base import plots
+from paper_utils.base.filters import Curves
+from paper_utils.base.plots import BASELINE, BLUE, MODEL, ORANGE, PAPER, SKY, STYLES, TRUTH, WIDTH
 
 
 def plot_filters(curves: Curves, ranges: Sequence[tuple[float, float]], dashed: Sequence[str] = ()) -> Figure:
@@ -21,11 +19,9 @@ def plot_filters(curves: Curves, ranges: Sequence[tuple[float, float]], dashed: 
     fig, axes = plt.subplots(1, len(ranges), figsize=(WIDTH, 2.4), width_ratios=widths, sharey=True, squeeze=False)
     centres = {name: np.average(wave, weights=response) for name, (wave, response) in curves.items()}
     for ax, (low, high) in zip(axes[0], ranges, strict=True):
-        inside = [name for name in curves if low <= centres[name] <= high]
-        colours = plt.cm.turbo(np.linspace(0.05, 0.95, max(len(inside), 1)))
-        for name, colour in zip(sorted(inside, key=centres.get), colours, strict=False):
-            wave, response = curves[name]
-            response = response / np.max(response)
+        inside = sorted((name for name in curves if low <= centres[name] <= high), key=centres.get)
+        for name, colour in zip(inside, plt.cm.turbo(np.linspace(0.05, 0.95, len(inside))), strict=True):
+            wave, response = curves[name][0], curves[name][1] / np.max(curves[name][1])
             if name in dashed:
                 ax.plot(wave, response, color="k", lw=1, ls="--")
                 ax.text(wave.max(), 0.3, f" {name}", fontsize=6, bbox=PAPER)
@@ -46,9 +42,9 @@ def plot_networks(specs: Mapping, n_in: int) -> Figure:
     fig, axes = plt.subplots(len(specs), 1, figsize=(WIDTH, 1.05 * len(specs)), squeeze=False)
     deepest = max(len(spec.hidden) for spec in specs.values()) + 2
     for ax, (name, spec) in zip(axes[:, 0], specs.items(), strict=True):
-        hidden = [f"{size}\n{'linear' if spec.linear else 'ReLU'}" for size in spec.hidden]
-        last = f"{spec.n_out}\n{'linear' if spec.linear else 'softmax'}"
-        draw_chain(ax, [f"{n_in}\ninputs", *hidden, last], [BASELINE, *[SKY] * len(hidden), ORANGE], height=0.6)
+        kind, last = ("linear", "linear") if spec.linear else ("ReLU", "softmax")
+        boxes = [f"{n_in}\ninputs", *(f"{size}\n{kind}" for size in spec.hidden), f"{spec.n_out}\n{last}"]
+        plots.draw_chain(ax, boxes, [BASELINE, *[SKY] * len(spec.hidden), ORANGE], height=0.6)
         ax.text(-0.46, 0.3, name, ha="right", va="center", fontsize=8.5, style="italic")
         ax.set(xlim=(-1.1, deepest - 0.55), ylim=(-0.1, 0.75))
         ax.axis("off")
@@ -56,31 +52,26 @@ def plot_networks(specs: Mapping, n_in: int) -> Figure:
 
 
 def plot_predicted(
-    panels: Mapping[str, tuple[ArrayLike, ArrayLike]],
-    xlabel: str,
-    ylabel: str,
-    limits: tuple[float, float] | None = None,
-    marks: Sequence[float] = (),
+    panels: Mapping[str, tuple[NDArray, NDArray]], xlabel: str, ylabel: str, limits=None, marks: Sequence[float] = ()
 ) -> Figure:
     """Density of predicted (second of each pair) against expected values, with the median and the central 68 %.
 
-    marks : vertical lines.
+    limits : of both axes; by default from the expected values.   marks : vertical lines.
     """
     size = (min(WIDTH, 2.9 * len(panels) + 0.7), 3.0)
     fig, axes = plt.subplots(1, len(panels), figsize=size, sharex=True, sharey=True, squeeze=False)
     low, high = limits or np.percentile(np.concatenate([x for x, _ in panels.values()]), [0.1, 99.9])
     edges = np.linspace(low, high, 71)
-    counts = {name: np.histogram2d(x, np.clip(y, low, high), edges)[0].T for name, (x, y) in panels.items()}
-    norm = LogNorm(1, max(max(count.max() for count in counts.values()), 2))
-    for ax, (name, (x, y)) in zip(axes[0], panels.items(), strict=True):
-        shown = ax.pcolormesh(edges, edges, np.where(counts[name] > 0, counts[name], np.nan), norm=norm, cmap="Blues")
+    counts = [np.histogram2d(x, np.clip(y, low, high), edges)[0].T for x, y in panels.values()]
+    norm = LogNorm(1, max(np.max(counts), 2))
+    for ax, count, (name, (x, y)) in zip(axes[0], counts, panels.items(), strict=True):
+        shown = ax.pcolormesh(edges, edges, np.where(count > 0, count, np.nan), norm=norm, cmap="Blues")
         ax.plot([low, high], [low, high], color="k", lw=0.8)
         centres, (middle, bottom, top) = binned(x, y, np.linspace(low, high, 16))
         ax.errorbar(centres, middle, [middle - bottom, top - middle], fmt="o", ms=3, color=TRUTH, lw=0.9)
         for mark in marks:
             ax.axvline(mark, color="k", ls=":", lw=0.9)
-        ax.set(xlim=(low, high), ylim=(low, high), xlabel=xlabel)
-        ax.set_title(name)
+        ax.set(xlim=(low, high), ylim=(low, high), xlabel=xlabel, title=name)
     axes[0, 0].set_ylabel(ylabel)
     fig.colorbar(shown, ax=axes[0].tolist(), label="objects", pad=0.01, fraction=0.04)
     return fig
@@ -91,11 +82,12 @@ def plot_confusion(counts: NDArray, classes: Sequence[str]) -> Figure:
     fig, ax = plt.subplots(figsize=(0.45 * WIDTH, 2.6))
     share = counts / np.maximum(counts.sum(axis=0), 1)
     image = ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    for i, j in np.ndindex(*counts.shape):
+    for (i, j), n in np.ndenumerate(counts):
         colour = "w" if share[i, j] > 0.6 else "k"
-        ax.text(j, i, f"{counts[i, j]}\n{100 * share[i, j]:.1f} %", ha="center", va="center", color=colour)
-    ticks = range(len(classes))
-    ax.set(xlabel="expected", ylabel="predicted", xticks=ticks, xticklabels=classes, yticks=ticks, yticklabels=classes)
+        ax.text(j, i, f"{n}\n{100 * share[i, j]:.1f} %", ha="center", va="center", color=colour)
+    ax.set_xticks(range(len(classes)), labels=classes)
+    ax.set_yticks(range(len(classes)), labels=classes)
+    ax.set(xlabel="expected", ylabel="predicted")
     ax.grid(False)
     fig.colorbar(image, ax=ax, label="share of the expected class")
     return fig
@@ -141,15 +133,14 @@ def plot_regression_to_the_mean(
             ax.plot(centres, mean, ls=line, marker=marker, ms=3, label=name)
         axes[1, 1].hist(z, edges, histtype="step", ls=line)
     axes[1, 0].hist(truth, edges, histtype="step", color="k")
-    for ax in axes.flat:
-        ax.axvline(mark, color="k", ls=":", lw=0.9)
-    for ax in axes[0]:
-        ax.axhline(0, color="k", lw=0.8)
+    for (top, bottom), kind in zip(axes.T, ("true", "predicted"), strict=True):
+        top.axhline(0, color="k", lw=0.8)
+        for ax in (top, bottom):
+            ax.axvline(mark, color="k", ls=":", lw=0.9)
+            ax.set_xlabel(f"{kind} redshift")
     axes[0, 0].set_ylabel("mean of Δz / (1 + z)")
     axes[1, 0].set_ylabel("objects")
     axes[0, 1].legend(fontsize=7)
-    for ax, kind in zip(axes.flat, ("true", "predicted") * 2, strict=True):
-        ax.set_xlabel(f"{kind} redshift")
     return fig
 
 
@@ -159,24 +150,17 @@ def plot_densities(
     """p(z) (n, G) of some objects, their 68 % `interval` (n, 2) shaded, and redshifts by other means {name: (n,)}."""
     n_rows = -(-len(density) // 3)
     fig, axes = plt.subplots(n_rows, 3, figsize=(WIDTH, 1.5 * n_rows + 0.4), squeeze=False)
-    for ax, p, title, (low, high), i in zip(axes.flat, density, titles, interval, range(len(density)), strict=False):
+    for i, (ax, p, (low, high)) in enumerate(zip(axes.flat, density, interval, strict=False)):
         ax.plot(z, p, color=MODEL)
-        inside = (z >= low) & (z <= high)
-        ax.fill_between(z[inside], p[inside], color=MODEL, alpha=0.25, lw=0)
+        ax.fill_between(z, p, where=(z >= low) & (z <= high), color=MODEL, alpha=0.25, lw=0)
         for (name, at), colour, line in zip(points.items(), (TRUTH, "k", ORANGE), ("-", "--", ":"), strict=False):
             ax.axvline(at[i], color=colour, ls=line, lw=1.1, label=name)
-        shown = z[p > 0.01 * p.max()]
-        ends = [shown.min(), shown.max(), *(at[i] for at in points.values())]
+        ends = [*z[p > 0.01 * p.max()][[0, -1]], *(at[i] for at in points.values())]
         pad = 0.15 * (max(ends) - min(ends)) + 0.01
         ax.set(xlim=(max(min(ends) - pad, 0), max(ends) + pad), ylim=(0, 1.15 * p.max()))
-        ax.set_title(title, fontsize=7.5)
+        ax.set_title(titles[i], fontsize=7.5)
         ax.tick_params(labelsize=7)
-    for ax in axes.flat[len(density) :]:
-        ax.set_axis_off()
-    axes[0, 0].legend(fontsize=6.5)
-    fig.supxlabel("redshift", fontsize=9)
-    fig.supylabel("p(z)", fontsize=9)
-    return fig
+    return plots.complete_grid(fig, axes, len(density), "redshift", "p(z)", "right", 3)
 
 
 def plot_epochs(histories: Mapping[str, Mapping], chosen: Mapping[str, int]) -> Figure:
@@ -184,7 +168,7 @@ def plot_epochs(histories: Mapping[str, Mapping], chosen: Mapping[str, int]) -> 
     fig, axes = plt.subplots(1, len(histories), figsize=(WIDTH, 2.3), squeeze=False)
     for ax, (name, history) in zip(axes[0], histories.items(), strict=True):
         per_step = history["n_epochs"] / history["n_steps"]
-        ax.plot(np.array(history["step"]) * per_step, history["loss"], color=ORANGE, ls="--", label="training")
+        ax.plot(np.array(history["step"]) * per_step, history["loss"], "--", color=ORANGE, label="training")
         at = np.array(history["validation_step"]) * per_step
         ax.plot(at, history["validation"], ".-", color=BLUE, ms=3, label="validation")
         ax.axvline(chosen[name], color="k", ls=":", lw=0.9)
@@ -217,12 +201,11 @@ def plot_cross_talk(matrices: Mapping[str, NDArray], parameters: Sequence[str], 
     return fig
 
 
-def binned(x: ArrayLike, y: ArrayLike, edges: NDArray, mean: bool = False, least: int = 8) -> tuple[NDArray, NDArray]:
-    """Centres of the bins of x that hold `least` objects, and of y there the mean, or median, 16 and 84 % (3, n)."""
-    x, y = np.asarray(x), np.asarray(y)
+def binned(x: NDArray, y: NDArray, edges: NDArray, mean: bool = False) -> tuple[NDArray, NDArray]:
+    """Centres of the bins of x that hold 8 objects, and of y there the mean, or the median, 16 and 84 % (3, n)."""
     where = np.digitize(x, edges) - 1
-    bins = [i for i in range(len(edges) - 1) if np.count_nonzero(where == i) >= least]
-    centres = np.array([(edges[i] + edges[i + 1]) / 2 for i in bins])
+    bins = np.flatnonzero(np.bincount(where[where >= 0], minlength=len(edges))[: len(edges) - 1] >= 8)
+    centres, held = (edges[bins] + edges[bins + 1]) / 2, [y[where == i] for i in bins]
     if mean:
-        return centres, np.array([y[where == i].mean() for i in bins])
-    return centres, np.array([np.quantile(y[where == i], [0.5, 0.16, 0.84]) for i in bins]).reshape(-1, 3).T
+        return centres, np.array([values.mean() for values in held])
+    return centres, np.array([np.quantile(values, [0.5, 0.16, 0.84]) for values in held]).reshape(-1, 3).T

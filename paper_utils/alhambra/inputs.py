@@ -3,10 +3,7 @@
 Magnitudes of 99 mark a non-detection, whose error column holds the limiting magnitude; -99 marks a band not observed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from paper_utils.base.columns import alhambra_columns, alhambra_names
-from paper_utils.base.errors import DataError
+from paper_utils.base.errors import DataError, readable
 
 IDENTIFIERS = ("id", "objID", "Field", "Pointing", "CCD")
 POSITIONS = ("RAdeg", "DECdeg", "x", "y")
@@ -29,23 +26,14 @@ ZERO_POINT = 30.0  # of the fluxes inside this module; any value serves
 
 def columns(table, names: Sequence[str]) -> NDArray:
     """The named columns as floats (N, len(names)). Raises DataError for one that is missing or holds text."""
-    arrays = []
-    for name in names:
-        if name not in table.colnames:
-            raise DataError(
-                f"the table has no column {name!r}",
-                remedy=f"It has {', '.join(table.colnames)}; name the inputs that there are.",
-                row=name,
-            )
-        try:
-            arrays.append(np.asarray(table[name], float))
-        except ValueError as problem:
-            raise DataError(
-                f"the column {name!r} is not numbers ({problem})",
-                remedy="Inputs of a network are numbers: leave the column out or encode it.",
-                row=name,
-            ) from None
-    return np.stack(arrays, axis=1) if arrays else np.empty((len(table), 0))
+    if missing := [name for name in names if name not in table.colnames]:
+        remedy = f"It has {', '.join(table.colnames)}; name the inputs that there are."
+        raise DataError(f"the table has no column {missing[0]!r}", remedy=remedy, row=missing[0])
+    found, remedy = np.empty((len(table), len(names))), "Leave the column out, or encode it: networks take numbers."
+    for i, name in enumerate(names):
+        with readable(f"column {name!r}", "numbers", remedy):
+            found[:, i] = table[name]
+    return found
 
 
 def clipped(x: NDArray) -> NDArray:
@@ -91,52 +79,43 @@ def spans(x: Tensor) -> Tensor:
     return few.nanquantile(torch.tensor([0.01, 0.99]).to(few), dim=0)
 
 
-@dataclass(frozen=True)
-class Photometry:
-    """Features of magnitudes and their errors in `bands`, of one of three kinds.
+def depths(table, bands: Sequence[str]) -> NDArray:
+    """Typical 1-sigma flux (B,) of each band (zero point 30), from a training table.
 
-    magnitudes : as the thesis clips them, each with its error.
-    colours : differences of neighbouring clipped magnitudes, one magnitude, and the errors.
-    asinh : asinh magnitudes (Lupton+ 1999, 1999AJ....118.1406L), which go on through zero flux, relative to their mean;
-        the mean; and the log errors. A band that was not observed is NaN with an error of 10 mag.
-    depth : (B,) typical 1-sigma flux of each band (zero point 30): the softening b, and the error of a non-detection
-        whose limit is not given. Take it from training data, `Photometry.of`.
+    Raises DataError for a missing column and a band without detections.
     """
+    _, error, _, flux = _measured(table, bands)
+    sigma = flux * error / POGSON
+    sigma[~(sigma > 0)] = np.nan
+    if (empty := np.isnan(sigma).all(axis=0)).any():
+        band = bands[empty.argmax()]
+        raise DataError(f"band {band!r} has no detection with an error above 0", remedy="Leave the band out.", row=band)
+    return np.nanmedian(sigma, axis=0)
 
-    bands: tuple[str, ...]
-    depth: NDArray
-    kind: str = "asinh"
 
-    @classmethod
-    def of(cls, table, bands: Sequence[str], kind: str = "asinh") -> Photometry:
-        """Learn the depths from a training table. Raises DataError for a missing column or an unknown kind."""
-        if kind not in ("magnitudes", "colours", "asinh"):
-            raise DataError(f"no features of kind {kind!r}", remedy="Choose magnitudes, colours or asinh.")
-        _, error, _, flux = _measured(table, bands)
-        sigma = flux * error / POGSON
-        sigma[~(sigma > 0)] = np.nan
-        for band, empty in zip(bands, np.isnan(sigma).all(axis=0), strict=True):
-            if empty:
-                problem = f"band {band!r} has no detection with an error above 0"
-                raise DataError(problem, remedy="Leave the band out.", row=band)
-        return cls(tuple(bands), np.nanmedian(sigma, axis=0), kind)
+def photometry(table, bands: Sequence[str], depth: NDArray, kind: str = "asinh") -> NDArray:
+    """Features (N, F), float32, of magnitudes and their errors in `bands`, of one of three kinds.
 
-    def features(self, table) -> NDArray:
-        """(N, F) float32: F is 2 B, or 2 B + 1 for asinh."""
-        m, error, seen, flux = _measured(table, self.bands)
-        if self.kind != "asinh":
-            m, error = clipped(m), clipped(error)
-            out = [m, error] if self.kind == "magnitudes" else [-np.diff(m, axis=1), m[:, -1:], error]
-            return np.hstack(out).astype(np.float32)
-        observed = m != -99
-        limit = np.where((error > 10) & (error < 50), _flux(np.clip(error, 10, 50)), self.depth)
-        sigma = np.where(seen, np.maximum(flux * error / POGSON, 1e-3 * flux), limit)
-        mu = ZERO_POINT - POGSON * (np.arcsinh(flux / (2 * self.depth)) + np.log(self.depth))
-        mu = np.where(observed, mu, np.nan)
-        n = observed.sum(axis=1, keepdims=True)
-        mean = np.nansum(mu, axis=1, keepdims=True) / np.maximum(n, 1)
-        log_error = np.log10(POGSON * sigma / np.hypot(flux, 2 * self.depth))
-        return np.hstack([mu - mean, mean, np.where(observed, log_error, 1.0)]).astype(np.float32)
+    magnitudes : as the thesis clips them, each with its error: F = 2 B.
+    colours : differences of neighbouring clipped magnitudes, one magnitude, and the errors: F = 2 B.
+    asinh : asinh magnitudes (Lupton+ 1999, 1999AJ....118.1406L), which go on through zero flux, relative to their mean;
+        the mean; and the log errors: F = 2 B + 1. A band that was not observed is NaN with an error of 10 mag.
+    depth : (B,) of `depths`: the softening b, and the error of a non-detection whose limit is not given.
+    """
+    m, error, seen, flux = _measured(table, bands)
+    if kind != "asinh":
+        m, error = clipped(m), clipped(error)
+        out = {"magnitudes": [m, error], "colours": [-np.diff(m, axis=1), m[:, -1:], error]}
+        return np.hstack(out[kind]).astype(np.float32)
+    observed = m != -99
+    limit = np.where((error > 10) & (error < 50), _flux(np.clip(error, 10, 50)), depth)
+    sigma = np.where(seen, np.maximum(flux * error / POGSON, 1e-3 * flux), limit)
+    mu = ZERO_POINT - POGSON * (np.arcsinh(flux / (2 * depth)) + np.log(depth))
+    mu = np.where(observed, mu, np.nan)
+    n = observed.sum(axis=1, keepdims=True)
+    mean = np.nansum(mu, axis=1, keepdims=True) / np.maximum(n, 1)
+    log_error = np.log10(POGSON * sigma / np.hypot(flux, 2 * depth))
+    return np.hstack([mu - mean, mean, np.where(observed, log_error, 1.0)]).astype(np.float32)
 
 
 def _measured(table, bands: Sequence[str]) -> tuple[NDArray, ...]:

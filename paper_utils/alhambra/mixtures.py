@@ -13,13 +13,12 @@ And a population that is not there has parameters all the same; here they are 0.
 redshift, as they do in the sky.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from paper_utils.base import dust
 from paper_utils.base.constants import C_KMS
 from paper_utils.base.errors import DataError
 from paper_utils.base.rebin import integrals_on_device
@@ -61,42 +60,29 @@ def draw(n: int, ages: ArrayLike, metals: ArrayLike, *, sort: bool = False, seed
 
 
 def spectra(
-    parameters: NDArray,
-    template: NDArray,
-    templates: ArrayLike,
-    wave_rest: ArrayLike,
-    wave_obs: ArrayLike,
-    attenuation: ArrayLike,
-    snr: float | None = None,
-    seed: int = 0,
+    parameters: NDArray, template: NDArray, templates: NDArray, wave_rest: NDArray, wave_obs: NDArray, snr=None, seed=0
 ) -> Tensor:
     """Spectra (N, L_obs), float32, in units of their mean flux, of what `draw` gave.
 
     templates : (K, L) on wave_rest (L,) [vacuum Angstrom], even in log wavelength, any unit; each is used
         at mean 1. Broadening wraps around: leave a margin of 1 % at both ends of wave_rest.
     wave_obs : (L_obs,) [vacuum Angstrom]; values are means over pixels.
-    attenuation : (L,) A_lambda / A_V at wave_rest.
     snr : mean signal over the noise per pixel; None: no noise.
 
     Raises DataError where a redshifted template does not cover wave_obs, or wave_rest is uneven.
     """
     _, step = log_step(wave_rest)
-    log_rest = torch.as_tensor(np.log(np.asarray(wave_rest, float)))
-    p = torch.as_tensor(np.asarray(parameters, float))
+    log_rest, p = torch.as_tensor(np.log(wave_rest)), torch.as_tensor(parameters)
     shift = torch.log1p(p[..., 0]) + torch.log1p(p[..., 1] / C_KMS)  # (N, 4)
-    edges = torch.as_tensor(pixel_edges(np.log(np.asarray(wave_obs, float))))
+    edges = torch.as_tensor(pixel_edges(np.log(wave_obs)))
     if edges[0] - shift.max() < log_rest[0] or edges[-1] - shift.min() > log_rest[-1]:
-        raise DataError(
-            f"templates of {wave_rest[0]:.0f}-{wave_rest[-1]:.0f} A do not cover "
-            f"{wave_obs[0]:.0f}-{wave_obs[-1]:.0f} A at all redshifts",
-            remedy="Give wider templates, or a narrower wave_obs.",
-            row="wave_rest",
-        )
+        problem = f"templates of {wave_rest[0]:.0f}-{wave_rest[-1]:.0f} A do not cover wave_obs at all redshifts"
+        raise DataError(problem, remedy="Give wider templates, or a narrower wave_obs.", row="wave_rest")
     width = (step / edges.diff()).float()
-    light = np.asarray(templates, float)
-    transform = torch.fft.rfft(torch.as_tensor(light / light.mean(axis=1, keepdims=True)).float())  # (K, F)
+    light = torch.as_tensor(templates / templates.mean(axis=1, keepdims=True)).float()
+    transform = torch.fft.rfft(light)  # (K, F)
     gas_transform = torch.fft.rfft(torch.as_tensor(_lines(log_rest.numpy(), step)).float())
-    law = torch.as_tensor(-0.4 * np.log(10) * np.asarray(attenuation, float)).float()
+    law = torch.as_tensor(-0.4 * np.log(10) * dust.opacity(wave_rest * 1e-4)[0]).float()
     frequency = (torch.fft.rfftfreq(len(log_rest)).double() * 2 * np.pi / (step * C_KMS)).float()  # per km/s
     out = torch.empty(len(p), len(wave_obs))
     for i in range(0, len(p), 64):  # few at a time stay in a processor's cache
@@ -127,11 +113,8 @@ def _lines(log_rest: NDArray, step: float) -> NDArray:
     position = (np.log(wave) - log_rest[0]) / step
     low = np.floor(position).astype(int)
     height = LINE_EW * strength / (wave * step)
-    out = np.zeros_like(log_rest)
-    inside = (low >= 0) & (low < len(out) - 1)
-    np.add.at(out, low[inside], (height * (1 - position + low))[inside])
-    np.add.at(out, low[inside] + 1, (height * (position - low))[inside])
-    return out
+    n = len(log_rest)
+    return np.bincount(low, height * (1 - position + low), n) + np.bincount(low + 1, height * (position - low), n)
 
 
 def cross_talk(predicted: ArrayLike, truth: ArrayLike) -> NDArray:

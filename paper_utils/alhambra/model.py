@@ -19,10 +19,9 @@ Where text and listing differ, or nothing is said:
   training objects, see `listing_split`. The 22 318 objects of Table 4.1, one more than the text's 5 %, agree.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -82,11 +81,9 @@ def power(y: ArrayLike) -> NDArray:
     """y^0.1 (A.5), for y >= 0; squeezes all but the smallest values towards 1. Raises DataError for y < 0."""
     y = np.asarray(y, float)
     if (bad := np.flatnonzero(~(y >= 0))).size:
-        raise DataError(
-            f"the scaled target is {y.ravel()[bad[0]]:g}, which has no power of 0.1",
-            remedy="The printed min-max needs a column whose minimum is not below 0; shift it first.",
-            row=f"row {bad[0]}",
-        )
+        problem = f"the scaled target is {y.ravel()[bad[0]]:g}, which has no power of 0.1"
+        remedy = "The printed min-max needs a column whose minimum is not below 0; shift it first."
+        raise DataError(problem, remedy=remedy, row=f"row {bad[0]}")
     return y**POWER
 
 
@@ -95,12 +92,12 @@ def undo_power(y: ArrayLike) -> NDArray:
     return np.maximum(np.asarray(y, float), 0) ** (1 / POWER)
 
 
-def listing_split(n: int, train: float = 0.95, validation: float = 0.05, seed: int = 42) -> tuple[NDArray, NDArray]:
+def listing_split(n: int, train: float = 0.95, validation: float = 0.05) -> tuple[NDArray, NDArray]:
     """Rows for training and validation as the listing takes them (A.5): both from the top of one shuffled table.
 
     `loc[0:n]` counts its end: int(share n) + 1 rows each, and the smaller sample lies within the larger.
     """
-    order = np.random.default_rng(seed).permutation(n)
+    order = np.random.default_rng(42).permutation(n)
     return order[: int(n * train) + 1], order[: int(n * validation) + 1]
 
 
@@ -135,7 +132,7 @@ class Network(Model):
             x = layer(x) if self.spec.linear else layer(x).relu()
         return self.layers[-1](x)
 
-    def learn_scale(self, x: Tensor, values: ArrayLike) -> Network:
+    def learn_scale(self, x: Tensor, values: ArrayLike) -> Self:
         """Take the extremes of the target (N,), and the spans of the inputs x (N, n_in)."""
         self.range.copy_(torch.tensor([np.min(values), np.max(values)]))
         self.seen.copy_(spans(x))
@@ -150,7 +147,8 @@ class Network(Model):
         if not self.spec.linear:
             return torch.as_tensor(values > STAR_ABOVE).long()
         if self.spec.n_out > 1:
-            return nn.functional.one_hot(torch.as_tensor(type_class(values)), self.spec.n_out).float()
+            types = torch.as_tensor(np.digitize(values, TYPE_EDGES[1:-1]))  # beyond the ends: of the end ranges
+            return nn.functional.one_hot(types, self.spec.n_out).float()
         return torch.as_tensor(power(min_max(values, *self.range.tolist())), dtype=torch.float32)[:, None]
 
     def values(self, outputs: Tensor) -> NDArray:
@@ -162,7 +160,7 @@ class Network(Model):
             return outputs.numpy() @ ((TYPE_EDGES[1:] + TYPE_EDGES[:-1]) / 2)
         return undo_min_max(undo_power(outputs[:, 0].numpy()), *self.range.tolist())
 
-    def learn_correction(self, x: Tensor, values: ArrayLike) -> Network:
+    def learn_correction(self, x: Tensor, values: ArrayLike) -> Self:
         """Fit the polynomial (Sec. 3.3.6) that turns predictions for x into expected values (N,), by least squares."""
         predicted = self.predict(x, corrected=False)
         fit = np.polynomial.Polynomial.fit(predicted, np.asarray(values, float), len(self.polynomial) - 1)
@@ -173,8 +171,7 @@ class Network(Model):
     @torch.no_grad()
     def predict(self, x: Tensor, *, corrected: bool = True) -> NDArray:
         """Physical values (N,). Beyond the predictions that the polynomial was fitted on, it keeps its end values."""
-        parts = [self.values(self(part)) for part in x.to(self.layers[0].weight).split(65536)]
-        values = np.concatenate(parts) if parts else np.empty(0)
+        values = np.concatenate([self.values(self(part)) for part in x.to(self.layers[0].weight).split(65536)])
         low, high = self.domain.tolist()
         if np.isnan(low) or not corrected:
             return values
@@ -193,19 +190,9 @@ def adam(network: nn.Module, plan: Plan) -> torch.optim.Adam:
     return torch.optim.Adam(network.parameters(), lr=plan.lr, eps=1e-7, fused=True)
 
 
-def type_class(tb: ArrayLike) -> NDArray:
-    """Number 0 - 4 (N,) of the range of `TYPE_EDGES` that holds each type; types beyond the ends go to the end ones."""
-    return np.clip(np.searchsorted(TYPE_EDGES, np.asarray(tb, float), side="right") - 1, 0, len(TYPE_EDGES) - 2)
-
-
 def collapse(network: Network) -> tuple[Tensor, Tensor]:
-    """The matrix W (n_out, n_in) and vector b (n_out,) that a linear network is, in float64.
-
-    Raises ValueError for a network with other activations, which is no matrix.
-    """
-    if not network.spec.linear:
-        raise ValueError(f"{network.spec.activation} layers do not collapse")
-    W = torch.eye(network.layers[0].in_features, dtype=torch.float64, device=network.layers[0].weight.device)
+    """The matrix W (n_out, n_in) and vector b (n_out,) that a linear network is, in float64."""
+    W = torch.eye(network.layers[0].in_features, dtype=torch.float64, device=network.seen.device)
     b = W.new_zeros(len(W))
     for layer in network.layers:
         weight = layer.weight.detach().double()

@@ -5,11 +5,10 @@ templates, interpolated between neighbours; p(z, T | colours, m) ~ exp(-chi^2 / 
 of the sum over types. Fluxes of all models are one array, a fit of many objects two matrix products.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from astropy.table import Table
 
 from paper_utils.alhambra.inputs import columns
@@ -35,6 +34,7 @@ SEEING = 1.0  # arcsec: fwhm of a star
 STAR_LIMIT = 22.5  # F814W, beyond which the survey does not tell stars from galaxies: Stellar_Flag is 0.5
 # Share of stars among objects of F814W, by the counts of either.
 _STARS = ((16.0, 18.0, 20.0, 21.0, 22.0, 22.5), (0.90, 0.60, 0.20, 0.10, 0.06, 0.05))
+BATCH = 512  # objects at once
 LABELS = alhambra_names("label", "extra")
 
 
@@ -66,12 +66,9 @@ def models(
     low = min(wave[0] for wave, _ in curves.values()) / (1 + z[-1])
     high = max(wave[-1] for wave, _ in curves.values()) / (1 + z[0])
     if low < wave_rest[0] or high > wave_rest[-1]:
-        raise DataError(
-            f"at redshift {z[0]:.2f}-{z[-1]:.2f} the bands need {low:.0f}-{high:.0f} A, "
-            f"the templates cover {wave_rest[0]:.0f}-{wave_rest[-1]:.0f} A",
-            remedy="Narrow the redshifts or leave bands out.",
-            row="curves",
-        )
+        problem = f"at redshift {z[0]:.2f}-{z[-1]:.2f} the bands need {low:.0f}-{high:.0f} A"
+        covered = f"{wave_rest[0]:.0f}-{wave_rest[-1]:.0f} A"
+        raise DataError(problem, remedy=f"Leave bands out that need more than the templates' {covered}.")
     fine = np.linspace(1, len(spectra), (len(spectra) - 1) * (between + 1) + 1)
     left = np.minimum(fine.astype(int) - 1, len(spectra) - 2)
     share = (fine - 1 - left)[:, None]
@@ -87,7 +84,7 @@ def models(
     return Models(z=z, types=fine, classes=np.searchsorted(LATE, fine), flux=flux, m_abs=m_abs)
 
 
-def weighted(mag: np.ndarray, error: np.ndarray, min_error: float = MIN_ERROR) -> tuple[np.ndarray, np.ndarray]:
+def weighted(mag: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Fluxes (N, B) and inverse variances of magnitudes as BPZ reads them, in units of the flux of magnitude 0.
 
     99 is no detection, its error the magnitude of one sigma; -99 no observation, weight 0.
@@ -95,7 +92,7 @@ def weighted(mag: np.ndarray, error: np.ndarray, min_error: float = MIN_ERROR) -
     observed, detected = mag > -90, abs(mag) < 90
     flux = np.where(detected, 10 ** (-0.4 * np.where(detected, mag, 0)), 0.0)
     relative = 10 ** (0.4 * np.where(detected, error, 0)) - 1
-    sigma = flux * np.hypot(relative, 10 ** (0.4 * min_error) - 1)
+    sigma = flux * np.hypot(relative, 10 ** (0.4 * MIN_ERROR) - 1)
     sigma = np.where(detected, sigma, 10 ** (-0.4 * np.where(observed, error, 0)))
     return flux, np.where(observed, sigma, np.inf) ** -2
 
@@ -112,63 +109,41 @@ def log_prior(m: np.ndarray, models: Models) -> np.ndarray:
 
 
 def fit(
-    mag: np.ndarray,
-    error: np.ndarray,
-    models: Models,
-    prior_mag: np.ndarray | None = None,
-    *,
-    min_error: float = MIN_ERROR,
-    batch_size: int = 512,
-    device: str = "cpu",
+    mag: np.ndarray, error: np.ndarray, models: Models, prior_mag: np.ndarray | None = None, *, device: str = "cpu"
 ) -> dict[str, np.ndarray]:
     """Fit magnitudes (N, B) with their errors (99 and -99 as in `weighted`); all results are (N,).
 
     prior_mag : (N,) F814W or the like for the prior; None for a flat one.
     zb, zb_min, zb_max (95 %), tb (type of the best template at zb), odds, chi2 (of the best model at zb), log_mstar
     [dex M_sun, Chabrier] and m_abs (Johnson B, AB) by the template's mass-to-light ratio.
-    Raises DataError for a number that is not finite and for an object that no band has detected.
+    Raises DataError for an object that no band has detected.
     """
-    import torch
-
-    mag, error = np.asarray(mag, float), np.asarray(error, float)
-    if (bad := np.argwhere(~(np.isfinite(mag) & np.isfinite(error)))).size:
-        i, b = bad[0]
-        raise DataError(
-            f"magnitude {mag[i, b]} +- {error[i, b]} in band {b}",
-            remedy="Mark what is missing: 99 for not detected, -99 for not observed.",
-            row=f"row {i}",
-        )
-    flux, weight = weighted(mag, error, min_error)
-    if (bad := np.flatnonzero(~(flux > 0).any(axis=1))).size:
+    flux, weight = weighted(mag, error)
+    n_detected = (flux > 0).sum(axis=1)
+    if (bad := np.flatnonzero(n_detected == 0)).size:
         raise DataError("no band has detected it", remedy="Leave such objects out.", row=f"row {bad[0]}")
     # Units in which everything is near one, so that float32 will do.
-    unit = flux.sum(axis=1) / (flux > 0).sum(axis=1)
+    unit = flux.sum(axis=1) / n_detected
     flux, weight = flux / unit[:, None], weight * unit[:, None] ** 2
     scale = models.flux.mean(axis=-1)
     model = torch.as_tensor((models.flux / scale[..., None]).reshape(-1, flux.shape[1]).T.copy()).float().to(device)
-    square = model**2
-    shape = models.flux.shape[:2]
-    found = []
-    for start in range(0, len(flux), batch_size):
-        rows = slice(start, start + batch_size)
+    square, shape, found = model**2, models.flux.shape[:2], []
+    for start in range(0, len(flux), BATCH):
+        rows = slice(start, start + BATCH)
         f, w = (torch.as_tensor(side[rows], dtype=torch.float32, device=device) for side in (flux, weight))
-        overlap = (f * w) @ model  # (n, Z * T)
-        norm = w @ square
+        overlap, norm = (f * w) @ model, w @ square  # (n, Z * T)
         gain = overlap.clamp_(min=0).square().div_(norm).mul_(0.5).unflatten(1, shape)
-        log_p = gain
-        if prior_mag is not None:
-            prior = torch.as_tensor(log_prior(prior_mag[rows], models), dtype=torch.float32, device=device)
-            log_p = gain + prior[:, :, models.classes]
+        prior = np.zeros((1, 1, 3)) if prior_mag is None else log_prior(prior_mag[rows], models)
+        log_p = gain + torch.as_tensor(prior, dtype=torch.float32, device=device)[:, :, models.classes]
         p = (log_p - log_p.amax(dim=(1, 2), keepdim=True)).exp_().sum(dim=2).double()  # (n, Z)
         at, results = _summary(p.cpu().numpy(), models.z)
         row, peak = torch.arange(len(f), device=device), torch.as_tensor(at, device=device)
         best = log_p[row, peak].argmax(dim=1)
         cell = peak * shape[1] + best
         amplitude = (overlap[row, cell] / norm[row, cell]).double().cpu().numpy()
-        total = (f.double() ** 2 * w).sum(dim=1)
-        results["chi2"] = (total - 2 * gain[row, peak, best]).clamp(min=0).cpu().numpy()
+        chi2 = (f.double() ** 2 * w).sum(dim=1) - 2 * gain[row, peak, best]
         best = best.cpu().numpy()
-        results["tb"] = models.types[best]
+        results |= {"chi2": chi2.clamp(min=0).cpu().numpy(), "tb": models.types[best]}
         results["log_mstar"] = np.log10(np.maximum(amplitude * unit[rows] / scale[at, best], 1e-30))
         results["m_abs"] = models.m_abs[best] - 2.5 * results["log_mstar"]
         found.append(results)

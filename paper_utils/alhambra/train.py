@@ -1,7 +1,5 @@
 """Study 5's settings, and how its networks are trained: the thesis' four, densities of redshift, Appendix B's one."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from paper_utils.alhambra import mdn, mixtures, model
-from paper_utils.alhambra.apply import PhotoZ
+from paper_utils.alhambra import apply, mixtures, model
 from paper_utils.alhambra.fast import LinearStep
 from paper_utils.alhambra.inputs import inputs_of, shape_columns
 from paper_utils.alhambra.model import SPECS, STAR_ABOVE, Network
@@ -22,7 +19,7 @@ from paper_utils.nets import settings, training
 from paper_utils.nets.checkpoints import History
 from paper_utils.nets.dense import MLP
 from paper_utils.nets.model_file import Model
-from paper_utils.nets.plan import Batch, Plan
+from paper_utils.nets.plan import Plan
 from paper_utils.nets.run import Run
 from paper_utils.nets.settings import setting
 
@@ -44,6 +41,11 @@ class Settings(settings.Settings):
     decay_density: float = setting("their weight decay (AdamW)", paper="–", default=0.3)
     n_mixtures: int = setting("spectra of Appendix B", paper="500 000 thought needed")
 
+    @property
+    def epochs(self) -> dict[str, int]:
+        """Of the thesis' networks, by name."""
+        return dict(zip(SPECS, self.n_epochs, strict=True))
+
 
 def label(part: Catalogue, name: str) -> NDArray:
     """What one of the networks learns (N,), NaN where the table has no value."""
@@ -58,6 +60,14 @@ def truth(part: Catalogue, column: str) -> NDArray:
     return np.where(star, np.nan, _column(part.truth, column))
 
 
+def _column(table, name: str) -> NDArray:
+    """Floats (N,), NaN where the table has no value or no such column."""
+    if name not in table.colnames:
+        return np.full(len(table), np.nan)
+    values = np.asarray(table[name], float)
+    return np.where(np.abs(values) == 99, np.nan, values)
+
+
 def learnable(*parts: Catalogue) -> list[str]:
     """The networks whose label varies in all of these parts."""
 
@@ -68,73 +78,63 @@ def learnable(*parts: Catalogue) -> list[str]:
     return [name for name in SPECS if all(varies(label(part, name), name) for part in parts)]
 
 
-def split(catalogue: Catalogue, settings: Settings, run: Run) -> tuple[Catalogue, Catalogue]:
+def split(catalogue: Catalogue, s: Settings, run: Run) -> tuple[Catalogue, Catalogue]:
     """Of those with a redshift, objects to learn from and to judge by, by the run's seed; the run remembers which."""
     found = catalogue.select(label(catalogue, "redshift") >= 0)
-    parts = found.split(run.seed, (1 - settings.test_share, settings.test_share))
+    parts = found.split(run.seed, (1 - s.test_share, s.test_share))
     run.data = {"library": found.content_hash(), "split": parts[0].content_hash()}
     return parts
 
 
-def train(catalogue: Catalogue, settings: Settings, run: Run) -> dict[str, Model]:
+def train(catalogue: Catalogue, s: Settings, run: Run) -> dict[str, Model]:
     """The four networks and the densities of redshift, by name."""
-    part, _ = split(catalogue, settings, run)
-    four, by_teacher = networks(part, learnable(part), settings, run), densities(part, settings, run)
-    return four | {f"density, {teacher}": found for teacher, found in by_teacher.items()}
+    part, _ = split(catalogue, s, run)
+    networks(part, learnable(part), s, run)
+    densities(part, s, run)
+    return run.models
 
 
-def networks(part: Catalogue, names: Sequence[str], settings: Settings, run: Run) -> dict[str, Network]:
+def networks(part: Catalogue, names: Sequence[str], s: Settings, run: Run) -> dict[str, Network]:
     """The thesis' networks of these names, each trained on the objects that have its label."""
-    columns, n_epochs = inputs_of(part.table), dict(zip(SPECS, settings.n_epochs, strict=True))
-    return {name: network(name, name, part, columns, n_epochs[name], settings, run) for name in names}
+    return {name: network(name, name, part, inputs_of(part.table), s.epochs[name], s, run) for name in names}
 
 
 def network(
-    key: str,
-    name: str,
-    part: Catalogue,
-    columns: Sequence[str],
-    n_epochs: int,
-    settings: Settings,
-    run: Run,
-    anneal: bool = False,
+    key: str, name: str, part: Catalogue, columns: Sequence[str], n_epochs: int, s: Settings, run: Run, anneal=False
 ) -> Network:
     """One of the thesis' networks on some columns, kept as `key`; `anneal`: the learning rate falls to 0."""
-    found, x, y, values = _begun(name, part, columns, settings, run)
-    plan = _network_plan(name, len(x), n_epochs, settings, run, "cosine" if anneal else "constant")
+    found, x, y, values = _begun(name, part, columns, s, run)
+    plan = _network_plan(name, len(x), n_epochs, s, run, schedule="cosine" if anneal else "constant")
     learn = partial(_descend, found, x, y, plan, run.fabric)
     finish = (lambda model: model.learn_correction(x, values)) if found.spec.linear else None
     inputs = (x, torch.tensor(values), plan, _descend)
     return run.trained(key, found, learn, inputs, finish, what=f"{name} (Cacho 2020)", n_train=len(x))
 
 
-def losses_by_epoch(name: str, part: Catalogue, settings: Settings, run: Run) -> History:
+def losses_by_epoch(name: str, part: Catalogue, s: Settings, run: Run) -> History:
     """Of a network trained on a tenth of the objects and validated on a hundredth, as the thesis chose its epochs.
 
     For a quarter longer than the settings say; `n_epochs` is added to the losses.
     """
-    found, x, y, _ = _begun(name, part, inputs_of(part.table), settings, run)
-    n, n_held = len(x) // 10, max(len(x) // 100, 10)
-    n_epochs = round(1.25 * dict(zip(SPECS, settings.n_epochs, strict=True))[name])
-    plan = _network_plan(name, n, n_epochs, settings, run)
+    found, x, y, _ = _begun(name, part, inputs_of(part.table), s, run)
+    n, n_held, n_epochs = len(x) // 10, max(len(x) // 100, 10), round(1.25 * s.epochs[name])
     held = {"x": x[n : n + n_held], "y": y[n : n + n_held]}
-    history = _descend(found, x[:n], y[:n], plan, run.fabric, validation=held, label=name, progress=run.progress)
+    how = {"validation": held, "label": name, "progress": run.progress}
+    history = _descend(found, x[:n], y[:n], _network_plan(name, n, n_epochs, s, run), run.fabric, **how)
     return history | {"n_epochs": n_epochs}
 
 
-def _begun(
-    name: str, part: Catalogue, columns: Sequence[str], settings: Settings, run: Run
-) -> tuple[Network, Tensor, Tensor, NDArray]:
+def _begun(name: str, part: Catalogue, columns: Sequence[str], s: Settings, run: Run):
     """An untrained network that knows its scales; inputs, targets and labels of the objects that have its label."""
-    found, values = run.make(lambda: Network(name, columns, settings.order)), label(part, name)
+    found, values = run.make(lambda: Network(name, columns, s.order)), label(part, name)
     known = np.isfinite(values)
     x, values = found.inputs(part.table)[known], values[known]
     return found, x, found.learn_scale(x, values).targets(values).to(x.device), values
 
 
-def _network_plan(name: str, n: int, n_epochs: int, settings: Settings, run: Run, schedule: str = "constant") -> Plan:
-    size = settings.batch_stars if name == "stellarity" else settings.batch_size
-    return _plan(n, n_epochs, size, settings.lr, run, optimizer=model.adam, schedule=schedule)
+def _network_plan(name: str, n: int, n_epochs: int, s: Settings, run: Run, schedule: str = "constant") -> Plan:
+    size = s.batch_stars if name == "stellarity" else s.batch_size
+    return _plan(n, n_epochs, size, s.lr, run, optimizer=model.adam, schedule=schedule)
 
 
 def _plan(n: int, n_epochs: int, size: int, lr: float, run: Run, **how: Any) -> Plan:
@@ -143,9 +143,7 @@ def _plan(n: int, n_epochs: int, size: int, lr: float, run: Run, **how: Any) -> 
     return Plan(n_epochs * (n // size), size, lr, seed=run.seed, **how)
 
 
-def _descend(
-    found: Network, x: Tensor, y: Tensor, plan: Plan, fabric, validation: Batch | None = None, **options: Any
-) -> History:
+def _descend(found: Network, x: Tensor, y: Tensor, plan: Plan, fabric, validation=None, **options: Any) -> History:
     """Train on inputs x (N, n_in) and targets y, the linear ones by their closed-form gradients."""
     if not found.spec.linear:
         return training.fit(found, model.loss, {"x": x, "y": y}, plan, validation=validation, fabric=fabric, **options)
@@ -160,46 +158,37 @@ def teachers(part: Catalogue) -> dict[str, NDArray]:
     return {name: z for name, z in known.items() if np.isfinite(z).any()}
 
 
-def densities(part: Catalogue, settings: Settings, run: Run) -> dict[str, PhotoZ]:
+def densities(part: Catalogue, s: Settings, run: Run) -> dict[str, apply.PhotoZ]:
     """A density network for each teacher."""
-    return {name: density(f"density, {name}", part, z, settings, run) for name, z in teachers(part).items()}
+    return {name: density(f"density, {name}", part, z, s, run) for name, z in teachers(part).items()}
 
 
 def density(
-    key: str,
-    part: Catalogue,
-    z: NDArray,
-    settings: Settings,
-    run: Run,
-    *,
-    kind: str = "asinh",
-    shapes: Sequence[str] | None = None,
-    fitted: Sequence[str] = (),
-) -> PhotoZ:
+    key: str, part: Catalogue, z: NDArray, s: Settings, run: Run, *, kind: str = "asinh", shapes=None, fitted=()
+) -> apply.PhotoZ:
     """A network of p(z) that learns redshifts z (N,), NaN where unknown, and is calibrated on those set aside.
 
-    kind, shapes, fitted : its features, see `PhotoZ`; by default all shapes that the table has. Without errors of
+    kind, shapes, fitted : its features, see `apply.PhotoZ`; by default all shapes that the table has. Without errors of
         magnitudes it sees what the thesis' networks see.
     """
     bands = bands_of(part)
     if shapes is None:
         shapes = shape_columns(part.table, bands) if bands else inputs_of(part.table)
-    found = run.make(lambda: PhotoZ(bands, shapes, fitted, kind, widths=settings.widths)).learn_depth(part.table)
+    found = run.make(lambda: apply.PhotoZ(bands, shapes, fitted, kind, widths=s.widths)).learn_depth(part.table)
     x, t = found.features(part.table), torch.tensor(np.log1p(z), dtype=torch.float32).to(found.depth.device)
     rows = np.random.default_rng(run.seed).permutation(np.flatnonzero(np.isfinite(z)))
     aside, rows = np.split(rows, [max(len(rows) // 10, 200)])  # to calibrate with, and to learn from
     found.learn_scale(x[rows], t[rows])
-    how = {"weight_decay": settings.decay_density, "optimizer": "adamw", "schedule": "one-cycle"}
-    plan = _plan(len(rows), settings.n_epochs_density, settings.batch_density, settings.lr_density, run, **how)
+    how = {"weight_decay": s.decay_density, "optimizer": "adamw", "schedule": "one-cycle"}
+    plan = _plan(len(rows), s.n_epochs_density, s.batch_density, s.lr_density, run, **how)
     rows, finish = torch.tensor(rows, device=x.device), lambda model: model.calibrate(x[aside], z[aside])
-    what = "redshift of a galaxy as a density p(z)"
-    return run.fit(key, found, mdn.loss, {"x": x, "t": t}, plan, rows=rows, finish=finish, what=what, n_train=len(rows))
+    about = {"what": "redshift of a galaxy as a density p(z)", "n_train": len(rows)}
+    return run.fit(key, found, apply.loss, {"x": x, "t": t}, plan, rows=rows, finish=finish, **about)
 
 
 def bands_of(part: Catalogue) -> list[str]:
     """Those of the catalogue's bands whose magnitudes have errors."""
-    columns = inputs_of(part.table)
-    return [str(band) for band in part.bands if f"d{band}" in columns]
+    return [str(band) for band in part.bands if f"d{band}" in inputs_of(part.table)]
 
 
 def mixture(key: str, flux: Tensor, parameters: NDArray, scaled: bool, run: Run) -> NDArray:
@@ -216,11 +205,3 @@ def mixture(key: str, flux: Tensor, parameters: NDArray, scaled: bool, run: Run)
     run.fit(key, found, mixtures.loss, {"x": flux[:n], "y": y[:n]}, plan, what="Appendix B of Cacho 2020")
     with torch.no_grad():
         return found(flux[n:]).cpu().numpy()
-
-
-def _column(table, name: str) -> NDArray:
-    """Floats (N,), NaN where the table has no value or no such column."""
-    if name not in table.colnames:
-        return np.full(len(table), np.nan)
-    values = np.asarray(table[name], float)
-    return np.where(np.abs(values) == 99, np.nan, values)

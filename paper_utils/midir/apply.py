@@ -1,19 +1,13 @@
 """A trained logGLO with all that it takes to reconstruct spectra from photometry."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from paper_utils.base.containers import SedLibrary
 from paper_utils.base.errors import DataError
-from paper_utils.base.filters import HELP_BANDS
-from paper_utils.base.photometry import measurement_matrix
 from paper_utils.midir.model import GLO
 from paper_utils.midir.reconstruct import recover_nearest
 from paper_utils.nets.model_file import Model
@@ -40,46 +34,21 @@ class Reconstructor(Model):
         self.bands, self.redshift = list(bands), redshift
         self.search = {"k": n_starts, "n_steps": n_steps, "lr": lr}
         self.glo = GLO(**glo)
-        n_wave = self.glo.config["n_wave"]
-        self.register_buffer("wave_um", torch.zeros(n_wave, dtype=torch.float64))
-        self.register_buffer("A", torch.zeros(len(bands), n_wave, dtype=torch.float64))
-        self.register_buffer("seen", torch.zeros(len(QUANTILES), len(bands), dtype=torch.float64))
+        n_wave = len(self.glo.generator.standard.mean)
+        for name, *shape in (("wave_um", n_wave), ("A", len(bands), n_wave), ("seen", len(QUANTILES), len(bands))):
+            self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
 
-    @classmethod
-    def of(
-        cls,
-        glo: GLO,
-        fitted: SedLibrary,
-        redshift: float,
-        photometry: str,
-        n_starts: int,
-        n_steps: int,
-        lr: float = 0.001,
-    ) -> Self:
-        """From a model and the library that it was fitted to, in the 20 bands of Table 1."""
-        bands = [f"{band.telescope} {band.name} {band.observed_um:g}" for band in HELP_BANDS]
-        model = cls(bands, redshift, photometry, n_starts, n_steps, lr, **glo.config).to(glo.s.device)
-        A = measurement_matrix(fitted.wave_um, HELP_BANDS, redshift, photometry)
-        seen = np.quantile(np.log10(fitted.flux @ A.T), QUANTILES, axis=0)
-        for buffer, values in ((model.wave_um, fitted.wave_um), (model.A, A), (model.seen, seen)):
-            buffer.copy_(torch.as_tensor(values))
-        model.glo.load_state_dict(glo.state_dict())
-        model.card = glo.card
-        return model.eval()
-
-    def searches(self, flux: NDArray, weight: Tensor | None = None) -> NDArray:
+    def searches(self, flux: NDArray, weight: Tensor | float = 1.0) -> NDArray:
         """F_nu (n_starts, N, L) that each search ends at, from photometry F_nu (N, m).
 
         weight : (m,) or (N, m) of the squared residuals in log10; 0 for a band that is missing.
         Raises DataError for another number of bands.
         """
-        if np.ndim(flux) != 2 or np.shape(flux)[1] != len(self.bands):
-            raise DataError(
-                f"the photometry has shape {np.shape(flux)}",
-                remedy=f"Give a row per galaxy and its {len(self.bands)} bands: {', '.join(self.bands)}.",
-            )
+        if np.shape(flux)[1:] != (len(self.bands),):
+            remedy = f"Give a row per galaxy and its {len(self.bands)} bands: {', '.join(self.bands)}."
+            raise DataError(f"the photometry has shape {np.shape(flux)}", remedy=remedy)
         return recover_nearest(self.glo.generator, self.A.cpu(), flux, self.glo.s, weight=weight, **self.search)
 
-    def predict(self, flux: NDArray, weight: Tensor | None = None) -> NDArray:
+    def predict(self, flux: NDArray, weight: Tensor | float = 1.0) -> NDArray:
         """F_nu (N, L) from photometry F_nu (N, m): the mean, in log F_nu, of all `searches`."""
         return 10 ** np.log10(self.searches(flux, weight)).mean(0)

@@ -3,9 +3,8 @@
 They are the axes of the fork diagram (Spoon+ 2007, 2007ApJ...654L..49S).
 """
 
-from __future__ import annotations
-
 import numpy as np
+from scipy.interpolate import make_interp_spline
 
 from paper_utils.base.dust import drude
 
@@ -26,16 +25,11 @@ def silicate_depth(wave_um: np.ndarray, flux: np.ndarray) -> np.ndarray:
     here, so that the measure is continuous from starbursts to quasars.
     """
     _require(wave_um, *SILICATE_ANCHORS_UM)
-    log_wave, log_flux = np.log(wave_um), np.log(np.atleast_2d(flux))
-
-    def at(wavelength):
-        i = np.clip(np.searchsorted(log_wave, np.log(wavelength)) - 1, 0, log_wave.size - 2)
-        share = (np.log(wavelength) - log_wave[i]) / (log_wave[i + 1] - log_wave[i])
-        return (1 - share) * log_flux[:, i] + share * log_flux[:, i + 1]
-
+    lines = make_interp_spline(np.log(wave_um), np.log(np.atleast_2d(flux)), k=1, axis=1)
     blue, red = SILICATE_ANCHORS_UM
+    left, middle, right = lines(np.log([blue, 9.7, red])).T
     share = np.log(9.7 / blue) / np.log(red / blue)
-    return at(9.7) - ((1 - share) * at(blue) + share * at(red))
+    return middle - ((1 - share) * left + share * right)
 
 
 def pah_strength(wave_um: np.ndarray, flux: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

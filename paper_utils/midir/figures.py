@@ -1,12 +1,9 @@
 """The figures of study 1: spectral energy distributions and what was reconstructed of them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
@@ -15,30 +12,21 @@ from paper_utils.base import plots
 
 WAVE_LABEL = "Rest-frame wavelength [µm]"
 FLUX_LABEL = r"$c\,F_\nu\,/\,F_{\rm bol}$ [µm]"  # its integral over dlambda / lambda^2 is 1
+CLOSE_UP = (5, 10, 20, 35)  # ticks [um]
 
 
-def decade(ax: Axes, low: float, high: float) -> None:
-    """Limits of a logarithmic flux axis, a decade apart at least, with labels at decades only."""
-    room = max(10 * low / high, 1) ** 0.5
-    ax.set_ylim(low / room, high * room)
-    ax.yaxis.set_minor_formatter(NullFormatter())
-    ax.tick_params(labelsize=7)
-
-
-def plot_seds(wave_um: NDArray, groups: Mapping[str, NDArray], bands_um: NDArray | None = None) -> Figure:
+def plot_seds(wave_um: NDArray, groups: Mapping[str, NDArray], bands_um: NDArray) -> Figure:
     """Some spectra F_nu (n, L) of each group, whole and close up in 5-35 um, and where the photometric bands lie."""
     fig, axes = plt.subplots(2, len(groups), figsize=(plots.WIDTH, 4.4), sharey="row", squeeze=False)
     mid = (wave_um > 4.5) & (wave_um < 40)
     for ax, close, (name, flux) in zip(*axes, groups.items(), strict=True):
-        close.plot(wave_um[mid], flux[:, mid].T, lw=0.8, alpha=0.8)
-        close.set(yscale="log")
-        plots.label_micron(close, [5, 10, 20, 35])
-        ax.plot(wave_um, flux.T, lw=0.8, alpha=0.8)
+        for panel, shown, ticks in ((ax, wave_um > 0, (0.1, 1, 10, 100, 1000)), (close, mid, CLOSE_UP)):
+            panel.plot(wave_um[shown], flux[:, shown].T, lw=0.8, alpha=0.8)
+            panel.set_yscale("log")
+            plots.label_micron(panel, ticks)
         ax.axvspan(5, 35, color=plots.GREY, alpha=0.15, lw=0)
-        if bands_um is not None:
-            ax.plot(bands_um, np.full(len(bands_um), 0.03), "|", color="k", ms=6, transform=ax.get_xaxis_transform())
-        ax.set(title=name, yscale="log", ylim=(1e-6, 1e2), xlim=(0.03, 3000))
-        plots.label_micron(ax, [0.1, 1, 10, 100, 1000])
+        ax.plot(bands_um, np.full(len(bands_um), 0.03), "|", color="k", ms=6, transform=ax.get_xaxis_transform())
+        ax.set(title=name, ylim=(1e-6, 1e2), xlim=(0.03, 3000))
         ax.tick_params(axis="x", labelsize=7)
     fig.supylabel(FLUX_LABEL, fontsize=9)
     fig.supxlabel(WAVE_LABEL, fontsize=9)
@@ -53,7 +41,6 @@ def plot_reconstructions(
     photometry: NDArray,
     chi2: NDArray | None = None,
     *,
-    n_columns: int = 4,
     focus: bool = False,
     truth_label: str = "simulated",
     titles: Sequence[str] = (),
@@ -65,45 +52,39 @@ def plot_reconstructions(
     linear flux may give, leave gaps.
     """
     mid = (wave_um >= 5) & (wave_um <= 35)
-    n_rows = -(-len(truth) // n_columns)
-    fig, axes = plt.subplots(n_rows, n_columns, figsize=(plots.WIDTH, 1.5 * n_rows + 0.5), sharex=True, squeeze=False)
-    for i, ax in enumerate(axes.flat[: len(truth)]):
-        shown = mid if focus else wave_um > 0
-        ax.plot(wave_um[shown], truth[i, shown], color=plots.TRUTH, label=truth_label)
+    shown, ticks, ends = (mid, CLOSE_UP, (4.7, 37)) if focus else (wave_um > 0, (0.1, 1, 10, 100), (0.045, 200))
+    n_rows = -(-len(truth) // 4)
+    fig, axes = plt.subplots(n_rows, 4, figsize=(plots.WIDTH, 1.5 * n_rows + 0.5), sharex=True, squeeze=False)
+    for i, (ax, flux, seen) in enumerate(zip(axes.flat, truth, photometry, strict=False)):
+        ax.plot(wave_um[shown], flux[shown], color=plots.TRUTH, label=truth_label)
         positive = np.where(reconstructed[i] > 0, reconstructed[i], np.nan)
         ax.plot(wave_um[mid], positive[mid], color=plots.MODEL, ls="--", label="reconstructed")
-        ax.plot(bands_um, photometry[i], "o", ms=2.5, color=plots.PHOTOMETRY, label="photometry", zorder=3)
-        ax.set_yscale("log")
+        ax.plot(bands_um, seen, "o", ms=2.5, color=plots.PHOTOMETRY, label="photometry", zorder=3)
+        plots.label_micron(ax, ticks)
+        # Limits from the truth: a stray point of a poor model must not flatten all the rest. A decade apart at least.
+        low = flux[mid].min() / 1.8 if focus else max(np.nanmin(seen), flux.max() * 1e-6) / 3
+        high = flux[mid].max() * 1.8 if focus else flux.max() * 3
+        room = max(10 * low / high, 1) ** 0.5
+        ax.set(xlim=ends, yscale="log", ylim=(low / room, high * room))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+        ax.tick_params(labelsize=7)
         if len(titles):
             ax.set_title(titles[i], fontsize=8)
         if chi2 is not None:
             label = rf"$\chi^2$ = {chi2[i]:.1f}"
             ax.text(0.97, 0.04, label, transform=ax.transAxes, ha="right", fontsize=7, bbox=plots.PAPER)
-        if focus:
-            plots.label_micron(ax, [5, 10, 20, 35])
-            ax.set_xlim(4.7, 37)
-            # Limits from the truth: a stray point of a poor model must not flatten all the rest.
-            decade(ax, truth[i, mid].min() / 1.8, truth[i, mid].max() * 1.8)
-        else:
-            plots.label_micron(ax, [0.1, 1, 10, 100])
-            ax.set_xlim(0.045, 200)
-            low, high = np.nanmin(photometry[i]), truth[i].max()
-            decade(ax, max(low, high * 1e-6) / 3, high * 3)
-        ax.tick_params(labelsize=7)
     return plots.complete_grid(fig, axes, len(truth), WAVE_LABEL, FLUX_LABEL, "center", 3)
 
 
-def plot_chi2_histogram(chi2: NDArray, limit: float = 5.0, below_only: bool = False) -> Figure:
-    """Histogram of eq. 6 over galaxies: all, on a logarithmic axis (Fig. 3), or those below the limit (Fig. 4)."""
+def plot_chi2_histogram(chi2: NDArray, below_only: bool = False) -> Figure:
+    """Histogram of eq. 6 over galaxies: all, on a logarithmic axis (Fig. 3), or those below 5 (Fig. 4)."""
     fig, ax = plt.subplots(figsize=(0.6 * plots.WIDTH, 2.6))
     if below_only:
-        shown = chi2[chi2 < limit]
-        ax.hist(shown, np.arange(0, limit + 0.25, 0.25), color=plots.MODEL)
-        ax.set_title(rf"{len(shown)} of {len(chi2)} galaxies with $\chi^2$ < {limit:g}")
+        ax.hist(chi2[chi2 < 5], np.arange(0, 5.25, 0.25), color=plots.MODEL)
+        ax.set_title(rf"{(chi2 < 5).sum()} of {len(chi2)} galaxies with $\chi^2$ < 5")
     else:
-        edges = np.geomspace(min(chi2.min(), 0.1), max(chi2.max(), 10) * 1.01, 30)
-        ax.hist(chi2, edges, color=plots.MODEL)
-        ax.axvline(limit, color=plots.TRUTH, ls="--", label=rf"$\chi^2$ = {limit:g}")
+        ax.hist(chi2, np.geomspace(min(chi2.min(), 0.1), max(chi2.max(), 10) * 1.01, 30), color=plots.MODEL)
+        ax.axvline(5, color=plots.TRUTH, ls="--", label=r"$\chi^2$ = 5")
         ax.set_xscale("log")
         ax.legend()
     ax.set(xlabel=r"$\chi^2$ in 5–35 µm (eq. 6)", ylabel="galaxies")
@@ -127,70 +108,72 @@ def plot_scores(
     return fig
 
 
+def plot_shares(found: Mapping[str, Mapping[str, tuple[float, float, float]]], xlabel: str) -> Figure:
+    """Shares {condition: {method: (value, low, high)}} of test galaxies with chi2 < 5 [%] against a condition."""
+    shares = {name: np.array([row[name] for row in found.values()]).T for name in next(iter(found.values()))}
+    values, ends = ({name: rows[part] for name, rows in shares.items()} for part in (0, slice(1, 3)))
+    return plots.plot_curves(list(found), values, xlabel, r"galaxies with $\chi^2$ < 5 [%]", ends)
+
+
 def plot_fork(panels: Mapping[str, tuple[NDArray, NDArray]], colour: NDArray, colour_label: str) -> Figure:
     """The fork diagram of Spoon+ 2007: 6.2 um PAH equivalent width [um] against silicate strength S_9.7.
 
     Widths below 0.002 um, or negative, stand at the left edge as limits.
     """
-    fig, axes = plt.subplots(1, len(panels), figsize=(plots.WIDTH, 2.7), sharex=True, sharey=True)
-    for ax, (name, (ew, silicate)) in zip(np.atleast_1d(axes), panels.items(), strict=True):
-        seen = ew > 2e-3
-        points = ax.scatter(ew[seen], silicate[seen], c=colour[seen], s=5, cmap="cividis", vmin=0, vmax=1)
-        limits = np.full((~seen).sum(), 2e-3)
-        ax.scatter(limits, silicate[~seen], c=colour[~seen], s=12, marker="<", cmap="cividis", vmin=0, vmax=1)
+    fig, axes = plt.subplots(1, len(panels), figsize=(plots.WIDTH, 2.7), sharex=True, sharey=True, squeeze=False)
+    for ax, (name, (width, silicate)) in zip(axes[0], panels.items(), strict=True):
+        seen, shown = width > 2e-3, np.maximum(width, 2e-3)
+        for rows, look in ((seen, {"s": 5}), (~seen, {"s": 12, "marker": "<"})):
+            points = ax.scatter(shown[rows], silicate[rows], c=colour[rows], cmap="cividis", vmin=0, vmax=1, **look)
         ax.set(title=name, xscale="log")
-    np.atleast_1d(axes)[0].set_ylabel(r"silicate strength $S_{9.7}$")
+    axes[0, 0].set_ylabel(r"silicate strength $S_{9.7}$")
     fig.supxlabel("6.2 µm PAH equivalent width [µm]", fontsize=9)
     fig.colorbar(points, ax=axes, label=colour_label)
     return fig
 
 
-def plot_band(wave_um: NDArray, truth: NDArray, mean: NDArray, half: NDArray, names: Sequence[str] = ()) -> Figure:
+def plot_band(wave_um: NDArray, truth: NDArray, mean: NDArray, half: NDArray, names: Sequence[str]) -> Figure:
     """Residuals of reconstructions with their 68 % bands [dex]: all in log10 F_nu, (n, L) over 5-35 um."""
-    fig, axes = plt.subplots(1, len(truth), figsize=(plots.WIDTH, 2.4), sharex=True, sharey=True)
-    for i, ax in enumerate(np.atleast_1d(axes)):
-        off = mean[i] - truth[i]
-        ax.fill_between(wave_um, off - half[i], off + half[i], color=plots.SKY, alpha=0.5, lw=0, label="68 % interval")
+    fig, axes = plt.subplots(1, len(truth), figsize=(plots.WIDTH, 2.4), sharex=True, sharey=True, squeeze=False)
+    for ax, off, width, name in zip(axes[0], mean - truth, half, names, strict=True):
+        ax.fill_between(wave_um, off - width, off + width, color=plots.SKY, alpha=0.5, lw=0, label="68 % interval")
         ax.plot(wave_um, off, color=plots.MODEL, ls="--", label="mean")
         ax.axhline(0, color=plots.TRUTH, label="truth")
-        ax.set(title=names[i] if len(names) else "")
+        ax.set_title(name)
         ax.tick_params(labelsize=7)
-        plots.label_micron(ax, [5, 10, 20, 35])
-    np.atleast_1d(axes)[0].set_ylabel("log (reconstructed / true) [dex]")
-    fig.legend(*np.atleast_1d(axes)[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    fig.supxlabel(WAVE_LABEL, fontsize=9)
-    return fig
+        plots.label_micron(ax, CLOSE_UP)
+    return plots.complete_grid(fig, axes, len(truth), WAVE_LABEL, "log (reconstructed / true) [dex]", "center", 3)
+
+
+# Of each schematic: boxes with their places, arrows between them by number, and arrows of gradients.
+_SCHEMATICS = {
+    "WGAN: two networks against each other": (
+        {"random latent s\n~ N(0, 1)": (0.0, 0.15), "generator G": (0.25, 0.15),
+         "artificial\nspectrum G(s)": (0.5, 0.15), "real spectrum x": (0.5, 0.75),
+         "critic D": (0.75, 0.45), "realness score": (1.0, 0.45)},
+        [(0, 1), (1, 2), (2, 4), (3, 4), (4, 5)], [(5, 4), (4, 1)],
+    ),
+    "GLO: one network and its latents, by gradient descent": (
+        {"learned latent $s_i$\non the sphere": (0.0, 0.2), "generator G": (0.3, 0.2),
+         "spectrum G($s_i$)": (0.6, 0.2), "its own real\nspectrum $x_i$": (0.6, 0.8),
+         "loss\n$||G(s_i)-x_i||^2$": (1.0, 0.5)},
+        [(0, 1), (1, 2), (2, 4), (3, 4)], [(4, 1), (1, 0)],
+    ),
+}  # fmt: skip
 
 
 def plot_schematics() -> Figure:
     """How a GAN (the paper's Fig. 1) and a GLO model (its Fig. 2) are trained."""
     fig, axes = plt.subplots(2, 1, figsize=(plots.WIDTH, 4.0))
-    gan = {
-        "random latent s\n~ N(0, 1)": (0.0, 0.15), "generator G": (0.25, 0.15),
-        "artificial\nspectrum G(s)": (0.5, 0.15),
-        "real spectrum x": (0.5, 0.75), "critic D": (0.75, 0.45), "realness score": (1.0, 0.45),
-    }  # fmt: skip
-    glo = {
-        "learned latent $s_i$\non the sphere": (0.0, 0.2), "generator G": (0.3, 0.2), "spectrum G($s_i$)": (0.6, 0.2),
-        "its own real\nspectrum $x_i$": (0.6, 0.8), "loss\n$||G(s_i)-x_i||^2$": (1.0, 0.5),
-    }  # fmt: skip
-    for ax, title, boxes, arrows, feedback in (
-        (axes[0], "WGAN: two networks against each other", gan,
-         [(0, 1), (1, 2), (2, 4), (3, 4), (4, 5)], [(5, 4), (4, 1)]),
-        (axes[1], "GLO: one network and its latents, by gradient descent", glo,
-         [(0, 1), (1, 2), (2, 4), (3, 4)], [(4, 1), (1, 0)]),
-    ):  # fmt: skip
-        frame = {"boxstyle": "round,pad=0.5", "fc": "#EAF2F8", "ec": plots.BLUE}
-        texts = [
-            ax.text(x, y, text, ha="center", va="center", fontsize=8, bbox=frame) for text, (x, y) in boxes.items()
-        ]
+    look = {"ha": "center", "va": "center", "bbox": {"boxstyle": "round,pad=0.5", "fc": "#EAF2F8", "ec": plots.BLUE}}
+    for ax, (title, (boxes, arrows, feedback)) in zip(axes, _SCHEMATICS.items(), strict=True):
+        texts = [ax.text(*place, text, fontsize=8, **look) for text, place in boxes.items()]
         fig.canvas.draw()  # the boxes take their size from their text only now; arrows end at them
         for pairs, colour, line, bend in ((arrows, "k", "-", 0.0), (feedback, plots.VERMILION, "--", -0.3)):
-            for a, b in pairs:
-                (x, y), start = texts[b].get_position(), texts[a].get_position()
-                arrow = {"arrowstyle": "->", "color": colour, "ls": line, "connectionstyle": f"arc3,rad={bend}",
-                         "patchA": texts[a].get_bbox_patch(), "patchB": texts[b].get_bbox_patch()}  # fmt: skip
-                ax.annotate("", (x, y), start, arrowprops=arrow)
+            drawn = {"arrowstyle": "->", "color": colour, "ls": line, "connectionstyle": f"arc3,rad={bend}"}
+            for start, end in ((texts[a], texts[b]) for a, b in pairs):
+                patches = {"patchA": start.get_bbox_patch(), "patchB": end.get_bbox_patch()}
+                ax.annotate("", end.get_position(), start.get_position(), arrowprops=drawn | patches)
         ax.set(xlim=(-0.12, 1.12), ylim=(-0.2, 1.05))
         ax.set_title(title, loc="left")
         ax.set_axis_off()

@@ -14,11 +14,12 @@ loss is the paper's "simple MSE" up to a factor and the caller sees physical val
 itself instead.
 """
 
-from __future__ import annotations
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, normalize
+from torch.optim import Adam, Optimizer, RMSprop
 
 from paper_utils.nets.model_file import Model
 from paper_utils.nets.plan import Batch, Plan, schedule_of
@@ -70,25 +71,20 @@ def hidden_layers(n_in: int, width: int, n_hidden: int, batch_norm: bool = True)
 
 
 class GLO(Model):
-    """A generator and the latents s (n, n_latent) of its n training spectra, kept on the unit sphere.
+    """A generator, of the arguments of `Generator`, and the latents s (n, n_latent) of its n training spectra.
 
-    Latents start as normal draws (Sec. 2.4), projected; `start_from` takes other first values. The rest as `Generator`.
+    Latents stay on the unit sphere; they start as normal draws (Sec. 2.4), projected.
     """
 
-    def __init__(
-        self, n: int, n_latent: int = 50, n_wave: int = 223, width: int = 256, n_hidden: int = 6, log: bool = True
-    ):
+    def __init__(self, n: int, **generator):
         super().__init__()
-        self.generator = Generator(n_latent, n_wave, width, n_hidden, log)
-        self.s = nn.Parameter(to_sphere(torch.randn(n, n_latent)))
+        self.generator = Generator(**generator)
+        self.s = nn.Parameter(to_sphere(torch.randn(n, self.generator.n_latent)))
 
     @torch.no_grad()
-    def start_from(self, s: Tensor) -> None:
-        self.s.copy_(to_sphere(s))
-
     def constrain(self) -> None:
         """Put the latents back on the sphere, after each step of training."""
-        self.start_from(self.s)
+        self.s.copy_(to_sphere(self.s))
 
 
 def glo_loss(model: GLO, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -120,30 +116,16 @@ class Critic(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.network(x).squeeze(-1)
 
-    @torch.no_grad()
-    def clamp(self, limit: float) -> None:
-        """Keep every weight within [-limit, limit], the Lipschitz constraint of the original WGAN."""
-        for parameter in self.parameters():
-            parameter.clamp_(-limit, limit)
-
 
 class WGAN(Model):
     """A generator and its critic. `penalised`: for training with a gradient penalty, which forbids batch norm in the
-    critic (Gulrajani+ 2017); else as published. The rest as `Generator`."""
+    critic (Gulrajani+ 2017); else as published. `sizes` are n_wave, width and n_hidden of both, as in `Generator`."""
 
-    def __init__(
-        self,
-        n_latent: int = 50,
-        n_wave: int = 223,
-        width: int = 256,
-        n_hidden: int = 6,
-        log: bool = True,
-        penalised: bool = False,
-    ):
+    def __init__(self, n_latent: int = 50, log: bool = True, penalised: bool = False, **sizes: int):
         super().__init__()
         self.penalised = penalised
-        self.generator = Generator(n_latent, n_wave, width, n_hidden, log)
-        self.critic = Critic(n_wave, width, n_hidden, batch_norm=not penalised)
+        self.generator = Generator(n_latent, log=log, **sizes)
+        self.critic = Critic(**sizes, batch_norm=not penalised)
 
     def fake(self, n: int, noise: torch.Generator) -> Tensor:
         """Artificial spectra (n, n_wave) at the network's scale, of standard normal latents drawn from `noise`."""
@@ -165,11 +147,10 @@ class Adversaries:
     def __init__(self, model: WGAN, x: Tensor, plan: Plan, fabric):
         self.model, self.x, self.fabric = model, x, fabric
         self.noise = torch.Generator(x.device).manual_seed(plan.seed)
-        both = [model.generator.parameters(), model.critic.parameters()]
-        if model.penalised:
-            self.optimizers = [torch.optim.Adam(weights, self.LR_PENALISED, betas=(0.5, 0.9)) for weights in both]
-        else:
-            self.optimizers = [torch.optim.RMSprop(weights, plan.lr) for weights in both]
+        make = (
+            partial(Adam, lr=self.LR_PENALISED, betas=(0.5, 0.9)) if model.penalised else partial(RMSprop, lr=plan.lr)
+        )
+        self.optimizers = [make(network.parameters()) for network in (model.generator, model.critic)]
         self.state = {"model": model, "noise": self.noise}
         for name, optimizer in zip(("generator", "critic"), self.optimizers, strict=True):
             self.state |= {f"{name} optimizer": optimizer, f"{name} schedule": schedule_of(optimizer, plan)}
@@ -184,13 +165,14 @@ class Adversaries:
             if self.model.penalised:
                 loss = score + self.PENALTY * gradient_penalty(critic, real, fake, self.noise)
             self._descend(optimizer_c, loss)
-            if not self.model.penalised:
-                critic.clamp(self.CLAMP)
+            if not self.model.penalised:  # the Lipschitz constraint of the original WGAN
+                for weights in critic.parameters():
+                    weights.data.clamp_(-self.CLAMP, self.CLAMP)
         loss_g = -critic(self.model.fake(len(index) // self.N_CRITIC, self.noise)).mean()
         self._descend(optimizer_g, loss_g)
         return {"critic": -score.detach(), "generator": loss_g.detach()}
 
-    def _descend(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    def _descend(self, optimizer: Optimizer, loss: Tensor) -> None:
         optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
         optimizer.step()

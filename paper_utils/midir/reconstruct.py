@@ -6,8 +6,6 @@ All galaxies are optimised in one batch: the losses of different galaxies share 
 has, for each galaxy, the gradient of its own. A loop over galaxies gives the same answer, many times slower.
 """
 
-from __future__ import annotations
-
 import copy
 
 import numpy as np
@@ -21,7 +19,7 @@ from paper_utils.midir.model import Generator, to_sphere
 
 def frozen(generator: Generator) -> Generator:
     """A copy for searching: weights fixed, each batch norm folded into the linear layer before it."""
-    generator = copy.deepcopy(generator).eval().requires_grad_(False)
+    generator = copy.deepcopy(generator).eval()
     layers: list[nn.Module] = []
     for layer in generator.network:
         if isinstance(layer, nn.BatchNorm1d):
@@ -33,28 +31,20 @@ def frozen(generator: Generator) -> Generator:
 
 
 @torch.no_grad()
-def nearest_starts(generator: Generator, A: Tensor, y: Tensor, pool: Tensor, weight: Tensor, k: int = 1) -> Tensor:
+def nearest_starts(generator: Generator, A: Tensor, y: Tensor, pool: Tensor, k: int = 1, weight=1.0) -> Tensor:
     """For each galaxy the k latents of a pool (P, n_latent) that explain y best: (k, N, n_latent).
 
-    The pool is the learned latents of a GLO or draws from the prior of a WGAN. `y` and `weight` are (N, m).
+    The pool is the learned latents of a GLO or draws from the prior of a WGAN. `y` is (N, m), `weight` as it or (m,).
     """
-    generator = frozen(generator)
+    generator, weight = frozen(generator), weight * torch.ones_like(y)
     photometry = generator.measure(generator(pool), A)  # (P, m)
     # Weighted distance without the (N, P, m) cube: sum_b w (y - p)^2 = w y^2 - 2 (w y) p + w p^2.
     distance = -2 * (weight * y) @ photometry.T + weight @ (photometry**2).T  # (N, P), up to a constant per galaxy
-    return pool[distance.topk(k, largest=False).indices].transpose(0, 1)
+    return pool[distance.topk(k, largest=False).indices].transpose(0, 1).contiguous()
 
 
 def reconstruct(
-    generator: Generator,
-    A: Tensor,
-    y: Tensor,
-    start: Tensor,
-    *,
-    lam: float | None = None,
-    lr: float = 1e-3,
-    n_steps: int = 1000,
-    weight: Tensor | None = None,
+    generator: Generator, A: Tensor, y: Tensor, start: Tensor, *, lam=None, lr=1e-3, n_steps=1000, weight=1.0
 ) -> tuple[Tensor, Tensor]:
     """Latent optimisation of N galaxies at once with Adam.
 
@@ -62,25 +52,23 @@ def reconstruct(
     ----------
     A : measurement matrix on F_nu (m, n_wave).
     y : photometry in the generator's space (N, m): log10 F_nu for a log generator, F_nu otherwise.
-    start : first latents (N, n_latent).
+    start : first latents (..., N, n_latent).
     lam : None projects onto the unit sphere after each step ("projection"); a number adds lam ||s||^2 instead
         ("regularization", eq. 3).
     weight : (N, m) or (m,) weights of the squared residuals: 0 for a missing band, 1/sigma^2 for noise.
 
     Returns
     -------
-    spectra (N, n_wave) in the generator's space and the misfit (N,), 1/m || A G(s) - y ||^2 with its weights.
+    spectra (..., N, n_wave) in the generator's space and the misfit (..., N), 1/m || A G(s) - y ||^2 with its weights.
     """
-    generator = frozen(generator)
-    weight = torch.ones_like(y) if weight is None else weight.expand_as(y)
-    s = start.clone().requires_grad_()
+    generator, s = frozen(generator), start.clone().requires_grad_()
     optimizer = torch.optim.Adam([s], lr=lr)
 
     def misfit() -> Tensor:
-        return (weight * (generator.measure(generator(s), A) - y) ** 2).mean(1)  # (N,)
+        return (weight * (generator.measure(generator(s), A) - y) ** 2).mean(-1)
 
     for _ in range(n_steps):
-        loss = misfit().sum() if lam is None else (misfit() + lam * (s**2).sum(1)).sum()
+        loss = misfit().sum() if lam is None else (misfit() + lam * (s**2).sum(-1)).sum()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -91,35 +79,22 @@ def reconstruct(
         return generator(s), misfit()
 
 
-def recover(
-    generator: Generator, A: ArrayLike, photometry: NDArray, start: Tensor, *, weight: Tensor | None = None, **search
-) -> NDArray:
-    """`reconstruct` with physical values: photometry (N, m) and the spectra (N, n_wave) are F_nu, float64, in NumPy."""
-    A, y = _inputs(generator, A, photometry)
-    x, _ = reconstruct(generator, A, y, start, weight=weight, **search)
+def recover(generator: Generator, A: ArrayLike, photometry: NDArray, start: Tensor, **search) -> NDArray:
+    """`reconstruct` with physical values: photometry (N, m) and spectra (..., N, n_wave) are F_nu, in NumPy."""
+    x, _ = reconstruct(generator, *_inputs(generator, A, photometry), start, **search)
     return generator.flux(x).cpu().double().numpy()
 
 
 def recover_nearest(
-    generator: Generator,
-    A: ArrayLike,
-    photometry: NDArray,
-    pool: Tensor,
-    k: int = 1,
-    *,
-    weight: Tensor | None = None,
-    **search,
+    generator: Generator, A: ArrayLike, photometry: NDArray, pool: Tensor, k: int = 1, weight=1.0, **search
 ) -> NDArray:
     """The same from each galaxy's k nearest starts in a pool (P, n_latent), in one batch: (k, N, n_wave)."""
-    matrix, y = _inputs(generator, A, photometry)
-    weight = torch.ones_like(y) if weight is None else weight.expand_as(y)
-    starts = nearest_starts(generator, matrix, y, pool, weight, k).flatten(0, 1)
-    every = np.tile(photometry, (k, 1))
-    return recover(generator, A, every, starts, weight=weight.repeat(k, 1), **search).reshape(k, len(y), -1)
+    starts = nearest_starts(generator, *_inputs(generator, A, photometry), pool, k, weight)
+    return recover(generator, A, photometry, starts, weight=weight, **search)
 
 
-def _inputs(generator: Generator, A: ArrayLike, photometry: NDArray) -> tuple[Tensor, Tensor]:
+def _inputs(generator: Generator, A: ArrayLike, photometry: NDArray) -> list[Tensor]:
     """Matrix and photometry in the generator's space, float32, on its device."""
     given = np.asarray(A), np.log10(photometry) if generator.log else photometry
     device = next(generator.parameters()).device
-    return tuple(torch.as_tensor(values, dtype=torch.float32, device=device) for values in given)
+    return [torch.as_tensor(values, dtype=torch.float32, device=device) for values in given]

@@ -1,7 +1,5 @@
 """Training of study 1 (Rissaki+ 2023, Sec. 3.2): its settings, and each of its networks from a library of SEDs."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
@@ -12,10 +10,11 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from paper_utils.base.containers import SedLibrary
+from paper_utils.base.errors import DataError
 from paper_utils.base.filters import HELP_BANDS
 from paper_utils.base.photometry import measurement_matrix
-from paper_utils.midir.apply import Reconstructor
-from paper_utils.midir.model import GLO, WGAN, Adversaries, glo_loss, whitened_components
+from paper_utils.midir.apply import QUANTILES, Reconstructor
+from paper_utils.midir.model import GLO, WGAN, Adversaries, glo_loss, to_sphere, whitened_components
 from paper_utils.nets import settings, training
 from paper_utils.nets.dense import MLP
 from paper_utils.nets.model_file import Model
@@ -47,32 +46,36 @@ class Settings(settings.Settings):
     n_probe: int = setting("test galaxies of the experiments on redshift, noise and bands", paper="")
     n_restarts: int = setting("nearest starts of a search, for a mean and its uncertainty", paper="")
     n_latent: int = setting("latent dimensions", paper=50, default=50)
-    photometry: str = setting(
-        "how a band sees a spectrum: interpolate or filters", paper="interpolate", default="interpolate"
-    )
+    photometry: str = setting("how bands see: interpolate or filters", paper="interpolate", default="interpolate")
     batch_size_wgan: int = setting("spectra in a batch, of WGAN", paper=100, default=100)
     lr_wgan: float = setting("RMSprop's learning rate on both networks, of WGAN", paper=0.001, default=0.001)
 
 
-def split(library: SedLibrary, seed: int, n_test: int) -> tuple[SedLibrary, SedLibrary, SedLibrary]:
+def split(library: SedLibrary, s: Settings, run: Run) -> tuple[SedLibrary, SedLibrary, SedLibrary]:
     """Galaxies to fit, to validate (100, or a tenth of the training set) and to test: 90:10 by id (Sec. 3.2).
 
-    Test galaxies come in random order, so that the first hundred are a fair sample.
+    Test galaxies come in random order, so that the first hundred are a fair sample. The run remembers which are fitted.
+    Raises DataError for fewer galaxies to fit than latents: latents start from as many principal components.
     """
-    train, test = library.split(seed, (0.9, 0.1))
-    test = test.select(np.random.default_rng(seed).permutation(len(test))[:n_test])
-    order = np.random.default_rng(seed + 1).permutation(len(train))
-    n_validation = min(100, len(train) // 10)
-    return train.select(order[n_validation:]), train.select(order[:n_validation]), test
+    train, test = library.split(run.seed, (0.9, 0.1))
+    test = test.select(np.random.default_rng(run.seed).permutation(len(test))[: s.n_test])
+    order, n_validation = np.random.default_rng(run.seed + 1).permutation(len(train)), min(100, len(train) // 10)
+    fitting = train.select(order[n_validation:])
+    if (n := min(fitting.flux.shape)) < s.n_latent:
+        problem = f"{len(library)} galaxies leave {len(fitting)} to fit, whose spectra have {n} principal components"
+        remedy = f"For {s.n_latent} latents (n_latent) give more galaxies (n_seds), or set n_latent to {n} or fewer."
+        raise DataError(problem, remedy=remedy)
+    run.data = {"library": library.content_hash(), "split": fitting.content_hash()}
+    return fitting, train.select(order[:n_validation]), test
 
 
 def train_glo(name: str, flux: NDArray, s: Settings, run: Run, *, log: bool = True, per_bin: bool = False) -> GLO:
     """GLO on F_nu (N, L), or logGLO. `per_bin`: every bin scaled by itself, latents from principal components."""
     x = _spectra(flux, log, run)
-    model = run.make(partial(GLO, len(x), s.n_latent, x.shape[1], s.width, log=log))
+    model = run.make(partial(GLO, len(x), n_latent=s.n_latent, n_wave=x.shape[1], width=s.width, log=log))
     x = model.generator.learn_scale(x, per_bin)
     if per_bin:
-        model.start_from(whitened_components(x, s.n_latent))
+        model.s.data.copy_(to_sphere(whitened_components(x, s.n_latent)))
     optimizer = partial(adam_on_both, lr_latents=s.lr_latents)
     plan = _plan(len(x), s, run, lr=s.lr, weight_decay=WEIGHT_DECAY, optimizer=optimizer)
     return run.fit(name, model, glo_loss, {"x": x}, plan, settings=asdict(s))
@@ -87,7 +90,7 @@ def adam_on_both(model: GLO, plan: Plan, lr_latents: float) -> Optimizer:
 def train_wgan(name: str, flux: NDArray, s: Settings, run: Run, *, log: bool = True, penalised: bool = False) -> WGAN:
     """WGAN on F_nu (N, L), or logWGAN; `penalised` as in `WGAN`."""
     x = _spectra(flux, log, run)
-    model = run.make(partial(WGAN, s.n_latent, x.shape[1], s.width, log=log, penalised=penalised))
+    model = run.make(partial(WGAN, s.n_latent, log, penalised, n_wave=x.shape[1], width=s.width))
     x = model.generator.learn_scale(x)
     batch_size = Adversaries.N_CRITIC * s.batch_size_wgan
     plan = Plan(s.n_iterations, batch_size, s.lr_wgan, schedule="halving", seed=run.seed)
@@ -134,8 +137,7 @@ def train_wgans(flux: NDArray, s: Settings, run: Run) -> None:
 
 def train(library: SedLibrary, s: Settings, run: Run) -> dict[str, Model]:
     """All the study's models from its library, and the `Reconstructor` made of the best of them."""
-    fitting, _, _ = split(library, run.seed, s.n_test)
-    run.data = {"library": library.content_hash(), "split": fitting.content_hash()}
+    fitting, _, _ = split(library, s, run)
     train_glos(fitting.flux, s, run)
     train_wgans(fitting.flux, s, run)
     A = measurement_matrix(fitting.wave_um, HELP_BANDS, REDSHIFT, s.photometry)
@@ -152,9 +154,16 @@ def mid_infrared(library: SedLibrary) -> NDArray:
 def reconstructor(glo: GLO, fitting: SedLibrary, s: Settings, run: Run) -> Reconstructor:
     """The model to be used, of a GLO and the galaxies that it was fitted to; one of the run's. Starting near, its
     searches need fewer steps than those from random latents."""
-    n_steps = min(s.n_steps, 300)
-    model = Reconstructor.of(glo, fitting, REDSHIFT, s.photometry, s.n_restarts, n_steps)
-    run.models["reconstructor"] = model
+    bands = [f"{band.telescope} {band.name} {band.observed_um:g}" for band in HELP_BANDS]
+    search = {"n_starts": s.n_restarts, "n_steps": min(s.n_steps, 300), "lr": 0.001}
+    model = Reconstructor(bands, REDSHIFT, s.photometry, **search, **glo.config).to(glo.s.device)
+    A = measurement_matrix(fitting.wave_um, HELP_BANDS, REDSHIFT, s.photometry)
+    seen = np.quantile(np.log10(fitting.flux @ A.T), QUANTILES, axis=0)
+    for buffer, values in ((model.wave_um, fitting.wave_um), (model.A, A), (model.seen, seen)):
+        buffer.copy_(torch.as_tensor(values))
+    model.glo.load_state_dict(glo.state_dict())
+    model.card = glo.card
+    run.models["reconstructor"] = model.eval()
     return model
 
 

@@ -8,13 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from paper_utils.alhambra import mdn
-from paper_utils.alhambra.inputs import INPUTS, Photometry, compressed, inputs_of, shape_columns
+from paper_utils.alhambra import apply
+from paper_utils.alhambra.inputs import INPUTS, compressed, depths, inputs_of, photometry, shape_columns
 from paper_utils.base.errors import DataError
 from paper_utils.nets import training
 from paper_utils.nets.plan import Plan
 
 BANDS = ("F365W", "F489W", "F613W", "F737W", "J", "F814W")
+
+
+def network_of(n_in, n_components=5, widths=(256, 256, 256)):
+    """A density network of any features, as those of a table without bands are."""
+    return apply.PhotoZ((), [f"x{i}" for i in range(n_in)], n_components=n_components, widths=widths)
 
 
 def table_of(m, error):
@@ -25,8 +30,8 @@ def test_asinh_magnitudes_are_magnitudes_where_bright_and_go_on_through_zero():
     rng = np.random.default_rng(0)
     m = rng.uniform(16, 25, (300, 1)) + rng.normal(0, 0.3, (300, len(BANDS)))
     error = 0.05 * 10 ** (0.4 * (m - 23))  # a noise that is the same at all magnitudes: 0.05 mag at 23
-    photometry = Photometry.of(table_of(m, error), BANDS)
-    x = photometry.features(table_of(m, error))
+    depth = depths(table_of(m, error), BANDS)
+    x = photometry(table_of(m, error), BANDS, depth)
     n = len(BANDS)
     assert x.shape == (300, 2 * n + 1)
     bright = m.max(axis=1) < 20
@@ -34,7 +39,7 @@ def test_asinh_magnitudes_are_magnitudes_where_bright_and_go_on_through_zero():
     # A non-detection is a flux of 0: -2.5 log10 of the softening b, here 1 sigma: 23 - 2.5 log10(0.05 / 1.086).
     lost = m.copy()
     lost[0, 3], error[0, 3] = 99, 26.0
-    mu = photometry.features(table_of(lost, error))[0]
+    mu = photometry(table_of(lost, error), BANDS, depth)[0]
     sigma = 23 - 2.5 * np.log10(0.05 / (2.5 / np.log(10)))
     assert mu[3] + mu[n] == pytest.approx(sigma, abs=0.01)
 
@@ -42,12 +47,12 @@ def test_asinh_magnitudes_are_magnitudes_where_bright_and_go_on_through_zero():
 def test_bands_not_observed_touch_no_other():
     m = np.full((50, len(BANDS)), 22.0) + np.random.default_rng(0).normal(0, 0.1, (50, len(BANDS)))
     error = np.full_like(m, 0.05)
-    photometry = Photometry.of(table_of(m, error), BANDS)
+    depth = depths(table_of(m, error), BANDS)
     m[0, 5], error[0, 5] = -99, 0
-    x = photometry.features(table_of(m, error))
+    x = photometry(table_of(m, error), BANDS, depth)
     assert np.isnan(x[0, 5])
     assert np.isnan(x).sum() == 1
-    model = mdn.MixtureDensity(x.shape[1]).learn_scale(torch.tensor(x), torch.rand(50))
+    model = network_of(x.shape[1]).learn_scale(torch.tensor(x), torch.rand(50))
     assert np.isfinite(model.median(torch.tensor(x))).all()
 
 
@@ -58,7 +63,7 @@ def test_bands_not_observed_touch_no_other():
 )
 def test_features_of_any_table_are_numbers_or_not_observed(m, error, kind):
     table = Table({"r": m[:, 0], "i": m[:, 1], "dr": error[:, 0], "di": error[:, 1]})
-    x = Photometry(("r", "i"), np.array([50.0, 80.0]), kind).features(table)
+    x = photometry(table, ("r", "i"), np.array([50.0, 80.0]), kind)
     missing = m == -99 if kind == "asinh" else np.zeros_like(m, bool)
     assert (np.isnan(x).sum(axis=1) == missing.sum(axis=1)).all()
     assert not np.isinf(x).any()
@@ -79,9 +84,7 @@ def test_inputs_are_what_is_no_label_and_shapes_what_is_no_magnitude():
 def test_bands_without_detections_are_refused():
     table = Table({"r": [99.0, 99.0], "dr": [26.0, 26.0]})
     with pytest.raises(DataError, match="'r' has no detection"):
-        Photometry.of(table, ("r",))
-    with pytest.raises(DataError, match="kind 'luptitudes'"):
-        Photometry.of(table, ("r",), "luptitudes")
+        depths(table, ("r",))
 
 
 # Densities
@@ -101,9 +104,9 @@ def bimodal():
     x, z = sample(20_000)
     t = torch.tensor(np.log1p(z), dtype=torch.float32)
     with training.seeded(0):
-        model = mdn.MixtureDensity(1, 2, (64, 64)).learn_scale(x, t)
+        model = network_of(1, 2, (64, 64)).learn_scale(x, t)
     plan = Plan(20 * (len(x) // 500), 500, 3e-3, schedule="cosine")
-    training.fit(model, mdn.loss, {"x": x, "t": t}, plan, progress=False)
+    training.fit(model, apply.loss, {"x": x, "t": t}, plan, progress=False)
     return model, sample
 
 
@@ -146,7 +149,7 @@ def test_peak_is_the_highest_of_the_two(bimodal):
     model, _ = bimodal
     x = torch.tensor([[0.05], [0.9]])
     grid = np.linspace(0.0, 1.2, 4001)
-    model.levels.copy_(torch.linspace(0, 1, mdn.N_KNOTS + 1))
+    model.levels.copy_(torch.linspace(0, 1, apply.N_KNOTS + 1))
     # In ln(1 + z), where the Gaussians are.
     highest = grid[(model.pdf(x, grid) * (1 + grid)).argmax(axis=1)]
     np.testing.assert_allclose(model.peak(x), highest, atol=2e-3)
@@ -169,11 +172,11 @@ def test_calibration_mends_intervals_that_are_too_narrow(bimodal):
     after = covered()
     with torch.no_grad():
         last.bias[sigmas] += np.log(2.5)
-    model.levels.copy_(torch.linspace(0, 1, mdn.N_KNOTS + 1))
+    model.levels.copy_(torch.linspace(0, 1, apply.N_KNOTS + 1))
     assert before < 0.6
     assert 0.66 < after < 0.70
 
 
 def test_calibration_wants_objects():
     with pytest.raises(DataError, match="too few to calibrate"):
-        mdn.MixtureDensity(2).calibrate(torch.rand(30, 2), np.ones(30))
+        network_of(2).calibrate(torch.rand(30, 2), np.ones(30))

@@ -6,7 +6,6 @@ import torch
 
 from paper_utils.alhambra import mixtures
 from paper_utils.base.constants import C_KMS
-from paper_utils.base.dust import attenuation
 from paper_utils.base.errors import DataError
 from paper_utils.base.wavelengths import log_grid
 from paper_utils.nets import training
@@ -44,8 +43,7 @@ def one(**changed):
     p[0, 0, 2], p[0, 0, 5] = 60, 1
     for name, value in changed.items():
         p[0, 0, mixtures.PARAMETERS.index(name)] = value
-    flat = np.ones_like(WAVE_REST)
-    return mixtures.spectra(p, template, templates(), WAVE_REST, WAVE_OBS, flat)[0].double().numpy()
+    return mixtures.spectra(p, template, templates(), WAVE_REST, WAVE_OBS)[0].double().numpy()
 
 
 def test_lines_move_with_redshift_and_velocity_and_broaden_with_dispersion():
@@ -82,13 +80,13 @@ def test_gas_adds_lines_with_the_equivalent_width_asked_for():
 def test_templates_must_cover_what_is_seen():
     p, template = mixtures.draw(20, AGES, METALS)
     with pytest.raises(DataError, match="do not cover"):
-        mixtures.spectra(p, template, templates()[:, 300:], WAVE_REST[300:], WAVE_OBS, np.ones(1200))
+        mixtures.spectra(p, template, templates()[:, 300:], WAVE_REST[300:], WAVE_OBS)
 
 
 def test_one_network_for_all_finds_the_redshift_and_confuses_the_populations():
     """What Appendix B met: the galaxy's redshift is learned; a population's age also follows those of the others."""
     p, template = mixtures.draw(3000, AGES, METALS)
-    flux = mixtures.spectra(p, template, templates(), WAVE_REST, WAVE_OBS, np.ones(1500), snr=50)
+    flux = mixtures.spectra(p, template, templates(), WAVE_REST, WAVE_OBS, snr=50)
     y = torch.tensor(p.reshape(3000, 32), dtype=torch.float32)
     with training.seeded(0):
         model = MLP(300, 32, (128,)).learn_scale(flux, y)
@@ -123,7 +121,7 @@ def test_mixtures_of_real_populations_cover_the_library_of_the_thesis(emiles):
     rows = emiles.templates.reshape(ages.size, -1)[::10]
     light = np.stack([np.interp(wave_rest, emiles.wave_rest, row) for row in rows])
     p, template = mixtures.draw(50, ages.ravel()[::10], metals.ravel()[::10])
-    flux = mixtures.spectra(p, template, light, wave_rest, WAVE_OBS, attenuation(wave_rest))
+    flux = mixtures.spectra(p, template, light, wave_rest, WAVE_OBS)
     assert flux.shape == (50, 300)
     assert flux.min() > 0
     assert torch.allclose(flux.mean(dim=1), torch.ones(50), atol=1e-5)

@@ -34,6 +34,14 @@ def test_training_makes_all_models_of_the_study(trained):
     assert all(model.card["finished"] for model in models.values())
 
 
+def test_fewer_galaxies_than_latents_are_refused_before_anything_is_trained(trained):
+    _, library, run = trained
+    s = train.Settings.load("01", "smoke")  # 60 galaxies: 54 to train on, 5 of them for validation
+    with pytest.raises(DataError, match=r"49 principal components. For 50 latents \(n_latent\) give more"):
+        train.split(library.select(slice(60)), s, run)
+    assert len(train.split(library.select(slice(60)), s.changed({"n_latent": 49}), run)[0]) == 49
+
+
 def test_the_file_alone_reconstructs_the_same_to_the_bit(trained, tmp_path):
     models, library, run = trained
     run.export(tmp_path)

@@ -73,7 +73,7 @@ def test_glo_learns_a_planted_family_and_keeps_its_latents_on_the_sphere():
     with torch.no_grad():
         x = planted(to_sphere(torch.randn(400, 4, generator=torch.Generator().manual_seed(0))))
     with training.seeded(2):
-        model = GLO(400, 4, 30, width=32, n_hidden=2)
+        model = GLO(400, n_latent=4, n_wave=30, width=32, n_hidden=2)
     target = model.generator.learn_scale(x, per_bin=True)
     plan = Plan(800, 50, lr=5e-3, optimizer=partial(adam_on_both, lr_latents=2e-2))
     history = training.fit(model, glo_loss, {"x": target}, plan, progress=False)
@@ -83,7 +83,7 @@ def test_glo_learns_a_planted_family_and_keeps_its_latents_on_the_sphere():
 
 
 def test_only_the_generator_decays():
-    model = GLO(9, 4, 30, width=8, n_hidden=2)
+    model = GLO(9, n_latent=4, n_wave=30, width=8, n_hidden=2)
     weights, latents = adam_on_both(model, Plan(1, 1, lr=0.5, weight_decay=1e-5), 0.05).param_groups
     assert (weights["lr"], weights["weight_decay"], len(weights["params"])) == (0.5, 1e-5, 10)
     assert (latents["lr"], latents["weight_decay"], len(latents["params"])) == (0.05, 0, 1)
@@ -91,7 +91,7 @@ def test_only_the_generator_decays():
 
 def one_wgan_iteration(penalised):
     with training.seeded(0):
-        model = WGAN(4, 30, width=16, n_hidden=2, penalised=penalised)
+        model = WGAN(4, n_wave=30, width=16, n_hidden=2, penalised=penalised)
     before = copy.deepcopy(model.generator.state_dict())
     step = Adversaries(model, torch.randn(500, 30), Plan(1, 500), training.fabric_on("cpu"))
     counts = {"generator": 0, "critic": 0}
@@ -122,7 +122,7 @@ def test_adversaries_go_on_where_they_were_stopped(tmp_path):
 
     def run(**options):
         with training.seeded(0):
-            model = WGAN(4, 30, width=8, n_hidden=2)
+            model = WGAN(4, n_wave=30, width=8, n_hidden=2)
         step = Adversaries(model, x, plan, training.fabric_on("cpu"))
         history = training.repeat(step, step.state, len(x), plan, progress=False, **options)
         return model.state_dict(), history["finished"]
@@ -158,7 +158,7 @@ class TestReconstruction:
         return to_sphere(torch.randn(n, 4, generator=torch.Generator().manual_seed(seed)))
 
     def test_planted_spectra_are_recovered(self):
-        starts = nearest_starts(self.generator, self.A, self.y, self.start(2000), torch.ones_like(self.y))[0]
+        starts = nearest_starts(self.generator, self.A, self.y, self.start(2000))[0]
         x, misfit = reconstruct(self.generator, self.A, self.y, starts, lr=0.01, n_steps=400)
         with torch.no_grad():
             truth = self.generator(self.s)
@@ -212,7 +212,7 @@ class TestReconstruction:
         pool = self.start(300, seed=6)
         with torch.no_grad():
             y = self.generator.measure(self.generator(pool[[7, 42]]), self.A)
-        found = nearest_starts(self.generator, self.A, y, pool, torch.ones_like(y), k=3)
+        found = nearest_starts(self.generator, self.A, y, pool, k=3)
         assert found.shape == (3, 2, 4)
         torch.testing.assert_close(found[0], pool[[7, 42]])
 
@@ -224,7 +224,7 @@ class TestReconstruction:
         np.testing.assert_allclose(recover(self.generator, self.A, flux, start, **given), own, rtol=1e-4)
         # From a pool: each of the k nearest starts, as if searched alone.
         pool = self.start(50, seed=8)
-        starts = nearest_starts(self.generator, self.A, self.y, pool, torch.ones_like(self.y), k=2)
+        starts = nearest_starts(self.generator, self.A, self.y, pool, k=2)
         near = recover_nearest(self.generator, self.A, flux, pool, 2, **given)
         for found, first in zip(near, starts, strict=True):
             np.testing.assert_allclose(found, recover(self.generator, self.A, flux, first, **given), rtol=1e-4)
