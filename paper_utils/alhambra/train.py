@@ -134,13 +134,7 @@ def _begun(name: str, part: Catalogue, columns: Sequence[str], s: Settings, run:
 
 def _network_plan(name: str, n: int, n_epochs: int, s: Settings, run: Run, schedule: str = "constant") -> Plan:
     size = s.batch_stars if name == "stellarity" else s.batch_size
-    return _plan(n, n_epochs, size, s.lr, run, optimizer=model.adam, schedule=schedule)
-
-
-def _plan(n: int, n_epochs: int, size: int, lr: float, run: Run, **how: Any) -> Plan:
-    """Epochs of n objects; an incomplete batch at the end of each is left out."""
-    size = min(size, n)
-    return Plan(n_epochs * (n // size), size, lr, seed=run.seed, **how)
+    return Plan.of_epochs(n, n_epochs, size, s.lr, seed=run.seed, optimizer=model.adam, schedule=schedule)
 
 
 def _descend(found: Network, x: Tensor, y: Tensor, plan: Plan, fabric, validation=None, **options: Any) -> History:
@@ -180,7 +174,7 @@ def density(
     aside, rows = np.split(rows, [max(len(rows) // 10, 200)])  # to calibrate with, and to learn from
     found.learn_scale(x[rows], t[rows])
     how = {"weight_decay": s.decay_density, "optimizer": "adamw", "schedule": "one-cycle"}
-    plan = _plan(len(rows), s.n_epochs_density, s.batch_density, s.lr_density, run, **how)
+    plan = Plan.of_epochs(len(rows), s.n_epochs_density, s.batch_density, s.lr_density, seed=run.seed, **how)
     rows, finish = torch.tensor(rows, device=x.device), lambda model: model.calibrate(x[aside], z[aside])
     about = {"what": "redshift of a galaxy as a density p(z)", "n_train": len(rows)}
     return run.fit(key, found, apply.loss, {"x": x, "t": t}, plan, rows=rows, finish=finish, **about)
@@ -201,7 +195,7 @@ def mixture(key: str, flux: Tensor, parameters: NDArray, scaled: bool, run: Run)
     found.inputs.learn(flux[:n])
     if scaled:
         found.outputs.learn(y[:n])
-    plan = _plan(n, 12, 100, 1e-3, run)
+    plan = Plan.of_epochs(n, 12, 100, seed=run.seed)
     run.fit(key, found, mixtures.loss, {"x": flux[:n], "y": y[:n]}, plan, what="Appendix B of Cacho 2020")
     with torch.no_grad():
         return found(flux[n:]).cpu().numpy()

@@ -84,15 +84,9 @@ def head_loss(model: apply.ImageToSpectrum, batch: Batch, generator: torch.Gener
         return {"loss": F.gaussian_nll_loss(mean, network.latents(batch["latents"]), log_var.exp())}
 
 
-def _plan(n: int, n_epochs: int, batch_size: int, **options) -> Plan:
-    """Whole epochs of n galaxies; an incomplete batch at the end of each is left out."""
-    batch_size = min(batch_size, n)
-    return Plan(n_epochs * (n // batch_size), batch_size, **options)
-
-
 def train_vae(run: Run, x: Tensor, w: Tensor, s: Settings) -> InfoVAE:
     """The autoencoder of spectra x (N, 1000) with weights w, as `restframe.rest_spectra` gives them."""
-    plan = _plan(len(x), s.n_epochs_vae, 64, lr=2e-3, schedule="one-cycle", seed=run.seed)
+    plan = Plan.of_epochs(len(x), s.n_epochs_vae, 64, lr=2e-3, schedule="one-cycle", seed=run.seed)
     model = run.make(lambda: InfoVAE(x.shape[1])).learn_mean(x)
     return run.fit("autoencoder", model, infovae_loss, {"x": x, "w": w}, plan)
 
@@ -114,7 +108,7 @@ def train_network(
     model.learn_scale(sample.images[sample.train[:2000]], sample.noise)
     model.latents.learn(sample.latents[sample.train])
     how = {"weight_decay": 0.01, "optimizer": ranger, "schedule": "fastai", "seed": run.seed + offset}
-    plan = _plan(len(sample.train), n_epochs, s.batch_size, lr=lr, **how)
+    plan = Plan.of_epochs(len(sample.train), n_epochs, s.batch_size, lr=lr, **how)
     data, key = {"images": sample.images, "latents": sample.latents}, network_name(name, n_epochs, plan.seed, stretch)
     return run.fit(key, model, image_loss, data, plan, rows=sample.train)
 
@@ -132,7 +126,7 @@ def train_head(
     model.requires_grad_(False).network.head.requires_grad_(True)
     features = apply.features(network, sample.images)
     how = {"weight_decay": 0.01, "optimizer": "adamw", "schedule": "one-cycle", "seed": run.seed}
-    plan = _plan(len(sample.train), s.n_epochs_head, s.batch_size, lr=3e-3, **how)
+    plan = Plan.of_epochs(len(sample.train), s.n_epochs_head, s.batch_size, lr=3e-3, **how)
     aside = {"images": sample.images[sample.validation], "latents": sample.latents[sample.validation]}
     calibrate = partial(apply.ImageToSpectrum.calibrate, **aside)
     data = {"features": features, "latents": sample.latents}

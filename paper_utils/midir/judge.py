@@ -18,12 +18,6 @@ OURS, RIDGE = "logGLO, per bin", "ridge, fitted anew"
 Measure = tuple[float, float, float]
 
 
-def percent(good: NDArray) -> Measure:
-    """Share of true values (N,) [%]."""
-    value, interval = scores.share(good)
-    return value, *interval
-
-
 def mean(values: NDArray, seed: int) -> Measure:
     """Mean over galaxies (N,)."""
     return scores.interval(np.mean, values, n_resamples=2000, seed=seed)
@@ -43,7 +37,7 @@ def score(found: NDArray, truth: NDArray, seed: int) -> dict[str, float]:
     """The paper's measures of reconstructions, as a row of a table."""
     chi2 = scores.chi2(found, truth)
     row = {"N of 100": int((chi2[:100] < 5).sum())}
-    row |= dict(zip(("% with χ²<5", "% low", "% high"), percent(chi2 < 5), strict=True))
+    row |= dict(zip(("% with χ²<5", "% low", "% high"), scores.share(chi2 < 5), strict=True))
     row |= {"median χ²": np.median(chi2)}
     row |= dict(zip(("AMSE log", "AMSE low", "AMSE high"), mean(log_error(found, truth), seed), strict=True))
     return row | {"AMSE linear": scores.amse(found, truth).mean()}
@@ -78,4 +72,4 @@ def share_good(
     found = recover_nearest(glo.generator, A, y, glo.s, weight=weight, **search)[0][:, mid]
     learned = np.log10(y_fit)[:, use], np.log10(fitting.flux[:, mid]), np.log10(y)[:, use]
     both = {OURS: found, RIDGE: 10 ** baselines.BASELINES["ridge regression"](*learned)}
-    return {name: percent(scores.chi2(flux, test.flux[:, mid]) < 5) for name, flux in both.items()}
+    return {name: scores.share(scores.chi2(flux, test.flux[:, mid]) < 5) for name, flux in both.items()}

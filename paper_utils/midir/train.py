@@ -77,7 +77,8 @@ def train_glo(name: str, flux: NDArray, s: Settings, run: Run, *, log: bool = Tr
     if per_bin:
         model.s.data.copy_(to_sphere(whitened_components(x, s.n_latent)))
     optimizer = partial(adam_on_both, lr_latents=s.lr_latents)
-    plan = _plan(len(x), s, run, lr=s.lr, weight_decay=WEIGHT_DECAY, optimizer=optimizer)
+    how = {"lr": s.lr, "weight_decay": WEIGHT_DECAY, "optimizer": optimizer, "schedule": "halving", "seed": run.seed}
+    plan = Plan.of_epochs(len(x), s.n_epochs, s.batch_size, **how)
     return run.fit(name, model, glo_loss, {"x": x}, plan, settings=asdict(s))
 
 
@@ -106,17 +107,14 @@ def train_mlp(name: str, y: NDArray, x: NDArray, s: Settings, run: Run) -> MLP:
     """The plain network for comparison: log photometry y (N, m) -> log spectra x (N, L), mean squared error."""
     y, x = (torch.tensor(values, dtype=torch.float32, device=run.fabric.device) for values in (y, x))
     model = run.make(partial(MLP, y.shape[1], x.shape[1])).learn_scale(y, x)
-    plan = _plan(len(x), s, run, lr=LR_MLP, optimizer=plain_adam)
+    how = {"lr": LR_MLP, "schedule": "halving", "seed": run.seed}
+    plan = Plan.of_epochs(len(x), s.n_epochs, s.batch_size, **how)
     return run.fit(name, model, squares, {"y": y, "x": x}, plan, settings=asdict(s))
 
 
 def squares(model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
     """Mean squared error of the spectra that photometry gives."""
     return {"loss": nn.functional.mse_loss(model(batch["y"]), batch["x"])}
-
-
-def plain_adam(model: nn.Module, plan: Plan) -> Optimizer:
-    return Adam(model.parameters(), plan.lr)
 
 
 def train_glos(flux: NDArray, s: Settings, run: Run) -> None:
@@ -170,9 +168,3 @@ def reconstructor(glo: GLO, fitting: SedLibrary, s: Settings, run: Run) -> Recon
 def _spectra(flux: NDArray, log: bool, run: Run) -> Tensor:
     x = torch.tensor(flux, dtype=torch.float32, device=run.fabric.device)
     return torch.log10(x) if log else x
-
-
-def _plan(n: int, s: Settings, run: Run, **options) -> Plan:
-    """n_epochs of n items; learning rates halve after each fifth."""
-    batch_size = min(s.batch_size, n)
-    return Plan(s.n_epochs * (n // batch_size), batch_size, schedule="halving", seed=run.seed, **options)

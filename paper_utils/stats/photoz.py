@@ -60,8 +60,8 @@ def slope(predicted: ArrayLike, expected: ArrayLike) -> tuple[float, float]:
     return tuple(float(c) for c in np.polynomial.Polynomial.fit(expected, predicted, 1).convert().coef[::-1])
 
 
-def coverage(low: ArrayLike, high: ArrayLike, truth: ArrayLike) -> tuple[float, tuple[float, float]]:
-    """Share [%] of truths (N,) within [low, high] and its 68 % interval."""
+def coverage(low: ArrayLike, high: ArrayLike, truth: ArrayLike) -> tuple[float, float, float]:
+    """Share [%] of truths (N,) within [low, high] and its 68 % interval, (value, low, high)."""
     truth = np.asarray(truth)
     return share((truth >= low) & (truth <= high))
 

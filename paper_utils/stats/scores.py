@@ -12,11 +12,13 @@ UNCERTAINTY = 0.1  # of both spectra, relative
 def chi2(reconstructed: ArrayLike, model: ArrayLike) -> NDArray:
     """Mean chi^2 per wavelength of each spectrum, both uncertain by 10 %: Rissaki+ 2023 eq. 6. (N, L), (N, L) -> (N,).
 
-    Fluxes are linear. Where both are zero the term is zero: nothing differs there.
+    Fluxes are linear. Where both are zero the term is zero: nothing differs there. A spectrum that is not finite
+    everywhere is infinitely bad.
     """
     rec, mod = np.asarray(reconstructed, float), np.asarray(model, float)
     variance = UNCERTAINTY**2 * (rec**2 + mod**2)
-    return np.divide((rec - mod) ** 2, variance, out=np.zeros_like(variance), where=variance > 0).mean(-1)
+    with np.errstate(invalid="ignore"):
+        return _worst(np.divide((rec - mod) ** 2, variance, out=np.zeros_like(variance), where=variance != 0).mean(-1))
 
 
 def chi2_of_factor(alpha: ArrayLike) -> NDArray:
@@ -36,8 +38,16 @@ def factor_interval(limit: float) -> tuple[float, float]:
 
 
 def amse(reconstructed: ArrayLike, model: ArrayLike) -> NDArray:
-    """Mean squared error of each spectrum in the space of its arguments. (N, L), (N, L) -> (N,)."""
-    return ((np.asarray(reconstructed, float) - np.asarray(model, float)) ** 2).mean(-1)
+    """Mean squared error of each spectrum in the space of its arguments; infinite for one that is not finite.
+
+    (N, L), (N, L) -> (N,).
+    """
+    return _worst(((np.asarray(reconstructed, float) - np.asarray(model, float)) ** 2).mean(-1))
+
+
+def _worst(badness: NDArray) -> NDArray:
+    """The same with infinity for NaN: what cannot be scored is never good."""
+    return np.where(np.isnan(badness), np.inf, badness)
 
 
 def bootstrap(
@@ -58,14 +68,17 @@ def interval(
     return float(statistic(*samples)), float(low), float(high)
 
 
-def share(successes: ArrayLike) -> tuple[float, tuple[float, float]]:
-    """Share [%] of true values (N,) and its 68 % Wilson interval, which has a width at 0 and 100 %; NaN for none."""
+def share(successes: ArrayLike) -> tuple[float, float, float]:
+    """Share [%] of true values (N,) and its 68 % Wilson interval, (value, low, high); NaN for none.
+
+    The interval has a width at 0 and 100 % too.
+    """
     successes = np.asarray(successes, bool)
     if not successes.size:
-        return np.nan, (np.nan, np.nan)
+        return np.nan, np.nan, np.nan
     test = binomtest(int(successes.sum()), successes.size)
     low, high = test.proportion_ci(0.68, method="wilson")
-    return 100 * test.statistic, (100 * low, 100 * high)
+    return 100 * test.statistic, 100 * low, 100 * high
 
 
 def coverage(truth: ArrayLike, mean: ArrayLike, std: ArrayLike, levels: ArrayLike) -> NDArray:

@@ -27,7 +27,7 @@ def smoke_run(tmp_path, **given):
     job = notebooks.plan("01", "smoke", tmp_path / "output", device="cpu")
     job.parameters.update(given)
     assert set(job.parameters) <= set(parameters.defaults(job.notebook))
-    (outcome,) = notebooks.run_all([job])
+    outcome = notebooks.run(job)
     assert outcome.status == "done", outcome.failure
     results = json.loads((job.output / "results.json").read_text())
     return {claim["id"]: claim for claim in results["claims"]}, job.output

@@ -73,7 +73,7 @@ def test_least_squares_predictions_have_a_slope_of_their_r2():
 def test_pit_and_coverage_of_gaussians():
     rng = np.random.default_rng(2)
     truth = rng.normal(0, 1, 20_000)
-    share, (low, high) = photoz.coverage(np.full(20_000, -1.0), np.ones(20_000), truth)
+    share, low, high = photoz.coverage(np.full(20_000, -1.0), np.ones(20_000), truth)
     assert low < share < high
     assert share == pytest.approx(68.27, abs=1)
     assert photoz.pit_distance(norm.cdf(truth))[1] > 0.01

@@ -58,14 +58,24 @@ def test_interval_of_a_correlation_is_fishers_and_of_a_paired_difference_is_narr
 
 
 def test_interval_of_a_share_is_binomial_and_stays_wide_at_the_ends():
-    value, (low, high) = scores.share(np.repeat([True, False], [720, 280]))
+    value, low, high = scores.share(np.repeat([True, False], [720, 280]))
     assert value == pytest.approx(72)
     assert (high - low) / 2 == pytest.approx(100 * np.sqrt(0.72 * 0.28 / 1000), rel=0.02)
-    value, (low, high) = scores.share(np.ones(100, bool))
+    value, low, high = scores.share(np.ones(100, bool))
     # Wilson: n / (n + 1) at one sigma (0.994 sigma for 68 %).
     assert low == pytest.approx(100 * 100 / (100 + 0.9945**2), abs=0.01)
     assert value == pytest.approx(100)
     assert high == pytest.approx(100)
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("score", [scores.chi2, scores.amse])
+def test_a_spectrum_that_is_not_finite_is_infinitely_bad(score, broken):
+    """And zero is no such spectrum: where both fluxes are zero nothing differs."""
+    found, truth = np.ones((3, 4)), np.ones((3, 4))
+    found[1, 2], found[2, 0], truth[2, 0] = broken, 0, 0
+    with np.errstate(all="raise"):
+        np.testing.assert_array_equal(score(found, truth), [0, np.inf, 0])
 
 
 def test_coverage_of_gaussian_errors_is_the_level():
