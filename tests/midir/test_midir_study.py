@@ -39,9 +39,9 @@ def test_study_runs_on_a_published_library(tmp_path):
     file = library.save(tmp_path / "rt.h5")
     found, output = smoke_run(tmp_path, DATA=str(file), settings={"n_test": 1000})
     # Ridge needs no training budget: 90.3 % is what an independent fit to the same split gave.
-    assert found["x.ridge"]["parts"]["value"][0] == pytest.approx(90.3, abs=1.5)
+    assert found["x.methods"]["parts"]["ridge regression"][0] == pytest.approx(90.3, abs=1.5)
     # The method with an uncertainty reconstructs nearly all, and its 68 % intervals hold 65 to 73 %.
-    assert found["x.gp"]["parts"]["value"][0] >= 96
+    assert found["x.methods"]["parts"]["Gaussian process"][0] >= 96
     assert 0.65 < found["x.coverage.gaussian"]["parts"]["value"] < 0.73
     assert found["m.data"]["parts"]["n_seds"] == 10_000
     assert found["m.data"]["status"] == "holds"
