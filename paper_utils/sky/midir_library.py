@@ -63,6 +63,9 @@ HIDDEN = tuple(Parameter(*row) for row in (
     # Radius of a cloud (Larson 1981, 1981MNRAS.194..809L): its H II region grows as (1 + 7/4 t/t_s)^(4/7) (Spitzer
     # 1978) with t_s = radius / 10 km/s, the sooner the denser.
     ("r_cloud", "R_c", 10, 100, "pc", "starburst"),
+    # Dust inside the H II region: the column within r goes as r^(1/e), from a thin shell (0.1) to a filled region (1;
+    # Draine 2011, 2011ApJ...732..100D).
+    ("fill", "e", 0.1, 0.9, "", "starburst"),
     # Clumps along a sightline through a cloud: exp(-n) of the light finds none (Natta & Panagia 1984,
     # 1984ApJ...287..228N). At one infrared luminosity the ultraviolet of LIRGs spreads over two decades (Howell+ 2010,
     # 2010ApJ...715..572H).
@@ -79,14 +82,17 @@ HIDDEN = tuple(Parameter(*row) for row in (
     # share (Galliano+ 2018, 2018ARA&A..56..673G); silicate bands per extinction (A_V / tau_9.7 is 9 in the Galactic
     # centre, Roche & Aitken 1985, 1985MNRAS.215..425R, and twice the local 18 in dense clouds, Chiar+ 2007,
     # 2007ApJ...666L..73C).
+    # Below 0.55 um the opacity goes as wave^delta times the Milky Way's (Noll+ 2009, 2009A&A...507.1793N; Salim+ 2018,
+    # 2018ApJ...859...11S): the ultraviolet tells less of the infrared.
     *((f"{name}_{short}", f"{symbol}^{short}", low, high, "", component)
       for short, component in {"SB": "starburst", "s": "host"}.items()
       for name, symbol, low, high in (("pah", "q", 0.04, 0.3), ("ionised", "i", 0, 1), ("small", "v", 0.04, 0.3),
-                                      ("silicate", "s", 0.4, 2))),
+                                      ("silicate", "s", 0.4, 2), ("delta", "δ", -0.4, 0.4))),
     # Inner edge of the torus, where the last grains, graphite, survive; silicates do only below 1000 K (Mor & Netzer
     # 2012, 2012MNRAS.420..526M). Silicate bands from large grains to the Galactic centre's. Density ~ r^-q (Fritz+
     # 2006, 2006MNRAS.366..767F).
     ("t_sub", "T_sub", 1100, 1700, "K", "torus"), ("silicate_AGN", "s^AGN", 0.3, 2, "", "torus"),
+    ("delta_AGN", "δ^AGN", -0.4, 0.4, "", "torus"),
     ("slope_AGN", "q^AGN", 0.3, 1.5, "", "torus"),
     # Dust along the axis, in V, and its temperature (Lyu & Rieke 2018, 2018ApJ...866...92L).
     ("tau_polar", "τ_p", 0.02, 1, "", "torus"), ("t_polar", "T_p", 50, 250, "K", "torus"),
@@ -122,11 +128,11 @@ def _clusters(device: str):
 def _starburst(p, t):
     """Light seen, and its direct, thermal and intrinsic part (N, L), of starbursts.
 
-    They began `t_star` Myr ago and fade over `tau_star` Myr: clusters of five ages stand for all. As a cloud grows the
+    They began `t_star` Myr ago and fade over `tau_star` Myr: clusters of four ages stand for all. As a cloud grows the
     column of its shell thins as r^-2, its grains cool, PAHs survive and more of the cluster shines through gaps.
     """
     ages, light, powers = _clusters(str(t.weight.device))
-    nodes = torch.linspace(0, 1, 6, dtype=torch.float64, device=ages.device) ** 1.5  # finer where clusters are young
+    nodes = torch.linspace(0, 1, 5, dtype=torch.float64, device=ages.device) ** 1.5  # finer where clusters are young
     age = p.t_star[:, None] * 0.5 * (nodes[1:] + nodes[:-1])  # (N, A)
     low, way = locate(age.flatten(), ages)
     primary = (1 - way)[:, None] * light[low] + way[:, None] * light[low + 1]  # (N A, L)
@@ -135,16 +141,15 @@ def _starburst(p, t):
     share = (share / share.sum(dim=1, keepdim=True)).flatten()[:, None]
     each = SimpleNamespace(**{name: value.repeat_interleave(age.shape[1]) for name, value in vars(p).items()})
     growth = (1 + 1.75 * age.flatten() * 10.2 / each.r_cloud) ** (4 / 7)  # 10 km/s is 10.2 pc/Myr
-    # Little dust inside the H II region, most at the rim: tau ~ r^2. A fainter cluster is the same as a more distant
-    # one.
+    # A fainter cluster is the same as a more distant one.
     rim = growth * (powers[0] / power.flatten()) ** 0.5
     shells = shell_edges(ages.device, 12)
-    radius = rim[:, None] * (0.5 * (shells[1:] + shells[:-1])) ** 0.5
+    radius = rim[:, None] * (0.5 * (shells[1:] + shells[:-1])) ** each.fill[:, None]
     out = onion(primary, each.tau_V / growth**2, radius, each.t_cloud, each, t)
     gaps = torch.exp(-each.n_clumps / growth)[:, None]
     parts = (1 - gaps) * out.direct + gaps * primary, (1 - gaps) * out.thermal, primary
     direct, thermal, primary = ((share * part).reshape(*age.shape, -1).sum(dim=1) for part in parts)
-    screen = torch.exp(-p.tau_screen[:, None] * absorption(p.silicate, t))
+    screen = torch.exp(-p.tau_screen[:, None] * absorption(p, t))
     lost = (direct + thermal) * (1 - screen)
     direct, thermal = direct * screen, thermal * screen + cirrus(lost, p.psi_screen, torch.zeros_like(p.tau_V), p, t)
     return direct + thermal, direct, thermal, primary
@@ -172,7 +177,7 @@ def _host(p, t):
     stars = torch.einsum("na,mal->mnl", formed, _populations(str(device)))
     rows = torch.arange(len(low), device=device)
     primary = unit_power((1 - way)[:, None] * stars[low, rows] + way[:, None] * stars[low + 1, rows], t.weight)
-    depths, tau = np.geomspace(0.01, 1, 8), p.tau_v_s[:, None] * absorption(p.silicate, t)
+    depths, tau = np.geomspace(0.01, 1, 8), p.tau_v_s[:, None] * absorption(p, t)
     escape = sum(sphere_escape(depth * tau) for depth in depths) / depths.size
     direct = primary * escape
     absorbed = primary - direct
@@ -220,7 +225,7 @@ def _torus(p, t):
     p.pah = p.ionised = p.small = torch.zeros_like(tau_v)
     bare = (p.t_sub / 1000) ** 2.8  # r ~ T^-2.8 (Barvainis 1987, 1987ApJ...320..537B)
     out = onion(disc, tau_v, radius, p.t_sub, p, t, bare=bare, inward=0.5)
-    k = absorption(p.silicate, t)
+    k = absorption(p, t)
     thin, polar = torch.exp(-tau_v[:, None] * k), torch.exp(-p.tau_polar[:, None] * k)
     covered, by_cone, from_side = (1 - free)[:, None], (seen / free)[:, None], ((1 - seen) / (1 - free))[:, None]
     side = thin + (1 - thin) * (0.35 + 0.65 * from_side)  # the pole, too, sees some of a tapered disc
@@ -252,7 +257,7 @@ def components(params: Table, device: str = "cpu") -> dict:
     return out | {"power": power}
 
 
-_DUST = {f"{name}_{short}": name for name in ("pah", "ionised", "small", "silicate") for short in ("SB", "s", "AGN")}
+_DUST = {f"{name}_{short}": name for name in ("pah", "ionised", "small", "silicate", "delta") for short in ("SB", "s", "AGN")}
 
 
 def _own(params: Table, component: str, device: str) -> SimpleNamespace:
@@ -267,7 +272,7 @@ def _column(params: Table, name: str, device: str):
 
 def sed(params: Table, device: str = "cpu"):
     """Composite F_nu (N, 223), float64 on `device`, of unit bolometric luminosity: int F_nu / wave dln(wave) = 1."""
-    chunks, n = [], 100 if torch.device(device).type == "cpu" else 5000  # what a processor's cache, or a GPU, holds
+    chunks, n = [], 200 if torch.device(device).type == "cpu" else 5000  # what a processor's cache, or a GPU, holds
     for start in range(0, len(params), n):
         light = components(rows := params[start : start + n], device)
         shares = {component: _column(rows, name, device)[:, None] for component, name in FRACTIONS.items()}

@@ -42,6 +42,7 @@ def tables(device: str) -> SimpleNamespace:
         "k_abs": k_abs,  # (L,) absorption per extinction at 0.55 um
         "silicate": silicate,  # (L,) the part of it in the silicate bands
         "carbon": carbon,  # (L,) the rest
+        "blue": np.minimum(np.log(WAVE_UM / 0.55), 0),  # (L,) how far below 0.55 um
         "uv": 1 / (1 + (WAVE_UM / 0.35) ** 4),  # (L,) share of the absorbed energy that excites PAHs and small grains
         "log_t": np.log(temperature),  # (T,) [K]
         "log_loss": log_loss,  # (T,) power that thin dust of that temperature loses
@@ -66,7 +67,7 @@ def locate(x, xp):
 
 
 def _lerp(table, low, share):
-    return (1 - share) * table[low] + share * table[low + 1]
+    return torch.lerp(table[low], table[low + 1], share)
 
 
 def log_loss(temperature, t: SimpleNamespace):
@@ -85,9 +86,12 @@ def shell_light(log_loss, emissivity, t: SimpleNamespace, *, warm=False):
     return _lerp(t.log_t, low, share).exp(), unit_power(emissivity * planck, t.weight)
 
 
-def absorption(silicate, t: SimpleNamespace):
-    """Absorption (N, L) per extinction at 0.55 um of dust with `silicate` (N,) times the Milky Way's silicate bands."""
-    return t.carbon + silicate[:, None] * t.silicate
+def absorption(p: SimpleNamespace, t: SimpleNamespace):
+    """Absorption (N, L) per extinction at 0.55 um of dust with `p.silicate` (N,) times the Milky Way's silicate bands.
+
+    Below 0.55 um it goes as wave^`p.delta` (N,) times the Milky Way's.
+    """
+    return (t.carbon + p.silicate[:, None] * t.silicate) * torch.exp(p.delta[:, None] * t.blue)
 
 
 def cirrus(absorbed, psi, hot, p: SimpleNamespace, t: SimpleNamespace):
@@ -97,7 +101,7 @@ def cirrus(absorbed, psi, hot, p: SimpleNamespace, t: SimpleNamespace):
     is up to 1e5 times stronger, equal power per ln U (Draine & Li 2007). Of the absorbed ultraviolet PAHs radiate the
     share `p.pah` (N,), `p.ionised` (N,) of them ionised, and small grains `p.small` (N,).
     """
-    k, loss = absorption(p.silicate, t), log_loss(torch.full_like(psi, 17.5), t) + psi.log()
+    k, loss = absorption(p, t), log_loss(torch.full_like(psi, 17.5), t) + psi.log()
     power, exciting = absorbed @ t.weight, absorbed @ (t.weight * t.uv)
     bands, small, hot = (p.pah * exciting)[:, None], (p.small * exciting)[:, None], hot[:, None]
     big = (1 - hot) * shell_light(loss, k, t)[1] + hot * shell_light(loss, k, t, warm=True)[1]
@@ -122,41 +126,44 @@ def shell_edges(device, n: int = 18):
     return edges / edges[-1]
 
 
-def onion(primary, tau_v, radius, t_unit, p: SimpleNamespace, t: SimpleNamespace, *, bare=0.0, inward=0.0) -> Onion:
+def onion(primary, tau_v, radius, t_unit, p: SimpleNamespace, t: SimpleNamespace, *, bare=None, inward=0.0) -> Onion:
     """Send `primary` (N, L) outward through shells of total V extinction `tau_v` (N,).
 
     Each shell absorbs F (1 - exp(-dtau)), takes the temperature at which its grains lose what they receive, and
     radiates all that it absorbed into the next. `radius` (N, S) of the shells, in a unit of length at which a grain in
     the free primary light is at `t_unit` (N,) [K]. The dust, (N,) each: `p.pah` and `p.small`, share of the absorbed
     ultraviolet that PAHs and small grains radiate (PAHs die where the big grains are hotter than ~90 K); `p.ionised`
-    share of PAHs; `p.silicate`, strength of the silicate bands in units of the Milky Way's, without silicates inside
-    the radius `bare` (N,). `inward`: share of a shell's light sent back to leave through the cavity, dimmed by the
-    shells it crosses. Scattering is taken as forward.
+    share of PAHs; `p.silicate` and `p.delta` as for `absorption`. Inside the radius `bare` (N,) there are no silicates.
+    `inward`: share of a shell's light sent back to leave through the cavity, dimmed by the shells it crosses.
+    Scattering is taken as forward.
     """
     edges = shell_edges(primary.device, radius.shape[1])
-    log_scale = log_loss(t_unit, t) - ((primary * (t.carbon + t.silicate)) @ t.weight).log()
-    bands = pah_bands(p.ionised, t)
+    log_scale = log_loss(t_unit, t) - ((primary * t.k_abs) @ t.weight).log()
+    k, bands, weights = absorption(p, t), pah_bands(p.ionised, t), torch.stack([t.weight, t.weight * t.uv], dim=1)
     direct, thermal, back, depth = primary, *(torch.zeros_like(primary) for _ in range(3))
-    temperatures = []
+    flux, warm_flux, temperatures = direct @ weights, thermal @ t.weight, []  # powers of both kinds of light
     for inner, outer, r in zip(edges[:-1], edges[1:], radius.T, strict=True):
         dtau = tau_v * (outer - inner)
-        through = dtau[:, None] * absorption(p.silicate * (r > bare), t)
-        absorbed = 1 - torch.exp(-through)
-        from_direct, from_thermal = direct * absorbed, thermal * absorbed
-        power = (from_direct + from_thermal) @ t.weight
+        column = dtau[:, None] * (k if bare is None else torch.where((r > bare)[:, None], k, t.carbon))
+        passed = torch.exp(-column)
+        direct, thermal = direct * passed, thermal * passed
+        net, lost = flux[:, 0] + warm_flux, flux - direct @ weights
+        flux = flux - lost
+        power, exciting = net - flux[:, 0] - thermal @ t.weight, lost[:, 1]
         # Infrared light is trapped: in Eddington's approximation J = H (1 + 3/2 tau outward), so grains are warmer
         # than the net flux alone would make them, while the net power that a shell passes on is the same.
         heating = power / dtau
         mean_opacity = _lerp(t.opacity, *locate((heating / r**2).log() + log_scale, t.log_loss))
-        trapped = 1.5 * (1 - inward) * tau_v * (1 - outer) * mean_opacity
-        heating = heating + trapped * mean_opacity * ((direct + thermal) @ t.weight)
-        temperature, light = shell_light((heating / r**2).log() + log_scale, absorbed, t)
-        exciting = from_direct @ (t.weight * t.uv)
+        heating = heating + 1.5 * (1 - inward) * tau_v * (1 - outer) * mean_opacity**2 * net
+        temperature, emission = shell_light((heating / r**2).log() + log_scale, 1 - passed, t)
         alive, small = p.pah * exciting / (1 + (temperature / 90.0) ** 6), p.small * exciting
-        emission = (power - alive - small)[:, None] * light + alive[:, None] * bands + small[:, None] * t.small
-        returned = inward * emission * torch.exp(-depth) if inward else torch.zeros_like(emission)
-        direct, thermal = direct - from_direct, thermal - from_thermal + emission - returned
-        back, depth = back + returned, depth + through
+        emission *= (power - alive - small)[:, None]
+        emission.addcmul_(alive[:, None], bands).addcmul_(small[:, None], t.small)
+        if inward:
+            returned = inward * emission * torch.exp(-depth)
+            emission, back, depth = emission - returned, back + returned, depth + column
+        thermal = thermal + emission
+        warm_flux = thermal @ t.weight
         temperatures.append(temperature)
     return Onion(direct, thermal, back, torch.stack(temperatures, dim=1))
 
