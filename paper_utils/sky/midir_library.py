@@ -59,13 +59,13 @@ PARAMETERS = tuple(Parameter(*row) for row in (
 HIDDEN = tuple(Parameter(*row) for row in (
     # Temperature of grains at the inner edge of a young cluster's cloud, unshielded: the compactness log C = 4-6.5 of
     # Groves+ 2008 (2008ApJS..176..438G), T ~ C^(1/6).
-    ("t_cloud", "T_c", 30, 100, "K", "starburst"),
+    ("t_cloud", "T_c", 35, 110, "K", "starburst"),
     # Radius of a cloud (Larson 1981, 1981MNRAS.194..809L): its H II region grows as (1 + 7/4 t/t_s)^(4/7) (Spitzer
     # 1978) with t_s = radius / 10 km/s, the sooner the denser.
     ("r_cloud", "R_c", 10, 100, "pc", "starburst"),
-    # Dust inside the H II region: the column within r goes as r^(1/e), from a thin shell (0.1) to a filled region (1;
+    # Dust inside the H II region: the column within r goes as r^(1/e), from a thin shell to a filled region (1;
     # Draine 2011, 2011ApJ...732..100D).
-    ("fill", "e", 0.1, 0.9, "", "starburst"),
+    ("fill", "e", 0.2, 1, "", "starburst"),
     # Clumps along a sightline through a cloud: exp(-n) of the light finds none (Natta & Panagia 1984,
     # 1984ApJ...287..228N). At one infrared luminosity the ultraviolet of LIRGs spreads over two decades (Howell+ 2010,
     # 2010ApJ...715..572H).
@@ -76,7 +76,7 @@ HIDDEN = tuple(Parameter(*row) for row in (
     # Metals and age of the stars: the paper's 1.32 Gyr in the middle (Gallazzi+ 2005, 2005MNRAS.362...41G).
     ("age_s", "t^s", 0.4, 4, "Gyr", "host"), ("metals_s", "[M/H]^s", -0.7, 0.4, "", "host"),
     # Share of the dust's power from strong starlight (Draine+ 2007, 2007ApJ...663..866D: f_PDR of SINGS galaxies).
-    ("hot_s", "f^s", 0.02, 0.4, "", "host"),
+    ("hot_s", "f^s", 0.04, 0.4, "", "host"),
     # Dust, of each component its own. PAHs' share of the absorbed ultraviolet (their mass share is 0.5-4.6 %: Draine+
     # 2007) and how many are ionised (Galliano+ 2008, 2008ApJ...679..310G: 7.7 / 11.3 um varies tenfold); small grains'
     # share (Galliano+ 2018, 2018ARA&A..56..673G); silicate bands per extinction (A_V / tau_9.7 is 9 in the Galactic
@@ -94,8 +94,12 @@ HIDDEN = tuple(Parameter(*row) for row in (
     ("t_sub", "T_sub", 1100, 1700, "K", "torus"), ("silicate_AGN", "s^AGN", 0.3, 2, "", "torus"),
     ("delta_AGN", "δ^AGN", -0.4, 0.4, "", "torus"),
     ("slope_AGN", "q^AGN", 0.3, 1.5, "", "torus"),
-    # Dust along the axis, in V, and its temperature (Lyu & Rieke 2018, 2018ApJ...866...92L).
-    ("tau_polar", "τ_p", 0.02, 1, "", "torus"), ("t_polar", "T_p", 50, 250, "K", "torus"),
+    # Share of the torus' light that clumps send everywhere, through gaps between others (Nenkova+ 2008,
+    # 2008ApJ...685..160N; Hoenig+ 2011, 2011ApJ...736...26H: type 1 and 2 differ by 1.4-3 at 12 um).
+    ("clumpy_AGN", "c^AGN", 0.02, 0.5, "", "torus"),
+    # Dust along the axis, in V, and the temperature of its coldest grains: those of a wind of some ten parsecs, or of
+    # kiloparsecs (Lyu & Rieke 2018, 2018ApJ...866...92L; Hoenig & Kishimoto 2017, 2017ApJ...838L..20H).
+    ("tau_polar", "τ_p", 0.005, 1, "", "torus"), ("t_polar", "T_p", 25, 100, "K", "torus"),
     # Of the accretion disc's nu F_nu from quasar to quasar (Richards+ 2006, 2006ApJS..166..470R; Krawczyk+ 2013).
     ("slope_disc", "α", -0.3, 0.3, "", "torus"),
 ))  # fmt: skip
@@ -211,9 +215,9 @@ def _torus(p, t):
     """Light seen at `theta_i` (N, L); then direct, thermal and intrinsic light averaged over all directions.
 
     The disc shines freely into the cone, the rest enters the torus. Light that leaves through the cavity is seen like
-    the disc, light that leaves outward is seen from the side; at wavelengths where the torus is transparent both are
-    seen from everywhere. Every weight averages to 1 over directions. Dust along the axis dims what leaves by the cone
-    and shines in all directions.
+    the disc, light that leaves outward is seen from the side; what passes between clumps, and wavelengths at which the
+    torus is transparent, are seen from everywhere. Every weight averages to 1 over directions. Dust along the axis
+    dims what leaves by the cone and shines in all directions.
     """
     disc = torch.as_tensor(accretion_disc(WAVE_UM), device=t.weight.device)
     disc = unit_power(disc * torch.exp(p.slope_disc[:, None] * t.log_wave), t.weight)
@@ -228,14 +232,14 @@ def _torus(p, t):
     k = absorption(p, t)
     thin, polar = torch.exp(-tau_v[:, None] * k), torch.exp(-p.tau_polar[:, None] * k)
     covered, by_cone, from_side = (1 - free)[:, None], (seen / free)[:, None], ((1 - seen) / (1 - free))[:, None]
-    side = thin + (1 - thin) * (0.35 + 0.65 * from_side)  # the pole, too, sees some of a tapered disc
-    inward = covered * out.inward
-    dimmed = (disc * free[:, None] + inward * (1 - thin)) * (1 - polar)  # averaged over directions
-    axis = (dimmed @ t.weight)[:, None] * shell_light(log_loss(p.t_polar, t), k, t)[1]
-    cone = (disc * free[:, None] + inward * (1 - thin)) * polar * by_cone
-    light = cone + inward * thin + covered * (out.direct + out.thermal) * side + axis
+    clumpy, inward = p.clumpy_AGN[:, None], covered * out.inward
+    side = thin + (1 - thin) * (clumpy + (1 - clumpy) * from_side)
+    everywhere = thin + (1 - thin) * clumpy
+    cone = disc * free[:, None] + inward * (1 - everywhere)  # averaged over directions
+    axis = ((cone * (1 - polar)) @ t.weight)[:, None] * shell_light(log_loss(p.t_polar, t), k, t, warm=True)[1]
+    light = cone * polar * by_cone + inward * everywhere + covered * (out.direct + out.thermal) * side + axis
     direct = disc * free[:, None] * polar + covered * out.direct
-    thermal = inward * (thin + (1 - thin) * polar) + covered * out.thermal + axis
+    thermal = inward * (everywhere + (1 - everywhere) * polar) + covered * out.thermal + axis
     return light, direct, thermal, disc
 
 
