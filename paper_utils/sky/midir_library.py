@@ -30,8 +30,17 @@ from astropy.table import Table
 
 from paper_utils.base.containers import WAVE_UM, SedLibrary
 from paper_utils.sky import starlight, transfer
-from paper_utils.sky.transfer import absorption, cirrus, locate, log_loss, onion, shell_edges, shell_light
-from paper_utils.sky.transfer import sphere_escape, unit_power
+from paper_utils.sky.transfer import (
+    absorption,
+    cirrus,
+    locate,
+    log_loss,
+    onion,
+    shell_edges,
+    shell_light,
+    sphere_escape,
+    unit_power,
+)
 
 FRACTIONS = {"starburst": "f_SB", "torus": "f_AGN", "host": "f_s"}  # shares of the bolometric luminosity as seen
 
@@ -57,9 +66,10 @@ PARAMETERS = tuple(Parameter(*row) for row in (
 
 # What Table A.1 leaves out. Drawn uniform in the logarithm, or uniform where the range begins at 0 or below.
 HIDDEN = tuple(Parameter(*row) for row in (
-    # Temperature of grains at the inner edge of a young cluster's cloud, unshielded: the compactness log C = 4-6.5 of
-    # Groves+ 2008 (2008ApJS..176..438G), T ~ C^(1/6).
-    ("t_cloud", "T_c", 35, 110, "K", "starburst"),
+    # Temperature of grains at the inner edge of a young cluster's cloud, unshielded: compactness log C from 4 of
+    # giant H II regions to 7.5 of ultracompact ones (Groves+ 2008, 2008ApJS..176..438G; Dopita+ 2006,
+    # 2006ApJ...639..788D), T ~ C^(1/6).
+    ("t_cloud", "T_c", 30, 130, "K", "starburst"),
     # Radius of a cloud (Larson 1981, 1981MNRAS.194..809L): its H II region grows as (1 + 7/4 t/t_s)^(4/7) (Spitzer
     # 1978) with t_s = radius / 10 km/s, the sooner the denser.
     ("r_cloud", "R_c", 10, 100, "pc", "starburst"),
@@ -70,11 +80,11 @@ HIDDEN = tuple(Parameter(*row) for row in (
     # 1984ApJ...287..228N). At one infrared luminosity the ultraviolet of LIRGs spreads over two decades (Howell+ 2010,
     # 2010ApJ...715..572H).
     ("n_clumps", "n_c", 2, 20, "", "starburst"),
-    # Diffuse dust in front of clouds and free stars (Calzetti+ 2000, 2000ApJ...533..682C), in V, and its starlight
-    # (Draine & Li 2007, 2007ApJ...657..810D, fig. 13: U of a few to tens).
-    ("tau_screen", "τ_d", 0.1, 3, "", "starburst"), ("psi_screen", "ψ_d", 2, 50, "", "starburst"),
-    # Metals and age of the stars: the paper's 1.32 Gyr in the middle (Gallazzi+ 2005, 2005MNRAS.362...41G).
-    ("age_s", "t^s", 0.4, 4, "Gyr", "host"), ("metals_s", "[M/H]^s", -0.7, 0.4, "", "host"),
+    # Diffuse dust in front of clouds and free stars, in V, from blue starbursts (Calzetti+ 2000, 2000ApJ...533..682C)
+    # to ULIRGs (Genzel+ 1998, 1998ApJ...498..579G: 5-50), and its starlight (Draine & Li 2007).
+    ("tau_screen", "τ_d", 0.1, 6, "", "starburst"), ("psi_screen", "ψ_d", 2, 50, "", "starburst"),
+    # Age (the paper has 1.32 Gyr) and metals of the stars (Gallazzi+ 2005, 2005MNRAS.362...41G).
+    ("age_s", "t^s", 0.4, 10, "Gyr", "host"), ("metals_s", "[M/H]^s", -0.7, 0.4, "", "host"),
     # Share of the dust's power from strong starlight (Draine+ 2007, 2007ApJ...663..866D: f_PDR of SINGS galaxies).
     ("hot_s", "f^s", 0.04, 0.4, "", "host"),
     # Dust, of each component its own. PAHs' share of the absorbed ultraviolet (their mass share is 0.5-4.6 %: Draine+
@@ -86,20 +96,17 @@ HIDDEN = tuple(Parameter(*row) for row in (
     # 2018ApJ...859...11S): the ultraviolet tells less of the infrared.
     *((f"{name}_{short}", f"{symbol}^{short}", low, high, "", component)
       for short, component in {"SB": "starburst", "s": "host"}.items()
-      for name, symbol, low, high in (("pah", "q", 0.04, 0.3), ("ionised", "i", 0, 1), ("small", "v", 0.04, 0.3),
+      for name, symbol, low, high in (("pah", "q", 0.025, 0.35), ("ionised", "i", 0, 1), ("small", "v", 0.04, 0.35),
                                       ("silicate", "s", 0.4, 2), ("delta", "δ", -0.4, 0.4))),
     # Inner edge of the torus, where the last grains, graphite, survive; silicates do only below 1000 K (Mor & Netzer
-    # 2012, 2012MNRAS.420..526M). Silicate bands from large grains to the Galactic centre's. Density ~ r^-q (Fritz+
-    # 2006, 2006MNRAS.366..767F).
-    ("t_sub", "T_sub", 1100, 1700, "K", "torus"), ("silicate_AGN", "s^AGN", 0.3, 2, "", "torus"),
+    # 2012, 2012MNRAS.420..526M). Silicate bands from those of large grains to A_V / tau_9.7 = 5.5 (Lyu+ 2014,
+    # 2014ApJ...792L...9L). Density ~ r^-q (Fritz+ 2006, 2006MNRAS.366..767F).
+    ("t_sub", "T_sub", 1100, 1700, "K", "torus"), ("silicate_AGN", "s^AGN", 0.3, 3.3, "", "torus"),
     ("delta_AGN", "δ^AGN", -0.4, 0.4, "", "torus"),
     ("slope_AGN", "q^AGN", 0.3, 1.5, "", "torus"),
-    # Share of the torus' light that clumps send everywhere, through gaps between others (Nenkova+ 2008,
-    # 2008ApJ...685..160N; Hoenig+ 2011, 2011ApJ...736...26H: type 1 and 2 differ by 1.4-3 at 12 um).
-    ("clumpy_AGN", "c^AGN", 0.02, 0.5, "", "torus"),
-    # Dust along the axis, in V, and the temperature of its coldest grains: those of a wind of some ten parsecs, or of
-    # kiloparsecs (Lyu & Rieke 2018, 2018ApJ...866...92L; Hoenig & Kishimoto 2017, 2017ApJ...838L..20H).
-    ("tau_polar", "τ_p", 0.005, 1, "", "torus"), ("t_polar", "T_p", 25, 100, "K", "torus"),
+    # Dust along the axis, in V, and the temperature of its coldest grains, far out (Lyu & Rieke 2018,
+    # 2018ApJ...866...92L).
+    ("tau_polar", "τ_p", 0.01, 1, "", "torus"), ("t_polar", "T_p", 25, 60, "K", "torus"),
     # Of the accretion disc's nu F_nu from quasar to quasar (Richards+ 2006, 2006ApJS..166..470R; Krawczyk+ 2013).
     ("slope_disc", "α", -0.3, 0.3, "", "torus"),
 ))  # fmt: skip
@@ -115,7 +122,8 @@ def draw(n: int, seed: int) -> Table:
     columns |= {p.name: rng.uniform(p.low, p.high, n) for p in PARAMETERS}
     columns |= dict(zip(FRACTIONS.values(), rng.dirichlet([1.0, 0.7, 0.7], n).T, strict=True))
     for p in HIDDEN:
-        columns[p.name] = np.exp(rng.uniform(*np.log([p.low, p.high]), n)) if p.low > 0 else rng.uniform(p.low, p.high, n)
+        x = rng.uniform(0, 1, n)
+        columns[p.name] = p.low * (p.high / p.low) ** x if p.low > 0 else p.low + (p.high - p.low) * x
     return Table(columns, units={p.name: p.unit for p in (*PARAMETERS, *HIDDEN) if p.unit})
 
 
@@ -215,8 +223,8 @@ def _torus(p, t):
     """Light seen at `theta_i` (N, L); then direct, thermal and intrinsic light averaged over all directions.
 
     The disc shines freely into the cone, the rest enters the torus. Light that leaves through the cavity is seen like
-    the disc, light that leaves outward is seen from the side; what passes between clumps, and wavelengths at which the
-    torus is transparent, are seen from everywhere. Every weight averages to 1 over directions. Dust along the axis
+    the disc, light that leaves outward is seen from the side; at wavelengths where the torus is transparent both are
+    seen from everywhere. Every weight averages to 1 over directions. Dust along the axis
     dims what leaves by the cone and shines in all directions.
     """
     disc = torch.as_tensor(accretion_disc(WAVE_UM), device=t.weight.device)
@@ -232,14 +240,13 @@ def _torus(p, t):
     k = absorption(p, t)
     thin, polar = torch.exp(-tau_v[:, None] * k), torch.exp(-p.tau_polar[:, None] * k)
     covered, by_cone, from_side = (1 - free)[:, None], (seen / free)[:, None], ((1 - seen) / (1 - free))[:, None]
-    clumpy, inward = p.clumpy_AGN[:, None], covered * out.inward
-    side = thin + (1 - thin) * (clumpy + (1 - clumpy) * from_side)
-    everywhere = thin + (1 - thin) * clumpy
-    cone = disc * free[:, None] + inward * (1 - everywhere)  # averaged over directions
+    side = thin + (1 - thin) * (0.35 + 0.65 * from_side)  # the pole, too, sees some of a tapered disc
+    inward = covered * out.inward
+    cone = disc * free[:, None] + inward * (1 - thin)  # averaged over directions
     axis = ((cone * (1 - polar)) @ t.weight)[:, None] * shell_light(log_loss(p.t_polar, t), k, t, warm=True)[1]
-    light = cone * polar * by_cone + inward * everywhere + covered * (out.direct + out.thermal) * side + axis
+    light = cone * polar * by_cone + inward * thin + covered * (out.direct + out.thermal) * side + axis
     direct = disc * free[:, None] * polar + covered * out.direct
-    thermal = inward * (everywhere + (1 - everywhere) * polar) + covered * out.thermal + axis
+    thermal = inward * (thin + (1 - thin) * polar) + covered * out.thermal + axis
     return light, direct, thermal, disc
 
 
@@ -261,13 +268,14 @@ def components(params: Table, device: str = "cpu") -> dict:
     return out | {"power": power}
 
 
-_DUST = {f"{name}_{short}": name for name in ("pah", "ionised", "small", "silicate", "delta") for short in ("SB", "s", "AGN")}
+_DUST = ("pah", "ionised", "small", "silicate", "delta")
 
 
 def _own(params: Table, component: str, device: str) -> SimpleNamespace:
     """A component's parameters, (N,) each, those of its dust under the names that `transfer` knows."""
     names = [p.name for p in (*PARAMETERS, *HIDDEN) if p.component == component]
-    return SimpleNamespace(**{_DUST.get(name, name): _column(params, name, device) for name in names})
+    short = {name: name.split("_")[0] if name.split("_")[0] in _DUST else name for name in names}
+    return SimpleNamespace(**{short[name]: _column(params, name, device) for name in names})
 
 
 def _column(params: Table, name: str, device: str):

@@ -1,12 +1,12 @@
 """A small stellar population synthesis: the starlight of study 1, from 1 Myr to 14 Gyr and down to the ionising light.
 
-Single stars of solar metallicity (other metals to first order), Salpeter IMF. Stars on the main sequence follow analytic zero-age luminosities and
-radii (Tout+ 1996, 1996MNRAS.281..257T) and lifetimes (Hurley+ 2000, 2000MNRAS.315..543H, eq. 4); stars that have just
-left it are counted by the fuel they burn (Renzini & Buzzoni 1986): their number in a phase is the death rate times the
-time spent there. Photospheres are black bodies with Lyman and Balmer jumps and a smooth metal blanketing in the blue,
-rescaled to keep sigma T^4. Jumps, blanketing and the energies of the late phases were set by hand, with the optical
-colours of Maraston & Stroemback 2011 (2011MNRAS.418.2785M) in view. There are no lines, no binaries and no dust:
-broad-band light is what it is good for.
+Single stars of solar metallicity (other metals to first order), Salpeter IMF. Stars on the main sequence follow
+analytic zero-age luminosities and radii (Tout+ 1996, 1996MNRAS.281..257T) and lifetimes (Hurley+ 2000,
+2000MNRAS.315..543H, eq. 4); stars that have just left it are counted by the fuel they burn (Renzini & Buzzoni 1986):
+their number in a phase is the death rate times the time spent there. Photospheres are black bodies with Lyman and
+Balmer jumps and a smooth metal blanketing in the blue, rescaled to keep sigma T^4. Jumps, blanketing and the energies of
+the late phases were set by hand, with the optical colours of Maraston & Stroemback 2011 (2011MNRAS.418.2785M) in view.
+There are no lines, no binaries and no dust: broad-band light is what it is good for.
 """
 
 from __future__ import annotations
