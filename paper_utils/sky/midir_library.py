@@ -106,7 +106,7 @@ HIDDEN = tuple(Parameter(*row) for row in (
     ("slope_AGN", "q^AGN", 0.3, 1.5, "", "torus"),
     # Dust along the axis, in V, and the temperature of its coldest grains, far out (Lyu & Rieke 2018,
     # 2018ApJ...866...92L).
-    ("tau_polar", "τ_p", 0.01, 1, "", "torus"), ("t_polar", "T_p", 25, 60, "K", "torus"),
+    ("tau_polar", "τ_p", 0.003, 1, "", "torus"), ("t_polar", "T_p", 25, 60, "K", "torus"),
     # Of the accretion disc's nu F_nu from quasar to quasar (Richards+ 2006, 2006ApJS..166..470R; Krawczyk+ 2013).
     ("slope_disc", "α", -0.3, 0.3, "", "torus"),
 ))  # fmt: skip
@@ -224,8 +224,8 @@ def _torus(p, t):
 
     The disc shines freely into the cone, the rest enters the torus. Light that leaves through the cavity is seen like
     the disc, light that leaves outward is seen from the side; at wavelengths where the torus is transparent both are
-    seen from everywhere. Every weight averages to 1 over directions. Dust along the axis
-    dims what leaves by the cone and shines in all directions.
+    seen from everywhere. Every weight averages to 1 over directions. Dust along the axis, of
+    the Milky Way's kind, dims what leaves by the cone and shines in all directions.
     """
     disc = torch.as_tensor(accretion_disc(WAVE_UM), device=t.weight.device)
     disc = unit_power(disc * torch.exp(p.slope_disc[:, None] * t.log_wave), t.weight)
@@ -237,13 +237,12 @@ def _torus(p, t):
     p.pah = p.ionised = p.small = torch.zeros_like(tau_v)
     bare = (p.t_sub / 1000) ** 2.8  # r ~ T^-2.8 (Barvainis 1987, 1987ApJ...320..537B)
     out = onion(disc, tau_v, radius, p.t_sub, p, t, bare=bare, inward=0.5)
-    k = absorption(p, t)
-    thin, polar = torch.exp(-tau_v[:, None] * k), torch.exp(-p.tau_polar[:, None] * k)
+    thin, polar = torch.exp(-tau_v[:, None] * absorption(p, t)), torch.exp(-p.tau_polar[:, None] * t.k_abs)
     covered, by_cone, from_side = (1 - free)[:, None], (seen / free)[:, None], ((1 - seen) / (1 - free))[:, None]
     side = thin + (1 - thin) * (0.35 + 0.65 * from_side)  # the pole, too, sees some of a tapered disc
     inward = covered * out.inward
     cone = disc * free[:, None] + inward * (1 - thin)  # averaged over directions
-    axis = ((cone * (1 - polar)) @ t.weight)[:, None] * shell_light(log_loss(p.t_polar, t), k, t, warm=True)[1]
+    axis = ((cone * (1 - polar)) @ t.weight)[:, None] * shell_light(log_loss(p.t_polar, t), t.k_abs, t, warm=True)[1]
     light = cone * polar * by_cone + inward * thin + covered * (out.direct + out.thermal) * side + axis
     direct = disc * free[:, None] * polar + covered * out.direct
     thermal = inward * (thin + (1 - thin) * polar) + covered * out.thermal + axis

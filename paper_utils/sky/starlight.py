@@ -4,9 +4,9 @@ Single stars of solar metallicity (other metals to first order), Salpeter IMF. S
 analytic zero-age luminosities and radii (Tout+ 1996, 1996MNRAS.281..257T) and lifetimes (Hurley+ 2000,
 2000MNRAS.315..543H, eq. 4); stars that have just left it are counted by the fuel they burn (Renzini & Buzzoni 1986):
 their number in a phase is the death rate times the time spent there. Photospheres are black bodies with Lyman and
-Balmer jumps and a smooth metal blanketing in the blue, rescaled to keep sigma T^4. Jumps, blanketing and the energies of
-the late phases were set by hand, with the optical colours of Maraston & Stroemback 2011 (2011MNRAS.418.2785M) in view.
-There are no lines, no binaries and no dust: broad-band light is what it is good for.
+Balmer jumps and a smooth metal blanketing in the blue, rescaled to keep sigma T^4. Jumps, blanketing and the energies
+of the late phases were set by hand, with the optical colours of Maraston & Stroemback 2011 (2011MNRAS.418.2785M) in
+view. There are no lines, no binaries and no dust: broad-band light is what it is good for.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def starlight(age_gyr: np.ndarray, tau_gyr: np.ndarray, wave_um: np.ndarray, *, 
     Star formation began `age_gyr` (N,) ago and went as exp(-t / tau), or t exp(-t / tau) if `delayed`, with `tau_gyr`
     (N,).
     """
-    return formed(age_gyr, tau_gyr, delayed=delayed) @ ssp(AGES_GYR, wave_um)
+    return formed(age_gyr, tau_gyr, delayed=delayed) @ _population() @ photospheres(_T_GRID, wave_um)
 
 
 def formed(age_gyr: np.ndarray, tau_gyr: np.ndarray, *, delayed: bool = False) -> np.ndarray:
