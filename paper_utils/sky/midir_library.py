@@ -155,7 +155,7 @@ def _starburst(p, t):
     growth = (1 + 1.75 * age.flatten() * 10.2 / each.r_cloud) ** (4 / 7)  # 10 km/s is 10.2 pc/Myr
     # A fainter cluster is the same as a more distant one.
     rim = growth * (powers[0] / power.flatten()) ** 0.5
-    shells = shell_edges(ages.device, 12)
+    shells = shell_edges(ages.device, 10)
     radius = rim[:, None] * (0.5 * (shells[1:] + shells[:-1])) ** each.fill[:, None]
     out = onion(primary, each.tau_V / growth**2, radius, each.t_cloud, each, t)
     gaps = torch.exp(-each.n_clumps / growth)[:, None]

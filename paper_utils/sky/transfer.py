@@ -144,8 +144,8 @@ def onion(primary, tau_v, radius, t_unit, p: SimpleNamespace, t: SimpleNamespace
     flux, warm_flux, temperatures = direct @ weights, thermal @ t.weight, []  # powers of both kinds of light
     for inner, outer, r in zip(edges[:-1], edges[1:], radius.T, strict=True):
         dtau = tau_v * (outer - inner)
-        column = dtau[:, None] * (k if bare is None else torch.where((r > bare)[:, None], k, t.carbon))
-        passed = torch.exp(-column)
+        column = -dtau[:, None] * (k if bare is None else torch.where((r > bare)[:, None], k, t.carbon))
+        passed = torch.exp(column)
         direct, thermal = direct * passed, thermal * passed
         net, lost = flux[:, 0] + warm_flux, flux - direct @ weights
         flux = flux - lost
@@ -160,7 +160,7 @@ def onion(primary, tau_v, radius, t_unit, p: SimpleNamespace, t: SimpleNamespace
         emission *= (power - alive - small)[:, None]
         emission.addcmul_(alive[:, None], bands).addcmul_(small[:, None], t.small)
         if inward:
-            returned = inward * emission * torch.exp(-depth)
+            returned = inward * emission * torch.exp(depth)
             emission, back, depth = emission - returned, back + returned, depth + column
         thermal = thermal + emission
         warm_flux = thermal @ t.weight
