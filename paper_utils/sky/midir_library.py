@@ -20,6 +20,7 @@ Spectra are F_nu in any unit such that the integral of F_nu / wave over ln(wave)
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -283,12 +284,20 @@ def _column(params: Table, name: str, device: str):
 
 def sed(params: Table, device: str = "cpu"):
     """Composite F_nu (N, 223), float64 on `device`, of unit bolometric luminosity: int F_nu / wave dln(wave) = 1."""
-    chunks, n = [], 200 if torch.device(device).type == "cpu" else 5000  # what a processor's cache, or a GPU, holds
-    for start in range(0, len(params), n):
+    on_cpu, n_threads = torch.device(device).type == "cpu", torch.get_num_threads()
+    n = 200 if on_cpu else 5000  # what a processor's cache, or a GPU, holds
+
+    def mixed(start):
         light = components(rows := params[start : start + n], device)
         shares = {component: _column(rows, name, device)[:, None] for component, name in FRACTIONS.items()}
-        chunks.append(sum(share * light[component] for component, share in shares.items()))
-    return torch.cat(chunks)
+        return sum(share * light[component] for component, share in shares.items())
+
+    first = mixed(0)  # makes the tables that all share
+    # A chunk for each thread: threads that share one chunk's short operations would wait for each other.
+    with ThreadPoolExecutor(n_threads if on_cpu else 1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        others = list(pool.map(mixed, range(n, len(params), n)))
+    torch.set_num_threads(n_threads)
+    return torch.cat([first, *others])
 
 
 def library(n: int = 10_000, seed: int = 0, device: str = "cpu") -> SedLibrary:

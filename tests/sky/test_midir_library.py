@@ -182,7 +182,7 @@ def test_silicates_have_the_signs_and_strengths_of_real_galaxies(params, parts):
     bare = depth["torus"][np.asarray(params["theta_i"] < params["theta_o"] - 5)]
     for values, low, high in ((depth["starburst"], -1.7, -0.5), (depth["host"], -0.7, -0.2), (bare, 0, 0.4)):
         assert low < np.median(values) < high
-    assert np.mean(depth["starburst"] > 0) < 0.03
+    assert np.mean(depth["starburst"] > 0) < 0.06  # filled H II regions; a quarter of SK07
     assert np.mean(depth["host"] > 0) < 0.05
     assert np.quantile(bare, 0.99) < 1.05
 
