@@ -80,6 +80,18 @@ def opacity(wave_um: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return extinction, extinction * (1 - albedo)
 
 
+def silicate_bands(wave_um: np.ndarray) -> np.ndarray:
+    """The part (L,) of `opacity`'s absorption that silicates add at 9.7 and 18 um, zero outside 7.2-40 um.
+
+    What exceeds a power law between those two wavelengths, where the bands begin and end. At 9.7 um it makes
+    A_V / tau = 16, as in the diffuse Milky Way (18 +- 2, Roche & Aitken 1984, 1984MNRAS.208..481R).
+    """
+    wave = np.asarray(wave_um, float)
+    ends = np.array([7.2, 40.0])
+    carbon = np.exp(np.interp(np.log(wave), np.log(ends), np.log(opacity(ends)[1])))
+    return np.where((wave > ends[0]) & (wave < ends[1]), np.maximum(opacity(wave)[1] - carbon, 0), 0)
+
+
 def planck(temperature: np.ndarray, wave_um: np.ndarray) -> np.ndarray:
     """B_nu (T, L) at `temperature` [K] up to a factor common to all temperatures and wavelengths."""
     # Held at e^-150 deep in the Wien tail: smaller numbers matter to nobody and slow the processor down.

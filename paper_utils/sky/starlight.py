@@ -1,12 +1,12 @@
 """A small stellar population synthesis: the starlight of study 1, from 1 Myr to 14 Gyr and down to the ionising light.
 
-Solar metallicity, single stars, Salpeter IMF. Stars on the main sequence follow analytic zero-age luminosities and
-radii (Tout+ 1996, 1996MNRAS.281..257T) and lifetimes (Hurley+ 2000, 2000MNRAS.315..543H, eq. 4); stars that have just
-left it are counted by the fuel they burn (Renzini & Buzzoni 1986): their number in a phase is the death rate times the
-time spent there. Photospheres are black bodies with Lyman and Balmer jumps and a smooth metal blanketing in the blue,
-rescaled to keep sigma T^4. Jumps, blanketing and the energies of the late phases were set by hand, with the optical
-colours of Maraston & Stroemback 2011 (2011MNRAS.418.2785M) in view. There are no lines, no binaries and no dust:
-broad-band light is what it is good for.
+Single stars of solar metallicity (other metals to first order), Salpeter IMF. Stars on the main sequence follow
+analytic zero-age luminosities and radii (Tout+ 1996, 1996MNRAS.281..257T) and lifetimes (Hurley+ 2000,
+2000MNRAS.315..543H, eq. 4); stars that have just left it are counted by the fuel they burn (Renzini & Buzzoni 1986):
+their number in a phase is the death rate times the time spent there. Photospheres are black bodies with Lyman and
+Balmer jumps and a smooth metal blanketing in the blue, rescaled to keep sigma T^4. Jumps, blanketing and the energies
+of the late phases were set by hand, with the optical colours of Maraston & Stroemback 2011 (2011MNRAS.418.2785M) in
+view. There are no lines, no binaries and no dust: broad-band light is what it is good for.
 """
 
 from __future__ import annotations
@@ -47,29 +47,32 @@ def lifetime(mass: np.ndarray) -> np.ndarray:
     return myr * 1e-3
 
 
-def photospheres(temperature: np.ndarray, wave_um: np.ndarray) -> np.ndarray:
+def photospheres(temperature: np.ndarray, wave_um: np.ndarray, metals: float = 0.0) -> np.ndarray:
     """L_nu of stars of 1 L_sun [L_sun / Hz], (T, L), at effective `temperature` [K] and `wave_um` [um].
 
     Black bodies times the Lyman jump (B stars hide their ionising light, O stars do not), the Balmer jump of A and B
     stars and the metal lines of cool stars, which deepen towards the ultraviolet; each is rescaled to its sigma T^4.
+    `metals` [M/H]: a star that has `temperature` at solar metallicity is 0.05 dex cooler for each dex of metals, and
+    its lines deepen as their square root: to first order what the colours of Maraston & Stroemback 2011 do.
     """
+    temperature = np.asarray(temperature) * 10 ** (-0.05 * metals)
     # The rescaling integral needs the whole spectrum, whatever wavelengths the caller wants.
     full = np.geomspace(5e-3, 1e3, 2500)
-    blanket_full, blanket = _blanketing(temperature, full), _blanketing(temperature, wave_um)
+    blanket_full, blanket = (_blanketing(temperature, wave, metals) for wave in (full, wave_um))
     nu = C_KMS * 1e9 / full
     total = np.trapezoid(planck(temperature, full) * blanket_full * nu, np.log(full), axis=1)
     return planck(temperature, wave_um) * blanket / total[:, None]
 
 
-def _blanketing(temperature: np.ndarray, wave_um: np.ndarray) -> np.ndarray:
+def _blanketing(temperature: np.ndarray, wave_um: np.ndarray, metals: float) -> np.ndarray:
     """Transmission of the stellar atmosphere against a black body, (T, L)."""
     t, wave = np.asarray(temperature)[:, None], np.asarray(wave_um)[None, :]
     lyman = 10 ** (-2.2 / (1.0 + (t / 33e3) ** 6))  # dex; ~0.1 at 50 000 K
     balmer = 10 ** (-0.52 * np.exp(-0.5 * (np.log(t / 10.5e3) / 0.45) ** 2))
     below_balmer = _step(0.3700, wave) * balmer + (1 - _step(0.3700, wave))
     cool = 1.0 / (1.0 + (t / 6300.0) ** 8)
-    metals = 0.20 * _step(0.395, wave) + 0.08 * _step(0.44, wave) + 1.8 * np.clip(np.log(0.45 / wave), 0, 1.5)  # mag
-    return np.where(wave < 0.0912, lyman, 1.0) * below_balmer * 10 ** (-0.4 * cool * metals)
+    lines = 0.20 * _step(0.395, wave) + 0.08 * _step(0.44, wave) + 1.8 * np.clip(np.log(0.45 / wave), 0, 1.5)  # mag
+    return np.where(wave < 0.0912, lyman, 1.0) * below_balmer * 10 ** (-0.4 * cool * lines * 10 ** (0.5 * metals))
 
 
 def _step(edge_um: float, wave_um: np.ndarray) -> np.ndarray:
@@ -162,13 +165,14 @@ def _shared(x: np.ndarray, weight: np.ndarray, nodes: np.ndarray) -> np.ndarray:
     return shares
 
 
-def ssp(age_gyr: np.ndarray, wave_um: np.ndarray) -> np.ndarray:
+def ssp(age_gyr: np.ndarray, wave_um: np.ndarray, metals: float = 0.0) -> np.ndarray:
     """L_nu of single-burst populations per solar mass formed, (N, L) [L_sun / Hz / M_sun].
 
-    `age_gyr` (N,) between 1 Myr and 14 Gyr (held at the ends outside), `wave_um` (L,) [um], rest frame, vacuum.
+    `age_gyr` (N,) between 1 Myr and 14 Gyr (held at the ends outside), `wave_um` (L,) [um], rest frame, vacuum;
+    `metals` [M/H] as in `photospheres`.
     """
     age = np.atleast_1d(np.asarray(age_gyr, float))[:, None]
-    return _shared(age, np.ones_like(age), AGES_GYR) @ _population() @ photospheres(_T_GRID, wave_um)
+    return _shared(age, np.ones_like(age), AGES_GYR) @ _population() @ photospheres(_T_GRID, wave_um, metals)
 
 
 def starlight(age_gyr: np.ndarray, tau_gyr: np.ndarray, wave_um: np.ndarray, *, delayed: bool = False) -> np.ndarray:
@@ -177,12 +181,17 @@ def starlight(age_gyr: np.ndarray, tau_gyr: np.ndarray, wave_um: np.ndarray, *, 
     Star formation began `age_gyr` (N,) ago and went as exp(-t / tau), or t exp(-t / tau) if `delayed`, with `tau_gyr`
     (N,).
     """
+    return formed(age_gyr, tau_gyr, delayed=delayed) @ _population() @ photospheres(_T_GRID, wave_um)
+
+
+def formed(age_gyr: np.ndarray, tau_gyr: np.ndarray, *, delayed: bool = False) -> np.ndarray:
+    """Share of the stars of such galaxies that have each of AGES_GYR, (N, 84)."""
     age, tau = np.broadcast_arrays(np.atleast_1d(age_gyr).astype(float), np.atleast_1d(tau_gyr).astype(float))
     youngest = np.minimum(AGES_GYR[0], age / 2)[:, None]
     edges = youngest * (age[:, None] / youngest) ** np.linspace(0, 1, 128)  # (N, 128) of stellar age
     edges = np.concatenate([np.zeros_like(youngest), edges], axis=1)
     x = (age[:, None] - edges) / tau[:, None]  # time since the onset
-    formed = -np.diff((1 - np.exp(-x)) if not delayed else 1 - (1 + x) * np.exp(-x), axis=1)
-    formed = formed / formed.sum(axis=1, keepdims=True)
+    mass = -np.diff((1 - np.exp(-x)) if not delayed else 1 - (1 + x) * np.exp(-x), axis=1)
+    mass = mass / mass.sum(axis=1, keepdims=True)
     middle = 0.5 * (edges[:, 1:] + edges[:, :-1])
-    return _shared(middle, formed, AGES_GYR) @ _population() @ photospheres(_T_GRID, wave_um)
+    return _shared(middle, mass, AGES_GYR)
