@@ -55,7 +55,7 @@ def rest_spectra(
 
     wave_rest : (L,) vacuum Angstrom, even in log wavelength (`wavelengths.log_grid`).
     lsf : at the resolution of the SDSS spectrograph; otherwise at the templates' own (stars) and infinite (lines).
-    lines : with the light of the gas, whose velocity dispersion is that of the stars.
+    lines : with the light of the gas, whose velocity dispersion is that of the stars, and of active nuclei.
     """
     spectra = stellar.rest_spectra(truth, wave_rest, ssps, device, sigma_lsf=stars_lsf(wave_rest) if lsf else 0.0)
     if lines:
@@ -69,13 +69,17 @@ def stars_lsf(wave_rest: np.ndarray) -> np.ndarray:
 
 
 def _add_lines(truth: Table, wave: np.ndarray, onto: torch.Tensor, *, observed: bool = False, lsf: bool = True) -> None:
-    """Add the light of the gas to spectra (N, L) [L_sun / Angstrom in the rest frame] on `wave`, rest or observed."""
+    """Add the light of gas and nuclei to spectra (N, L) [L_sun / Angstrom in the rest frame] on `wave`."""
     z = np.asarray(truth["z"], float)
     at = np.outer(1 + z, list(LINES.values()))  # (N, n_lines)
     width = np.hypot(np.asarray(truth["sigma_star"], float)[:, None], lsf_km_s(at) if lsf else 0.0)
     light = nebular.luminosities(truth) / L_SUN
     light, width = (torch.as_tensor(column, dtype=torch.float32, device=onto.device) for column in (light, width))
     nebular.profiles(light, wave, width, onto=onto, z=z if observed else 0.0)
+    # A power law is the same power law at any redshift.
+    nucleus = nebular.scattered(truth) / L_SUN * (1 + z * observed) ** -nebular.SCATTERED_SLOPE
+    power_law = (wave / 5100.0) ** nebular.SCATTERED_SLOPE
+    onto.addr_(*(torch.as_tensor(v, dtype=torch.float32, device=onto.device) for v in (nucleus, power_law)))
 
 
 def fibre_spectra(truth: Table, ssps: Populations, device: str = "cpu") -> torch.Tensor:
