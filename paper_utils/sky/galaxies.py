@@ -30,8 +30,9 @@ LOG_MSTAR = (8.0, 12.0)
 # templates are Salpeter's; with it the history that gives their mass and light also gives their star-formation rate.
 RETURNED = 0.27
 # Share of the quiescent that are still quenching: at these log M*, small ones late; and the log of their specific rate.
-IN_VALLEY, VALLEY = ((10.6, 11.0), (0.36, 0.03)), -10.9
-OLD_GAS = 28.72  # log L(H alpha) per mass [erg/s/M_sun] that stars of 7 Gyr excite: an equivalent width of 0.8 A
+IN_VALLEY, VALLEY = ((10.5, 11.0), (0.42, 0.04)), -11.0
+OLD_GAS = 28.8  # log L(H alpha) per mass [erg/s/M_sun] that stars of 7 Gyr excite: an equivalent width of 0.8 A
+WHOLE = 0.87  # dust of a whole galaxy over that of the part in a fibre
 UNITS = {
     "log_mstar": "dex(Msun)", "log_sfr": "dex(Msun/yr)", "age_gyr": "Gyr", "tau_gyr": "Gyr", "burst_age_gyr": "Gyr",
     "a_v": "mag", "inclination": "deg", "sigma_star": "km/s", "r_e": "kpc", "old_gas": "dex(erg / (s Msun))",
@@ -179,11 +180,11 @@ def within(rng, n: int, z: np.ndarray, mass: np.ndarray, cumulative: np.ndarray)
 def quiet_share(rng, log_mstar: np.ndarray) -> np.ndarray:
     """Probability of being quiescent, at a random density of surroundings.
 
-    Of the red galaxies that Peng+ 2010 count a quarter are dusty discs that form stars (Masters+ 2010,
-    2010MNRAS.405..783M), and of the most massive a few per cent (Ogle+ 2016, 2016ApJ...817..109O).
+    Peng+ 2010 count red galaxies: 4 % of them, by hand, are discs that form stars behind dust (Masters+ 2010,
+    2010MNRAS.405..783M) or among the most luminous (Ogle+ 2016, 2016ApJ...817..109O).
     """
     log_density = rng.normal(0.3, 0.6, len(log_mstar))  # by hand: the spread of SDSS overdensities
-    return np.interp(log_mstar, [10.85, 11.2], [0.73, 0.97]) * relations.quiescent_fraction(log_mstar, log_density)
+    return 0.96 * relations.quiescent_fraction(log_mstar, log_density)
 
 
 def history(rng, z: np.ndarray, log_mstar: np.ndarray, quiet_share: np.ndarray) -> dict[str, np.ndarray]:
@@ -200,7 +201,7 @@ def history(rng, z: np.ndarray, log_mstar: np.ndarray, quiet_share: np.ndarray) 
     log_sfr = np.where(quiescent, log_mstar + quiet_rate, sequence + offset)
 
     universe = age_of_universe(z)
-    burst = rng.random(n) < np.interp(log_mstar, [8.5, 11], [0.15, 0.05]) * np.where(quiescent, 0.2, 1)
+    burst = rng.random(n) < np.interp(log_mstar, [8.5, 11], [0.15, 0.09]) * np.where(quiescent, 0.2, 1)
     burst_fraction = np.where(burst, 10 ** rng.uniform(-2.5, -1, n), 0.0)
     burst_age = np.where(burst, 10 ** rng.uniform(-1.3, 0.3, n), 1.0)  # at least 50 Myr: no light in the lines
     # Specific rate of the smooth part [1/Gyr]; bursts are over and add nothing to it.
@@ -209,14 +210,14 @@ def history(rng, z: np.ndarray, log_mstar: np.ndarray, quiet_share: np.ndarray) 
     # the history began a quarter earlier. Star-forming: begun early, massive ones first (downsizing; by hand).
     old = 1.25 * 10 ** (relations.early_type_age(log_mstar) - 9) / 12.5  # of the universe at redshift 0.1
     share = np.where(quiescent, old, 0.72 + 0.06 * (log_mstar - 10))
-    age = universe * _truncated(rng, share, np.where(quiescent, 0.14, 0.10), 0.15, 0.97)
+    age = universe * _truncated(rng, share, np.where(quiescent, 0.13, 0.10), 0.15, 0.97)
     # A delayed history of age t forms at most 2/t of its mass per unit time: keep clear of that, smoothly.
     age = (age**-4 + (1.7 / rate) ** -4) ** -0.25
     return {
         "z": z, "log_mstar": log_mstar, "quiescent": quiescent, "log_sfr": log_sfr, "age_gyr": age,
         "tau_gyr": age / age_over_tau(rate * age), "burst_fraction": burst_fraction,
         "burst_age_gyr": np.minimum(burst_age, 0.8 * age), "quiet_share": quiet_share, "offset": offset,
-    } | _dust(rng, log_mstar, np.where(leaving, 0.35, 0.18), quiescent, offset)  # fmt: skip
+    } | _dust(rng, z, log_mstar, np.where(leaving, 0.35, 0.2), quiescent, offset)  # fmt: skip
 
 
 def age_over_tau(y: np.ndarray) -> np.ndarray:
@@ -225,7 +226,7 @@ def age_over_tau(y: np.ndarray) -> np.ndarray:
     return np.exp(np.interp(np.log(y), np.log(x**2 / (np.expm1(x) - x))[::-1], np.log(x)[::-1]))
 
 
-def _dust(rng, log_mstar, quiet_a_v, quiescent, offset) -> dict[str, np.ndarray]:
+def _dust(rng, z, log_mstar, quiet_a_v, quiescent, offset) -> dict[str, np.ndarray]:
     """A_V of the starlight from A(H alpha) with mass (Garn & Best 2010, 2010MNRAS.409..421G), inclination and SFR.
 
     quiet_a_v : mean A_V that quiescent galaxies have, by hand.
@@ -236,7 +237,10 @@ def _dust(rng, log_mstar, quiet_a_v, quiescent, offset) -> dict[str, np.ndarray]
     # Discs dim with log(b/a)^2 (Unterborn & Ryden 2008, 2008ApJ...687..976U); its mean over all angles is 0.14.
     tilt = 1.27 * (np.log10(axis_ratio) ** 2 - 0.14)
     x = np.clip(log_mstar - 10, -1.33, 1.5)
-    a_halpha = 0.91 + 0.77 * x + 0.11 * x**2 - 0.09 * x**3 + 0.2 * rng.standard_normal(n) + tilt
+    # Whole discs have less dust than the centres that fibres see (Iglesias-Paramo+ 2013, 2013A&A...553L...7I); the
+    # number is by hand. Further away fibres see more of them, and discs have more gas.
+    a_halpha = np.interp(z, [0.1, 0.4], [WHOLE, 1]) * (0.91 + 0.77 * x + 0.11 * x**2 - 0.09 * x**3)
+    a_halpha += 0.2 * rng.standard_normal(n) + tilt
     # More gas, more stars and more dust at high mass, the reverse at low mass (Zahid+ 2013, 2013ApJ...763...92Z).
     a_halpha += 0.5 * offset * np.clip(log_mstar - 10, -0.5, 0.5)
     per_a_v = dust.line_attenuation([LINES["Halpha"]])[0]
@@ -278,7 +282,7 @@ def metals(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     enrichment = np.clip(0.07 + 0.05 * (10 - mass), 0.07, 0.15) * common
     oh = relations.gas_metallicity(mass, np.where(truth["quiescent"], 0, truth["offset"])) + enrichment
     median, half = relations.stellar_metallicity(mass)
-    by_type = 0.3 * np.clip((11.3 - mass) / 1.5, 0, 1) * (truth["quiescent"] - truth["quiet_share"])
+    by_type = 0.5 * np.clip((11.3 - mass) / 1.5, 0, 1) * (truth["quiescent"] - truth["quiet_share"])
     mean = median + by_type + 0.3 * half * common
     # Within what the templates cover.
     metallicity = _truncated(rng, mean, 0.52 * half, -1.7, 0.22)
@@ -296,11 +300,12 @@ def nucleus(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """
     mass, b_t, n = truth["log_mstar"], truth["b_t"], len(truth["log_mstar"])
     specific = truth["log_sfr"] - mass
-    old_gas = OLD_GAS - 1.5 * np.log10(truth["age_gyr"] / 7) - 1.2 * (b_t - 0.5) + 0.13 * rng.standard_normal(n)
+    old_gas = OLD_GAS - 1.5 * np.log10(truth["age_gyr"] / 7) - 1.2 * (np.maximum(b_t, 0.3) - 0.5)
+    old_gas += 0.13 * rng.standard_normal(n)
     hotter = np.log10(truth["sigma_star"]) - relations.velocity_dispersion(mass)
     active = rng.random(n) < relations.active_fraction(mass, specific, hotter, b_t)
     seyfert = rng.random(n) < expit((specific + 11.4) / 0.25)
-    bright = np.where(seyfert, 29.85 + 0.4 * (specific + 11.2), 29.5)
+    bright = np.where(seyfert, 29.8 + 0.2 * (specific + 11.2), 29.5)
     bright = bright + np.where(seyfert, 0.35, 0.25) * rng.standard_normal(n)  # log L(H alpha) per mass, as old_gas
     young = specific + nebular.LOG_HALPHA_PER_SFR + np.log10(nebular.ACTIVE_DECREMENT / nebular.BALMER["Halpha"])
     strength = 1 / (1 + 10 ** (young - bright) + 10 ** (old_gas - bright))

@@ -78,7 +78,7 @@ def test_the_kept_table_is_that_of_the_file():
 
 def test_mock_galaxies_have_the_colours_of_real_ones(ssps):
     """In the sample where the real ones are complete: medians to 0.05 mag, the spread of two thirds to 0.12."""
-    truth = galaxies.draw(6000, 11, colours.Z_RANGE)
+    truth = galaxies.draw(12_000, 11, colours.Z_RANGE)
     bands = sdss_spectra.magnitudes(truth, sdss_curves() | two_mass_curves(), ssps)
     mock = colours.complete(colours.of(bands, truth["z"]))
     assert len(mock) > 400
