@@ -1,6 +1,6 @@
 """The mock sky against the real one: a table of quantities with tolerances; ends with 1 where one is broken.
 
-Real values are published ones, or were measured from public files: percentiles of 10 000 SDSS galaxies in
+Real values are published ones, as quoted, or were measured from public files: percentiles of 10 000 SDSS galaxies in
 data/sdss_main_sample.csv, [N II] of 900 RESOLVE galaxies, [O II] of 82 eBOSS galaxies. paper_utils/sky/README.md says
 what each is, and what does not match. Classes and equivalent widths are those of the light itself, unless noise is
 mentioned. Nothing here is what a network scores.
@@ -112,7 +112,7 @@ def measured(n, ssps):
         yield f"log M*/L_i, {name}, off", np.median((mass - taylor)[rows]), 0.0, 0.1, "Taylor+ 2011, eq. 8"
 
     low, high, valley = break_histogram(indices.dn4000(WAVE_OBS, flux.numpy(), z))
-    kauffmann = "Kauffmann+ 2003a, read off"
+    kauffmann = "Kauffmann+ 2003a, roughly"
     yield "D4000, blue peak, noisy", low, 1.30, 0.06, kauffmann
     yield "D4000, red peak, noisy", high, 1.85, 0.06, kauffmann
     yield "D4000, valley / lower peak, noisy", valley, 0.5, 0.15, kauffmann

@@ -180,7 +180,7 @@ def test_star_forming_galaxies_lie_where_real_ones_do(resolve, nearby):
 
 
 def test_star_forming_sequence_is_the_real_one(resolve, nearby):
-    """At given [N II]/Ha no mass scale and no aperture enters. At -1.1 [O III] is 0.149 too strong, +- 0.002 by seed."""
+    """At given [N II]/Ha no mass scale and no aperture enters; at -1.1 [O III] is 0.149 dex too strong."""
     for at in np.arange(-1.1, -0.35, 0.15):
         for ours, theirs, tolerance in zip(nearby[2:], resolve[2:], (0.155, 0.2), strict=True):
             mock = np.median(ours[abs(nearby[1] - at) < 0.075])
