@@ -31,7 +31,7 @@ LOG_MSTAR = (8.0, 12.0)
 RETURNED = 0.27
 # Share of the quiescent that are still quenching: at these log M*, small ones late; and the log of their specific rate.
 IN_VALLEY, VALLEY = ((10.5, 11.0), (0.42, 0.04)), -11.0
-OLD_GAS = 28.8  # log L(H alpha) per mass [erg/s/M_sun] that stars of 7 Gyr excite: an equivalent width of 0.8 A
+OLD_GAS = 28.8  # log L(H alpha) per mass [erg/s/M_sun] that stars of 7 Gyr excite: an equivalent width of 0.7 A
 WHOLE = 0.87  # dust of a whole galaxy over that of the part in a fibre
 UNITS = {
     "log_mstar": "dex(Msun)", "log_sfr": "dex(Msun/yr)", "age_gyr": "Gyr", "tau_gyr": "Gyr", "burst_age_gyr": "Gyr",

@@ -85,7 +85,7 @@ def half_light_radius(log_mstar: np.ndarray, quiescent: np.ndarray) -> tuple[np.
 
 
 def early_type_age(log_mstar: np.ndarray) -> np.ndarray:
-    """Mean log age [yr] of early-type galaxies: about as Gallazzi+ 2006 (2006MNRAS.370.1106G); the numbers are by hand."""
+    """Mean log age [yr] of early-type galaxies: by hand, about as Gallazzi+ 2006 (2006MNRAS.370.1106G) have it."""
     return 9.78 + 0.10 * (np.asarray(log_mstar) - 11)
 
 
