@@ -38,6 +38,7 @@ def prepared(truth, ssps, lam):
     return {
         "mass": stellar.weights(truth, ssps).numpy(),
         "lines": nebular.luminosities(truth) / L_SUN,
+        "nuclei": nebular.scattered(truth) / L_SUN,
         "share": sdss_spectra.fibre_fraction(truth),
         "law": dust.attenuation(lam),
         "missing": lambda at: np.interp(at, rest, missing),
@@ -55,6 +56,7 @@ def one(row, i, known, lam, spectra, cut, rng):
     width = np.hypot(row["sigma_star"], wavelengths.lsf_km_s(LINES * (1 + z))) / C_KMS
     profiles = np.exp(-0.5 * ((log_lam - np.log(LINES)[:, None]) / width[:, None]) ** 2)
     light += (known["lines"][i] / (width * np.sqrt(2 * np.pi))) @ profiles / rest
+    light += known["nuclei"][i] * (rest / 5100) ** nebular.SCATTERED_SLOPE
     light *= known["share"][i] * arrives(z)
     clean = np.interp(WAVE_OBS, rest * (1 + z), light)
     sigma = spectrograph.sigma(torch.from_numpy(clean[None]))[0].numpy()

@@ -101,7 +101,7 @@ def brightest(log_mstar: np.ndarray, z: np.ndarray) -> np.ndarray:
 
     Light per mass rises with redshift as populations are younger; read off the mock galaxies themselves.
     """
-    return 1.3 - 0.75 * np.asarray(z) - 2.5 * np.asarray(log_mstar) + distance_modulus(z)
+    return 1.15 - 0.75 * np.asarray(z) - 2.5 * np.asarray(log_mstar) + distance_modulus(z)
 
 
 def _galaxies(rng: np.random.Generator, z: np.ndarray, log_mstar: np.ndarray) -> Table:

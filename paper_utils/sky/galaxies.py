@@ -29,13 +29,17 @@ LOG_MSTAR = (8.0, 12.0)
 # Share of the mass formed that stars have returned: Madau & Dickinson 2014 (2014ARA&A..52..415M) for Salpeter. The
 # templates are Salpeter's; with it the history that gives their mass and light also gives their star-formation rate.
 RETURNED = 0.27
+# Share of the quiescent that are still quenching: at these log M*, small ones late; and the log of their specific rate.
+IN_VALLEY, VALLEY = ((10.5, 11.0), (0.42, 0.04)), -11.0
+OLD_GAS = 28.8  # log L(H alpha) per mass [erg/s/M_sun] that stars of 7 Gyr excite: an equivalent width of 0.7 A
+WHOLE = 0.87  # dust of a whole galaxy over that of the part in a fibre
 UNITS = {
     "log_mstar": "dex(Msun)", "log_sfr": "dex(Msun/yr)", "age_gyr": "Gyr", "tau_gyr": "Gyr", "burst_age_gyr": "Gyr",
-    "a_v": "mag", "inclination": "deg", "sigma_star": "km/s", "r_e": "kpc",
+    "a_v": "mag", "inclination": "deg", "sigma_star": "km/s", "r_e": "kpc", "old_gas": "dex(erg / (s Msun))",
 }  # fmt: skip
 COLUMNS = (
     "id", "z", "log_mstar", "quiescent", "log_sfr", "age_gyr", "tau_gyr", "burst_fraction", "burst_age_gyr",
-    "metallicity", "a_v", "inclination", "sigma_star", "r_e", "n_sersic", "b_t", "oh", "log_u", "agn_class",
+    "metallicity", "a_v", "inclination", "sigma_star", "r_e", "n_sersic", "b_t", "oh", "log_u", "old_gas", "agn_class",
     "agn_strength",
 )  # fmt: skip
 
@@ -49,8 +53,8 @@ def draw(
     M_sun/yr], age_gyr (since star formation began), tau_gyr (star formation goes as t exp(-t/tau)), burst_fraction (of
     the mass formed, in one instant) and burst_age_gyr, metallicity ([M/H] of the stars), a_v [mag, of the starlight],
     inclination [deg], sigma_star [km/s], r_e [kpc, half-light radius], n_sersic, b_t (bulge / total light), oh
-    (12 + log O/H of the gas, on the scale of Tremonti+ 2004), log_u, agn_class ("none", "seyfert", "liner"; galaxies
-    between the curves of Kauffmann and Kewley are active ones of small strength), agn_strength (share of H beta).
+    (12 + log O/H of the gas, on the scale of Tremonti+ 2004), log_u, old_gas (log of the H alpha that old stars
+    excite per mass of stars [erg/s/M_sun]), agn_class ("none", "seyfert", "liner"), agn_strength (share of H beta).
 
     survey : "sdss_main" keeps what is brighter than r = 17.77 (`r_magnitude`); "volume" keeps all, spread evenly in
         comoving volume. The mass function does not evolve and there is no large-scale structure.
@@ -108,7 +112,7 @@ def r_magnitude(truth) -> np.ndarray:
 
 
 _R_BAND = 0.6166  # um, where SDSS r looks
-_EMILES_FAINTER = 0.24  # mag: the median by which E-MILES, the sky's templates, are fainter in r than `sky.starlight`
+_EMILES_FAINTER = 0.28  # mag: the median by which E-MILES, the sky's templates, are fainter in r than `sky.starlight`
 
 
 @lru_cache(maxsize=1)
@@ -174,9 +178,13 @@ def within(rng, n: int, z: np.ndarray, mass: np.ndarray, cumulative: np.ndarray)
 
 
 def quiet_share(rng, log_mstar: np.ndarray) -> np.ndarray:
-    """Probability of being quiescent, at a random density of surroundings."""
+    """Probability of being quiescent, at a random density of surroundings.
+
+    Peng+ 2010 count red galaxies: 4 % of them, by hand, are discs that form stars behind dust (Masters+ 2010,
+    2010MNRAS.405..783M) or among the most luminous (Ogle+ 2016, 2016ApJ...817..109O).
+    """
     log_density = rng.normal(0.3, 0.6, len(log_mstar))  # by hand: the spread of SDSS overdensities
-    return relations.quiescent_fraction(log_mstar, log_density)
+    return 0.96 * relations.quiescent_fraction(log_mstar, log_density)
 
 
 def history(rng, z: np.ndarray, log_mstar: np.ndarray, quiet_share: np.ndarray) -> dict[str, np.ndarray]:
@@ -185,29 +193,31 @@ def history(rng, z: np.ndarray, log_mstar: np.ndarray, quiet_share: np.ndarray) 
     quiescent = rng.random(n) < quiet_share
     offset = 0.3 * rng.standard_normal(n)
     sequence = relations.main_sequence(log_mstar, z)
-    # Quiescent galaxies: specific rates around 10^-11.9 / yr, the second peak in SDSS (Brinchmann+ 2004,
-    # 2004MNRAS.351.1151B), most of them upper limits there.
-    log_sfr = np.where(quiescent, log_mstar - 11.9 + 1.3 * offset, sequence + offset)
+    # Quiescent galaxies hardly form stars: 10^-12.3 / yr, an upper limit where it is measured (Salim+ 2016,
+    # 2016ApJS..227....2S). Some are on their way there, in the green valley between the peaks (Salim 2014,
+    # 2014SerAJ.189....1S); their share fills the valley of the 4000 A break as in SDSS.
+    leaving = rng.random(n) < np.interp(log_mstar, *IN_VALLEY)
+    quiet_rate = np.where(leaving, VALLEY, -12.3) + 1.3 * offset
+    log_sfr = np.where(quiescent, log_mstar + quiet_rate, sequence + offset)
 
     universe = age_of_universe(z)
-    burst = rng.random(n) < np.where(quiescent, 0.03, np.interp(log_mstar, [8.5, 11], [0.15, 0.05]))
+    burst = rng.random(n) < np.interp(log_mstar, [8.5, 11], [0.15, 0.09]) * np.where(quiescent, 0.2, 1)
     burst_fraction = np.where(burst, 10 ** rng.uniform(-2.5, -1, n), 0.0)
     burst_age = np.where(burst, 10 ** rng.uniform(-1.3, 0.3, n), 1.0)  # at least 50 Myr: no light in the lines
     # Specific rate of the smooth part [1/Gyr]; bursts are over and add nothing to it.
     rate = 1e9 * 10**log_sfr / (formed_mass(log_mstar) * (1 - burst_fraction))
-    # Quiescent: between the ages of ellipticals in the field and in clusters (Thomas+ 2005, 2005ApJ...621..673T,
-    # sec. 4: log t = 0.32 + 0.29 log sigma), as a share of the age of the universe, and begun a quarter earlier than
-    # the mean star. Star-forming: begun early, massive ones first (downsizing; by hand).
-    old = 1.25 * 10 ** (0.32 + 0.29 * relations.velocity_dispersion(log_mstar)) / 13.79
+    # Quiescent: the mean star is as old as the light of early types says (Gallazzi+ 2006, 2006MNRAS.370.1106G), and
+    # the history began a quarter earlier. Star-forming: begun early, massive ones first (downsizing; by hand).
+    old = 1.25 * 10 ** (relations.early_type_age(log_mstar) - 9) / 12.5  # of the universe at redshift 0.1
     share = np.where(quiescent, old, 0.72 + 0.06 * (log_mstar - 10))
-    age = universe * _truncated(rng, share, np.where(quiescent, 0.12, 0.10), 0.15, 0.97)
+    age = universe * _truncated(rng, share, np.where(quiescent, 0.13, 0.10), 0.15, 0.97)
     # A delayed history of age t forms at most 2/t of its mass per unit time: keep clear of that, smoothly.
     age = (age**-4 + (1.7 / rate) ** -4) ** -0.25
     return {
         "z": z, "log_mstar": log_mstar, "quiescent": quiescent, "log_sfr": log_sfr, "age_gyr": age,
         "tau_gyr": age / age_over_tau(rate * age), "burst_fraction": burst_fraction,
         "burst_age_gyr": np.minimum(burst_age, 0.8 * age), "quiet_share": quiet_share, "offset": offset,
-    } | _dust(rng, log_mstar, quiescent, offset)  # fmt: skip
+    } | _dust(rng, z, log_mstar, np.where(leaving, 0.35, 0.2), quiescent, offset)  # fmt: skip
 
 
 def age_over_tau(y: np.ndarray) -> np.ndarray:
@@ -216,19 +226,25 @@ def age_over_tau(y: np.ndarray) -> np.ndarray:
     return np.exp(np.interp(np.log(y), np.log(x**2 / (np.expm1(x) - x))[::-1], np.log(x)[::-1]))
 
 
-def _dust(rng, log_mstar: np.ndarray, quiescent: np.ndarray, offset: np.ndarray) -> dict[str, np.ndarray]:
-    """A_V of the starlight from A(H alpha) with mass (Garn & Best 2010, 2010MNRAS.409..421G), inclination and SFR."""
+def _dust(rng, z, log_mstar, quiet_a_v, quiescent, offset) -> dict[str, np.ndarray]:
+    """A_V of the starlight from A(H alpha) with mass (Garn & Best 2010, 2010MNRAS.409..421G), inclination and SFR.
+
+    quiet_a_v : mean A_V that quiescent galaxies have, by hand.
+    """
     n = len(log_mstar)
     cos_i = rng.random(n)
     axis_ratio = np.sqrt(cos_i**2 + 0.2**2 * (1 - cos_i**2))
     # Discs dim with log(b/a)^2 (Unterborn & Ryden 2008, 2008ApJ...687..976U); its mean over all angles is 0.14.
     tilt = 1.27 * (np.log10(axis_ratio) ** 2 - 0.14)
     x = np.clip(log_mstar - 10, -1.33, 1.5)
-    a_halpha = 0.91 + 0.77 * x + 0.11 * x**2 - 0.09 * x**3 + 0.2 * rng.standard_normal(n) + tilt
+    # Whole discs have less dust than the centres that fibres see (Iglesias-Paramo+ 2013, 2013A&A...553L...7I); the
+    # number is by hand. Further away fibres see more of them, and discs have more gas.
+    a_halpha = np.interp(z, [0.1, 0.4], [WHOLE, 1]) * (0.91 + 0.77 * x + 0.11 * x**2 - 0.09 * x**3)
+    a_halpha += 0.2 * rng.standard_normal(n) + tilt
     # More gas, more stars and more dust at high mass, the reverse at low mass (Zahid+ 2013, 2013ApJ...763...92Z).
     a_halpha += 0.5 * offset * np.clip(log_mstar - 10, -0.5, 0.5)
     per_a_v = dust.line_attenuation([LINES["Halpha"]])[0]
-    a_v = np.where(quiescent, rng.exponential(0.12, n), np.clip(a_halpha, 0.02, None) / per_a_v)
+    a_v = np.where(quiescent, quiet_a_v * rng.exponential(1, n), np.clip(a_halpha, 0.02, None) / per_a_v)
     return {"a_v": a_v, "inclination": np.degrees(np.arccos(cos_i))}
 
 
@@ -243,6 +259,8 @@ def structure(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     size = scatter * rng.standard_normal(n)
     # Slower star formation goes with a larger bulge (offset / 0.3 is a standard normal).
     logit = np.where(quiescent, 0.4 + 0.8 * (mass - 10.5), -2.2 + 1.1 * (mass - 10) - 0.5 * truth["offset"])
+    # In the valley bulges are between those of the two sides (Bluck+ 2014, 2014MNRAS.441..599B).
+    logit -= 0.7 * (quiescent & (truth["log_sfr"] - mass > -11.5))
     b_t = expit(logit + 0.8 * rng.standard_normal(n))
     n_sersic = np.clip(10 ** (0.02 + 0.65 * b_t**0.7 + 0.07 * rng.standard_normal(n)), 0.5, 8)
     log_sigma = relations.velocity_dispersion(mass) - 0.25 * size
@@ -264,7 +282,7 @@ def metals(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     enrichment = np.clip(0.07 + 0.05 * (10 - mass), 0.07, 0.15) * common
     oh = relations.gas_metallicity(mass, np.where(truth["quiescent"], 0, truth["offset"])) + enrichment
     median, half = relations.stellar_metallicity(mass)
-    by_type = 0.3 * np.clip((11.3 - mass) / 1.5, 0, 1) * (truth["quiescent"] - truth["quiet_share"])
+    by_type = 0.5 * np.clip((11.3 - mass) / 1.5, 0, 1) * (truth["quiescent"] - truth["quiet_share"])
     mean = median + by_type + 0.3 * half * common
     # Within what the templates cover.
     metallicity = _truncated(rng, mean, 0.52 * half, -1.7, 0.22)
@@ -273,18 +291,26 @@ def metals(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def nucleus(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Active nuclei: commoner with mass; Seyferts in galaxies that form stars, LINERs in quiescent ones.
+    """What ionises gas besides young stars: the old stars of every galaxy, and the active nuclei of some.
 
-    (Kauffmann+ 2003; Kewley+ 2006, 2006MNRAS.372..961K.) Strengths by hand: a wide range in star-forming galaxies,
-    which fills the composite region, and dominance in quiescent ones, which have little else that shines.
+    Old stars light what gas a galaxy has (Cid Fernandes+ 2011, 2011MNRAS.413.1687C), more of it where stars are younger
+    (Graves+ 2007, 2007ApJ...671..243G) and in discs; level and slopes by hand. Nuclei: `relations.active_fraction`;
+    Seyferts where stars form, LINERs where they do not (Kewley+ 2006, 2006MNRAS.372..961K), brighter where there is
+    more gas to accrete (Kauffmann+ 2003, 2003MNRAS.346.1055K). What young stars outshine shows in no diagram.
     """
-    mass, quiescent = truth["log_mstar"], truth["quiescent"]
-    n = len(mass)
-    active = rng.random(n) < relations.active_fraction(mass)
-    seyfert = rng.random(n) < np.where(quiescent, 0.08, 0.5)
-    strength = np.where(quiescent, 0.30 + 0.5 * rng.beta(2, 2, n), 0.06 + 0.8 * rng.beta(1, 3, n))
+    mass, b_t, n = truth["log_mstar"], truth["b_t"], len(truth["log_mstar"])
+    specific = truth["log_sfr"] - mass
+    old_gas = OLD_GAS - 1.5 * np.log10(truth["age_gyr"] / 7) - 1.2 * (np.maximum(b_t, 0.3) - 0.5)
+    old_gas += 0.13 * rng.standard_normal(n)
+    hotter = np.log10(truth["sigma_star"]) - relations.velocity_dispersion(mass)
+    active = rng.random(n) < relations.active_fraction(mass, specific, hotter, b_t)
+    seyfert = rng.random(n) < expit((specific + 11.4) / 0.25)
+    bright = np.where(seyfert, 29.8 + 0.2 * (specific + 11.2), 29.5)
+    bright = bright + np.where(seyfert, 0.35, 0.25) * rng.standard_normal(n)  # log L(H alpha) per mass, as old_gas
+    young = specific + nebular.LOG_HALPHA_PER_SFR + np.log10(nebular.ACTIVE_DECREMENT / nebular.BALMER["Halpha"])
+    strength = 1 / (1 + 10 ** (young - bright) + 10 ** (old_gas - bright))
     kind = np.where(active, np.where(seyfert, "seyfert", "liner"), "none")
-    return {"agn_class": kind, "agn_strength": np.where(active, strength, 0.0)}
+    return {"old_gas": old_gas, "agn_class": kind, "agn_strength": np.where(active, strength, 0.0)}
 
 
 def _truncated(rng, mean, sigma, low: float, high: float) -> np.ndarray:

@@ -1,8 +1,8 @@
 """The light of ionised gas: emission-line luminosities of galaxies, and lines drawn on pixels.
 
 H alpha follows the star-formation rate, the Balmer lines case B, the metal lines the gas metallicity and the ionisation
-parameter; gas lit by an active nucleus is added in proportion to its share of H beta, which makes the two wings of the
-BPT diagram.
+parameter. Old stars light some gas too, which is all that retired galaxies show; gas lit by an active nucleus is added
+in proportion to its share of H beta. The two make the wings of the BPT diagram.
 """
 
 from __future__ import annotations
@@ -50,10 +50,18 @@ _ACTIVE = {
     "liner": {"NII_6584/Ha": 0.12, "OIII_5007/Hb": 0.38, "OII/Hb": 0.75, "NeIII_3869/OII": -0.9, "SII/Ha": 0.08,
               "OI/Ha": -0.55},
 }  # fmt: skip
-_ACTIVE_DECREMENT = 3.1  # H alpha / H beta of active nuclei (Gaskell & Ferland 1984, 1984PASP...96..393G)
+ACTIVE_DECREMENT = 3.1  # H alpha / H beta of active nuclei (Gaskell & Ferland 1984, 1984PASP...96..393G)
 
 # Columns of the truth table and the range of each; a share of H beta below all of it.
-RANGES = {"log_sfr": (-30, 10), "oh": (0, 15), "log_u": (-10, 5), "a_v": (0, 50), "agn_strength": (0, 1 - 1e-9)}
+RANGES = {
+    "log_sfr": (-30, 10), "oh": (0, 15), "log_u": (-10, 5), "a_v": (0, 50), "agn_strength": (0, 1 - 1e-9),
+    "log_mstar": (0, 15), "old_gas": (0, 40),
+}  # fmt: skip
+# L_lambda at 5100 A [1/A] of a Seyfert's hidden continuum that is scattered into sight, over L([O III]): 1 % (Zakamska+
+# 2006, 2006AJ....132.1496Z) of lambda L_lambda = 390 L([O III]) (Heckman+ 2004, 2004ApJ...613..109H, whose bolometric
+# luminosity of 3500 is 9 lambda L_lambda). F_lambda goes as lambda^-1.5, F_nu as nu^-0.5 (Cid Fernandes+ 2004,
+# 2004MNRAS.355..273C); the host's dust is taken to leave it alone.
+SCATTERED, SCATTERED_SLOPE = 0.01 * 390 / 5100, -1.5
 _TOGETHER = 256  # galaxies whose lines are drawn at once
 
 
@@ -68,26 +76,42 @@ def log_u_sequence(oh: np.ndarray) -> np.ndarray:
 def luminosities(params: Table, *, attenuated: bool = True) -> np.ndarray:
     """Line luminosities of the galaxies of a truth table, (N, n_lines) float64 [erg/s], in the order of `LINES`.
 
-    Uses the columns log_sfr, oh, log_u, a_v, agn_class and agn_strength of `galaxies.draw`. The star-forming part has
-    log L(H alpha) = log_sfr + 41.27; an active nucleus adds H beta until its share is `agn_strength`. As emitted if
-    not `attenuated`, otherwise behind the dust that `a_v` [mag, of the stars] implies for the gas.
+    Uses the columns of `RANGES` and agn_class of `galaxies.draw`. The star-forming part has log L(H alpha) = log_sfr +
+    41.27, the gas of old stars old_gas + log_mstar with the ratios of LINERs (Stasinska+ 2008, 2008MNRAS.391L..29S); an
+    active nucleus adds H beta until its share is `agn_strength`. As emitted if not `attenuated`, otherwise behind the
+    dust that `a_v` [mag, of the stars] implies for the gas.
     Raises DataError if a column is missing, a class unknown or a strength outside 0 <= s < 1.
     """
-    log_sfr, oh, log_u, a_v, strength = checked(params, RANGES, "The light of gas", text=("agn_class",)).values()
+    p = checked(params, RANGES, "The light of gas", text=("agn_class",))
+    oh, log_u = p["oh"], p["log_u"]
     kind = np.asarray(params["agn_class"]).astype(str)
     if unknown := set(kind) - {"none", *_ACTIVE}:
         raise DataError(
             f"agn_class {sorted(unknown)[0]!r} is unknown", remedy='Use "none", "seyfert" or "liner".', row="agn_class"
         )
-    hbeta = 10 ** (log_sfr + LOG_HALPHA_PER_SFR) / BALMER["Halpha"]
-    lines = hbeta[:, None] * _star_forming(oh, log_u)
+    young, old, active = _hbeta(p)
+    lines = young[:, None] * _star_forming(oh, log_u)
     for name, ratios in _ACTIVE.items():
-        rows = (kind == name) & (strength > 0)
-        active = hbeta[rows] * strength[rows] / (1 - strength[rows])
-        lines[rows] += active[:, None] * _active(ratios, oh[rows], log_u[rows])
+        hbeta = np.where(kind == name, active, 0) + (old if name == "liner" else 0)
+        rows = hbeta > 0
+        lines[rows] += hbeta[rows, None] * _active(ratios, oh[rows], log_u[rows])
     if attenuated:
-        lines *= 10 ** (-0.4 * a_v[:, None] * dust.line_attenuation(list(LINES.values())))
+        lines *= 10 ** (-0.4 * p["a_v"][:, None] * dust.line_attenuation(list(LINES.values())))
     return lines
+
+
+def scattered(params: Table) -> np.ndarray:
+    """L_lambda at 5100 A [erg/s/A] of the light that Seyfert nuclei scatter into sight, (N,); 0 for other galaxies."""
+    active = _hbeta(checked(params, RANGES, "The light of nuclei", text=("agn_class",)))[2]
+    seyfert = np.asarray(params["agn_class"]).astype(str) == "seyfert"
+    return np.where(seyfert, SCATTERED * 10 ** _ACTIVE["seyfert"]["OIII_5007/Hb"] * active, 0.0)
+
+
+def _hbeta(p: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """L(H beta) [erg/s] as emitted by the gas around young stars, around old ones and around the nucleus, (N,) each."""
+    young = 10 ** (p["log_sfr"] + LOG_HALPHA_PER_SFR) / BALMER["Halpha"]
+    old = 10 ** (p["log_mstar"] + p["old_gas"]) / ACTIVE_DECREMENT
+    return young, old, (young + old) * p["agn_strength"] / (1 - p["agn_strength"])
 
 
 def _star_forming(oh: np.ndarray, log_u: np.ndarray) -> np.ndarray:
@@ -115,7 +139,7 @@ def _active(ratios: dict[str, float], oh: np.ndarray, log_u: np.ndarray) -> np.n
     log = {name: value + _U_SLOPE.get(name, -0.5) * excess for name, value in ratios.items()}
     for name, slope in (("NII_6584/Ha", 1.0), ("SII/Ha", 0.5), ("OI/Ha", 0.5)):
         log[name] = log[name] + slope * np.clip(oh - 9.0, -0.6, 0.3)
-    return _lines(log, _ACTIVE_DECREMENT)
+    return _lines(log, ACTIVE_DECREMENT)
 
 
 def _lines(log: dict[str, np.ndarray], decrement: float) -> np.ndarray:

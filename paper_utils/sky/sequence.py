@@ -71,6 +71,7 @@ def _truth() -> Table:
         "z": np.full(n, 0.1), "log_mstar": np.zeros(n), "log_sfr": ssfr, "age_gyr": age,
         "tau_gyr": age / galaxies.age_over_tau(np.minimum(rate * age, 1.7)), "burst_fraction": np.zeros(n),
         "burst_age_gyr": np.ones(n), "metallicity": metallicity, "a_v": a_v, "sigma_star": np.full(n, SIGMA_STAR),
-        "oh": oh, "log_u": nebular.log_u_sequence(oh), "agn_class": np.full(n, "none"), "agn_strength": np.zeros(n),
+        "oh": oh, "log_u": nebular.log_u_sequence(oh), "old_gas": np.full(n, galaxies.OLD_GAS),
+        "agn_class": np.full(n, "none"), "agn_strength": np.zeros(n),
     }  # fmt: skip
     return Table(columns)

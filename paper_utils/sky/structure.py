@@ -3,9 +3,9 @@
 The stars that make a galaxy's spectrum are put in their places. Bulge and disc share the Sersic profile of the truth
 (`n_sersic`, half-light radius `r_e`) between them: the bulge is its inner part, `b_t` of the light in r, made of the
 oldest stars that there are; young stars and their gas lie in knots along spiral arms, or anywhere in galaxies of little
-mass; gas that an active nucleus lights is a point. A disc seen edge-on has a dust lane, reddened and deeper with `a_v`.
-What no column describes (arms, orientation) is drawn. Numbers without a source were set by hand to look like SDSS
-stamps.
+mass; gas that an active nucleus lights, and what it scatters, is a point. A disc seen edge-on has a dust lane, reddened
+and deeper with `a_v`. What no column describes (arms, orientation) is drawn. Numbers without a source were set by hand
+to look like SDSS stamps.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import torch
 from astropy.table import Table
 
 from paper_utils.base import dust
-from paper_utils.base.distances import kpc_per_arcsec, luminosity_distance
+from paper_utils.base.constants import L_SUN
+from paper_utils.base.distances import arrives, kpc_per_arcsec, luminosity_distance
 from paper_utils.base.filters import Curves, curves_of
-from paper_utils.base.photometry import line_fluxes
+from paper_utils.base.photometry import ab_fluxes, line_fluxes
 from paper_utils.base.wavelengths import LINES
 from paper_utils.sky import light_profiles, nebular, populations, sdss_spectra, stellar
 from paper_utils.sky.cameras import Camera
@@ -61,7 +62,7 @@ def lights(truth: Table, ssps: Populations, camera: Camera, device: str = "cpu")
     at, arrived = np.outer(1 + z, list(LINES.values())), 1 / (4 * np.pi * luminosity_distance(z)[:, None] ** 2)
     by_age[2] = by_age[2] + line_fluxes(at, of_young * arrived, curves)
     light = 1e9 * np.stack(by_age, axis=1)  # (N, 3, B): old, middle-aged, young
-    nucleus = 1e9 * line_fluxes(at, (gas - of_young) * arrived, curves)
+    nucleus = 1e9 * (line_fluxes(at, (gas - of_young) * arrived, curves) + _scattered(truth, z, curves))
 
     in_r = light[:, :, camera.bands.index("r")]  # (N, 3)
     wanted = columns["b_t"] * in_r.sum(axis=1)
@@ -72,6 +73,14 @@ def lights(truth: Table, ssps: Populations, camera: Camera, device: str = "cpu")
     in_knots = IN_KNOTS * (1 - columns["quiescent"])[:, None]
     knots = (rest * in_knots[..., None]).sum(axis=1)
     return {"bulge": bulge, "disc": rest.sum(axis=1) - knots, "knots": knots, "nucleus": nucleus}
+
+
+def _scattered(truth: Table, z: np.ndarray, curves: Curves) -> np.ndarray:
+    """Fluxes (N, B) [AB maggies] of the continuum that Seyfert nuclei scatter into sight."""
+    wave = sdss_spectra.band_grid(curves, np.zeros(1))
+    power_law = (wave / 5100.0) ** nebular.SCATTERED_SLOPE
+    arrived = nebular.scattered(truth) / L_SUN * arrives(z) * 1e-17 * (1 + z) ** -nebular.SCATTERED_SLOPE
+    return arrived[:, None] * ab_fluxes(wave, power_law[None], curves)
 
 
 def draw(shape: dict, flux: dict, camera: Camera) -> torch.Tensor:

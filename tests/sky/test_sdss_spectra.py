@@ -111,12 +111,12 @@ def test_signal_to_noise_is_that_of_the_main_sample(sample):
     """It follows from the light in the fibre, and must come out near `spectrograph.draw_snr`: 15, 0.2 dex."""
     snr = spectrograph.snr_r(sample.clean).numpy()
     low, median, high = np.percentile(snr, [16, 50, 84])
-    assert median == pytest.approx(spectrograph.MEDIAN_SNR, rel=0.3)
+    assert median == pytest.approx(spectrograph.MEDIAN_SNR, rel=0.12)
     assert np.log10(high / low) / 2 == pytest.approx(spectrograph.SNR_SCATTER_DEX, abs=0.06)
     # The clamp at 50 touches few: the noise of nearly all is that of their own flux.
     assert (snr > 50).mean() < 0.02
     measured = (sample.flux * sample.ivar.sqrt())[:, 1702:2605].median(dim=1).values.numpy()
-    np.testing.assert_allclose(measured[snr < 45], snr[snr < 45], rtol=0.12)
+    np.testing.assert_allclose(measured[snr < 45], snr[snr < 45], rtol=0.12, atol=0.2)
 
 
 def test_the_fibre_takes_the_light_within_it(sample):
