@@ -118,14 +118,25 @@ class Critic(nn.Module):
 
 
 class WGAN(Model):
-    """A generator and its critic. `penalised`: for training with a gradient penalty, which forbids batch norm in the
-    critic (Gulrajani+ 2017); else as published. `sizes` are n_wave, width and n_hidden of both, as in `Generator`."""
+    """A generator and its critic.
 
-    def __init__(self, n_latent: int = 50, log: bool = True, penalised: bool = False, **sizes: int):
+    kind : of critic. "plain", without batch norm, as in Arjovsky+ 2017; with batch norm, whose batches are real and
+        artificial spectra each ("separate") or together ("joint"), for the paper says that it has one and not how; or
+        "penalised", with a gradient penalty, which forbids batch norm (Gulrajani+ 2017).
+    sizes : n_wave, width and n_hidden of both, as in `Generator`.
+    """
+
+    def __init__(self, n_latent: int = 50, log: bool = True, kind: str = "plain", **sizes: int):
         super().__init__()
-        self.penalised = penalised
+        self.kind = kind
         self.generator = Generator(n_latent, log=log, **sizes)
-        self.critic = Critic(**sizes, batch_norm=not penalised)
+        self.critic = Critic(**sizes, batch_norm=kind in ("separate", "joint"))
+
+    def scores(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """The critic's scores of real and of artificial spectra, (B,) each."""
+        if self.kind == "joint":
+            return self.critic(torch.cat([real, fake])).split([len(real), len(fake)])
+        return self.critic(real), self.critic(fake)
 
     def fake(self, n: int, noise: torch.Generator) -> Tensor:
         """Artificial spectra (n, n_wave) at the network's scale, of standard normal latents drawn from `noise`."""
@@ -137,9 +148,10 @@ class Adversaries:
 
     It takes indices (5 B,) into training spectra x (N, n_wave) at the network's scale: a fresh batch of B for each
     update of the critic. As published (Sec. 3.2) both learn by RMSprop, and the critic's weights are clamped to
-    [-0.01, 0.01]. Clamped like the weights, the scale of each batch norm is 0.01 at most, and hardly any signal passes
-    six of them: the score differs between real and artificial spectra by float32 rounding. A `penalised` model
-    constrains the critic's gradient instead (WGAN-GP, with the settings of Gulrajani+ 2017 but for the rate).
+    [-0.01, 0.01]. Batch norm of separate batches takes out just what tells real from artificial spectra, and clamped
+    like the weights its scale is 0.01 at most, so that hardly any signal passes six of them: the `gradient` that
+    reaches the generator says which critic can teach. A "penalised" one is constrained in its gradient (WGAN-GP,
+    with the settings of Gulrajani+ 2017 but for the rate).
     """
 
     N_CRITIC, CLAMP, PENALTY, LR_PENALISED = 5, 0.01, 10.0, 3e-4
@@ -147,30 +159,32 @@ class Adversaries:
     def __init__(self, model: WGAN, x: Tensor, plan: Plan, fabric):
         self.model, self.x, self.fabric = model, x, fabric
         self.noise = torch.Generator(x.device).manual_seed(plan.seed)
-        make = (
-            partial(Adam, lr=self.LR_PENALISED, betas=(0.5, 0.9)) if model.penalised else partial(RMSprop, lr=plan.lr)
-        )
+        self.penalised = model.kind == "penalised"
+        adam, rmsprop = partial(Adam, lr=self.LR_PENALISED, betas=(0.5, 0.9)), partial(RMSprop, lr=plan.lr)
+        make = adam if self.penalised else rmsprop
         self.optimizers = [make(network.parameters()) for network in (model.generator, model.critic)]
         self.state = {"model": model, "noise": self.noise}
         for name, optimizer in zip(("generator", "critic"), self.optimizers, strict=True):
             self.state |= {f"{name} optimizer": optimizer, f"{name} schedule": schedule_of(optimizer, plan)}
 
     def __call__(self, index: Tensor) -> dict[str, Tensor]:
-        critic, (optimizer_g, optimizer_c) = self.model.critic, self.optimizers
+        model, (optimizer_g, optimizer_c) = self.model, self.optimizers
         for batch in index.chunk(self.N_CRITIC):
             real = self.x[batch]
             with torch.no_grad():
-                fake = self.model.fake(len(batch), self.noise)
-            loss = score = critic(fake).mean() - critic(real).mean()
-            if self.model.penalised:
-                loss = score + self.PENALTY * gradient_penalty(critic, real, fake, self.noise)
+                fake = model.fake(len(batch), self.noise)
+            of_real, of_fake = model.scores(real, fake)
+            loss = distance = of_fake.mean() - of_real.mean()
+            if self.penalised:
+                loss = distance + self.PENALTY * gradient_penalty(model.critic, real, fake, self.noise)
             self._descend(optimizer_c, loss)
-            if not self.model.penalised:  # the Lipschitz constraint of the original WGAN
-                for weights in critic.parameters():
+            if not self.penalised:  # the Lipschitz constraint of the original WGAN
+                for weights in model.critic.parameters():
                     weights.data.clamp_(-self.CLAMP, self.CLAMP)
-        loss_g = -critic(self.model.fake(len(index) // self.N_CRITIC, self.noise)).mean()
+        loss_g = -model.scores(real, model.fake(len(real), self.noise))[1].mean()
         self._descend(optimizer_g, loss_g)
-        return {"critic": -score.detach(), "generator": loss_g.detach()}
+        gradient = nn.utils.get_total_norm([weights.grad for weights in model.generator.parameters()])
+        return {"critic": -distance.detach(), "generator": loss_g.detach(), "gradient": gradient}
 
     def _descend(self, optimizer: Optimizer, loss: Tensor) -> None:
         optimizer.zero_grad(set_to_none=True)

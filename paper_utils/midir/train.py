@@ -88,10 +88,10 @@ def adam_on_both(model: GLO, plan: Plan, lr_latents: float) -> Optimizer:
     return Adam([weights, {"params": [model.s], "lr": lr_latents}], fused=True)
 
 
-def train_wgan(name: str, flux: NDArray, s: Settings, run: Run, *, log: bool = True, penalised: bool = False) -> WGAN:
-    """WGAN on F_nu (N, L), or logWGAN; `penalised` as in `WGAN`."""
+def train_wgan(name: str, flux: NDArray, s: Settings, run: Run, *, log: bool = True, kind: str = "plain") -> WGAN:
+    """WGAN on F_nu (N, L), or logWGAN; `kind` of critic as in `WGAN`."""
     x = _spectra(flux, log, run)
-    model = run.make(partial(WGAN, s.n_latent, log, penalised, n_wave=x.shape[1], width=s.width))
+    model = run.make(partial(WGAN, s.n_latent, log, kind, n_wave=x.shape[1], width=s.width))
     x = model.generator.learn_scale(x)
     batch_size = Adversaries.N_CRITIC * s.batch_size_wgan
     plan = Plan(s.n_iterations, batch_size, s.lr_wgan, schedule="halving", seed=run.seed)
@@ -127,10 +127,13 @@ def train_glos(flux: NDArray, s: Settings, run: Run) -> None:
 
 
 def train_wgans(flux: NDArray, s: Settings, run: Run) -> None:
-    """WGAN and logWGAN as published, and logWGAN with a gradient penalty."""
+    """WGAN and logWGAN, logWGAN with a gradient penalty, and the beginning of those whose critic has a batch norm."""
     train_wgan("WGAN", flux, s, run, log=False)
     train_wgan("logWGAN", flux, s, run)
-    train_wgan("logWGAN, penalised", flux, s, run, penalised=True)
+    train_wgan("logWGAN, penalised", flux, s, run, kind="penalised")
+    few = replace(s, n_iterations=-(-s.n_iterations // 5))
+    for kind in ("joint", "separate"):
+        train_wgan(f"logWGAN, {kind} norm", flux, few, run, kind=kind)
 
 
 def train(library: SedLibrary, s: Settings, run: Run) -> dict[str, Model]:

@@ -89,9 +89,9 @@ def test_only_the_generator_decays():
     assert (latents["lr"], latents["weight_decay"], len(latents["params"])) == (0.05, 0, 1)
 
 
-def one_wgan_iteration(penalised):
+def one_wgan_iteration(kind):
     with training.seeded(0):
-        model = WGAN(4, n_wave=30, width=16, n_hidden=2, penalised=penalised)
+        model = WGAN(4, n_wave=30, width=16, n_hidden=2, kind=kind)
     before = copy.deepcopy(model.generator.state_dict())
     step = Adversaries(model, torch.randn(500, 30), Plan(1, 500), training.fabric_on("cpu"))
     counts = {"generator": 0, "critic": 0}
@@ -102,18 +102,47 @@ def one_wgan_iteration(penalised):
     return model.critic, counts, changed
 
 
-def test_wgan_trains_its_critic_five_times_as_often_and_clamps_it():
-    critic, counts, generator_changed = one_wgan_iteration(penalised=False)
+@pytest.mark.parametrize("kind", ["plain", "joint", "separate"])
+def test_wgan_trains_its_critic_five_times_as_often_and_clamps_it(kind):
+    critic, counts, generator_changed = one_wgan_iteration(kind)
+    assert any(isinstance(layer, nn.BatchNorm1d) for layer in critic.network) == (kind != "plain")
     assert counts == {"generator": 1, "critic": 5}
     assert generator_changed
     assert max(p.abs().max().item() for p in critic.parameters()) <= 0.01
 
 
 def test_a_gradient_penalty_leaves_the_weights_free_and_forbids_batch_norm():
-    critic, counts, _ = one_wgan_iteration(penalised=True)
+    critic, counts, _ = one_wgan_iteration("penalised")
     assert counts["critic"] == 5
     assert max(p.abs().max().item() for p in critic.parameters()) > 0.01
     assert not any(isinstance(layer, nn.BatchNorm1d) for layer in critic.network)
+
+
+def lines(n, seed=0):
+    """Spectra that are straight lines, of mean 1 and slopes around 0.5."""
+    slopes = 0.5 + 0.2 * torch.randn(n, 1, generator=torch.Generator().manual_seed(seed))
+    return 1 + slopes * torch.linspace(-1, 1, 30)
+
+
+def trained(kind, n_steps):
+    with training.seeded(0):
+        model = WGAN(4, n_wave=30, width=128, n_hidden=6, kind=kind)
+    x, plan = lines(500), Plan(n_steps, 500, schedule="halving")
+    step = Adversaries(model, x, plan, training.fabric_on("cpu"))
+    return model, training.repeat(step, step.state, len(x), plan, progress=False)
+
+
+def test_batch_norm_of_separate_batches_blinds_the_critic():
+    """Real and artificial spectra lie far apart, and yet hardly any gradient reaches the generator."""
+    reached = {kind: max(trained(kind, 30)[1]["gradient"]) for kind in ("plain", "joint", "separate")}
+    assert reached["separate"] < 1e-6 * min(reached["joint"], reached["plain"])
+
+
+def test_a_plain_critic_teaches_the_mean_spectrum():
+    model, _ = trained("plain", 200)
+    with torch.no_grad():
+        artificial = model.generator.network(torch.randn(1000, 4, generator=torch.Generator().manual_seed(1)))
+    assert (artificial.mean(0) - lines(500).mean(0)).square().mean().sqrt() < 0.05
 
 
 def test_adversaries_go_on_where_they_were_stopped(tmp_path):
