@@ -120,21 +120,21 @@ class Critic(nn.Module):
 class WGAN(Model):
     """A generator and its critic.
 
-    kind : of critic. "plain", without batch norm, as in Arjovsky+ 2017; with batch norm, whose batches are real and
+    critic_kind : "plain", without batch norm, as in Arjovsky+ 2017; with batch norm, whose batches are real and
         artificial spectra each ("separate") or together ("joint"), for the paper says that it has one and not how; or
         "penalised", with a gradient penalty, which forbids batch norm (Gulrajani+ 2017).
     sizes : n_wave, width and n_hidden of both, as in `Generator`.
     """
 
-    def __init__(self, n_latent: int = 50, log: bool = True, kind: str = "plain", **sizes: int):
+    def __init__(self, n_latent: int = 50, log: bool = True, critic_kind: str = "plain", **sizes: int):
         super().__init__()
-        self.kind = kind
+        self.critic_kind = critic_kind
         self.generator = Generator(n_latent, log=log, **sizes)
-        self.critic = Critic(**sizes, batch_norm=kind in ("separate", "joint"))
+        self.critic = Critic(**sizes, batch_norm=critic_kind in ("separate", "joint"))
 
     def scores(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         """The critic's scores of real and of artificial spectra, (B,) each."""
-        if self.kind == "joint":
+        if self.critic_kind == "joint":
             return self.critic(torch.cat([real, fake])).split([len(real), len(fake)])
         return self.critic(real), self.critic(fake)
 
@@ -159,7 +159,7 @@ class Adversaries:
     def __init__(self, model: WGAN, x: Tensor, plan: Plan, fabric):
         self.model, self.x, self.fabric = model, x, fabric
         self.noise = torch.Generator(x.device).manual_seed(plan.seed)
-        self.penalised = model.kind == "penalised"
+        self.penalised = model.critic_kind == "penalised"
         adam, rmsprop = partial(Adam, lr=self.LR_PENALISED, betas=(0.5, 0.9)), partial(RMSprop, lr=plan.lr)
         make = adam if self.penalised else rmsprop
         self.optimizers = [make(network.parameters()) for network in (model.generator, model.critic)]

@@ -91,7 +91,7 @@ def test_only_the_generator_decays():
 
 def one_wgan_iteration(kind):
     with training.seeded(0):
-        model = WGAN(4, n_wave=30, width=16, n_hidden=2, kind=kind)
+        model = WGAN(4, n_wave=30, width=16, n_hidden=2, critic_kind=kind)
     before = copy.deepcopy(model.generator.state_dict())
     step = Adversaries(model, torch.randn(500, 30), Plan(1, 500), training.fabric_on("cpu"))
     counts = {"generator": 0, "critic": 0}
@@ -126,7 +126,7 @@ def lines(n, seed=0):
 
 def trained(kind, n_steps):
     with training.seeded(0):
-        model = WGAN(4, n_wave=30, width=128, n_hidden=6, kind=kind)
+        model = WGAN(4, n_wave=30, width=128, n_hidden=6, critic_kind=kind)
     x, plan = lines(500), Plan(n_steps, 500, schedule="halving")
     step = Adversaries(model, x, plan, training.fabric_on("cpu"))
     return model, training.repeat(step, step.state, len(x), plan, progress=False)
