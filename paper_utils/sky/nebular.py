@@ -1,7 +1,7 @@
 """The light of ionised gas: emission-line luminosities of galaxies, and lines drawn on pixels.
 
 H alpha follows the star-formation rate, the Balmer lines case B, the metal lines the gas metallicity and the ionisation
-parameter. Old stars light some gas too, which is all that retired galaxies show; gas lit by an active nucleus is added
+parameter. Old stars light some gas too, a third of what retired galaxies show; gas lit by an active nucleus is added
 in proportion to its share of H beta. The two make the wings of the BPT diagram.
 """
 
