@@ -24,9 +24,10 @@ study.write()
 """
 # Runs the notebook given as argument, then says that it came to an end.
 SCRIPT = """
-import sys
+import signal, sys
 from pathlib import Path
 from paper_utils.runs import notebooks
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background has it ignored
 job = notebooks.Job(Path(sys.argv[1]), {}, Path(sys.argv[2]))
 print(notebooks.run(job).status)
 """
