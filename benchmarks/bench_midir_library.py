@@ -17,8 +17,10 @@ import torch
 from astropy.table import Table
 
 from paper_utils.base.containers import WAVE_UM
+from paper_utils.base.distances import luminosity_distance
 from paper_utils.base.filters import HELP_BANDS
 from paper_utils.base.photometry import measurement_matrix
+from paper_utils.base.rebin import sample
 from paper_utils.files import seds
 from paper_utils.midir import train
 from paper_utils.midir.features import pah_strength, silicate_depth
@@ -63,14 +65,13 @@ BOUNDS = {"nearest neighbour": (45, 70), "ridge regression": (85, 94), "multilay
 
 def ratio(flux, top, bottom):
     """f_top / f_bottom (N,) of F_nu (N, 223), at wavelengths in um."""
-    at = [np.array([np.interp(np.log(w), np.log(WAVE_UM), row) for row in np.log(flux)]) for w in (top, bottom)]
-    return np.exp(at[0] - at[1])
+    at = sample(np.log(WAVE_UM), np.log(flux), np.tile(np.log([top, bottom]), (len(flux), 1)))
+    return np.exp(at[:, 0] - at[:, 1])
 
 
 def level(flux, wave_um):
-    """log10 of F_nu (N,) at a wavelength, for unit bolometric power."""
-    power = np.trapezoid(flux / WAVE_UM, np.log(WAVE_UM), axis=1)
-    return np.log10(flux[:, np.argmin(abs(WAVE_UM - wave_um))] / power)
+    """log10 of F_nu (N,), of unit bolometric power, at a wavelength."""
+    return np.log10(flux[:, np.argmin(abs(WAVE_UM - wave_um))])
 
 
 def left_by_three(flux):
@@ -138,8 +139,8 @@ def measure_real(folder):
         both = (short > 0) & (long > 0)
         rows[("f_AGN < 0.1", name)] = short[both] / long[both]
     seen, z = f100 > 0, np.asarray(photometry["z"])
-    distance = 4283 * z * (1 + 0.77 * z)  # Mpc, to 1 % below z = 0.2
-    cold = (np.log10(f100[seen] * distance[seen] ** 2 / (1 + z[seen])) - fits["LIR_med"][seen]).astype(float)
+    power = f100[seen] * luminosity_distance(z[seen]) ** 2 / (1 + z[seen])  # to a factor
+    cold = (np.log10(power) - fits["LIR_med"][seen]).astype(float)
     rows[("f_AGN < 0.1", "scatter at 100 um [dex]")] = np.diff(np.quantile(cold, [0.16, 0.84])) / 2
     composite = seds.read_npz_library(folder / "rt_library" / "rt_library.npz").flux.astype(float)
     return rows | features("all", composite) | spread("all", composite)
@@ -147,14 +148,14 @@ def measure_real(folder):
 
 def score_baselines(seed=0):
     """Share [%] of 1000 test galaxies with chi2 < 5, of methods that learn from 8900, as notebook 01 judges them."""
-    library = midir_library.library(10_000, seed)
-    fitting, _, test = train.split(library, seed, 1000)
+    run = Run("01", profile="quick", seed=seed, device="cpu", progress=False)
+    settings = train.Settings.load("01", "quick")
+    fitting, _, test = train.split(midir_library.library(10_000, seed), settings, run)
     A = measurement_matrix(WAVE_UM, HELP_BANDS, train.REDSHIFT)
     y_fit, y = (np.log10(part.flux @ A.T) for part in (fitting, test))
     x_fit, truth = np.log10(fitting.flux[:, MID]), test.flux[:, MID]
     found = {name: method(y_fit, x_fit, y) for name, method in baselines.BASELINES.items() if name in BOUNDS}
-    run = Run("01", profile="quick", seed=seed, device="cpu", progress=False)
-    mlp = train.train_mlp("perceptron", y_fit, x_fit, train.Settings.load("01", "quick"), run)
+    mlp = train.train_mlp("perceptron", y_fit, x_fit, settings, run)
     with torch.no_grad():
         found["multilayer perceptron"] = mlp(torch.tensor(y, dtype=torch.float32)).double().numpy()
     return {name: 100 * (scores.chi2(10**log, truth) < 5).mean() for name, log in found.items()}

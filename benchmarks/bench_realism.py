@@ -35,6 +35,11 @@ def log_ratio(lines, above, below):
     return np.log10(sum(lines[:, COLUMN[name]] for name in above) / lines[:, COLUMN[below]])
 
 
+def bpt(lines):
+    """log [N II]/Ha and log [O III]/Hb (N,)."""
+    return log_ratio(lines, ["NII_6584"], "Halpha"), log_ratio(lines, ["OIII_5007"], "Hbeta")
+
+
 def line_classes(truth, lines, ivar):
     """Classes of Brinchmann+ 2004 (N,), of lines with their signal-to-noise ratios in the spectrum."""
     z, seen = np.asarray(truth["z"]), {}
@@ -45,15 +50,15 @@ def line_classes(truth, lines, ivar):
         noise = error / np.sqrt(ivar[np.arange(len(z)), np.searchsorted(WAVE_OBS, at).clip(max=WAVE_OBS.size - 1)])
         # A Gaussian line of `bins` is weighed with its own profile.
         seen[name] = lines[:, COLUMN[name]] * scale / (noise * at * SDSS_STEP * np.sqrt(2 * np.sqrt(np.pi) * bins))
-    n2, o3 = (log_ratio(lines, *pair) for pair in ((["NII_6584"], "Halpha"), (["OIII_5007"], "Hbeta")))
+    n2, o3 = bpt(lines)
     kind = np.where(seen["Halpha"] > 2, "SF", "none")
     kind = np.where((seen["Halpha"] > 3) & (seen["NII_6584"] > 3) & (n2 > np.log10(0.6)), "AGN", kind)
-    bpt = np.where(o3 > emission.kewley(n2), "AGN", np.where(o3 > emission.kauffmann(n2), "composite", "SF"))
-    return np.where(np.min(list(seen.values()), axis=0) > 3, bpt, kind)
+    strong = np.where(o3 > emission.kewley(n2), "AGN", np.where(o3 > emission.kauffmann(n2), "composite", "SF"))
+    return np.where(np.min(list(seen.values()), axis=0) > 3, strong, kind)
 
 
 def boosted(features, wanted):
-    """Predictions for the second half of the galaxies by trees that learned the first; probabilities if two classes."""
+    """How well trees that learned half of the galaxies tell the others: the ROC area of a yes or no, else accuracy."""
     half = len(wanted) // 2
     trees = HistGradientBoostingClassifier(max_iter=150, learning_rate=0.06, random_state=0)
     trees.fit(features[:half], wanted[:half])
@@ -82,7 +87,7 @@ def measured(n, ssps):
     wave = log_grid(6500, 6640)
     stars = sdss_spectra.rest_spectra(truth, wave, ssps, lsf=False, lines=False).mean(dim=1).numpy()
     width = lines[:, COLUMN["Halpha"]] / L_SUN / stars
-    n2, o3 = (log_ratio(lines, *pair) for pair in ((["NII_6584"], "Halpha"), (["OIII_5007"], "Hbeta")))
+    n2, o3 = bpt(lines)
     active = (o3 > emission.kauffmann(n2)) & (width >= emission.PASSIVE_EW)
     kind = np.where(active, "AGN", np.where(width < emission.PASSIVE_EW, "passive", "SF"))
 
@@ -134,7 +139,7 @@ def measured(n, ssps):
     near = galaxies.draw(30_000, 4, (0.015, 0.024), "volume")
     near = near[(near["agn_class"] == "none") & ~near["quiescent"]]
     near["oh"] += 0.1  # a fibre covers the centres of galaxies so near (tests/sky/test_nebular.py)
-    n2 = log_ratio(nebular.luminosities(near, attenuated=False), ["NII_6584"], "Halpha")
+    n2, _ = bpt(nebular.luminosities(near, attenuated=False))
     for at, value in ((8.6, -0.90), (9.0, -0.68), (9.4, -0.55), (9.8, -0.44), (10.2, -0.41)):
         here = abs(near["log_mstar"] - at) < 0.2
         yield f"log [N II]/Ha, SF, log M* = {at}", np.median(n2[here]), value, 0.12, "RESOLVE (Eckert+ 2015)"
