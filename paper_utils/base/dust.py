@@ -52,13 +52,22 @@ def attenuation(wave_rest: np.ndarray) -> np.ndarray:
 def line_attenuation(wave_rest: np.ndarray) -> np.ndarray:
     """Attenuation of line light at `wave_rest` [vacuum Angstrom] in units of the stars' A_V, (L,).
 
-    Fitzpatrick 1999 (1999PASP..111...63F) with R_V = 3.1 for the gas, whose E(B-V) is 1/0.44 of the stars'.
+    The Milky Way's law for the gas, whose E(B-V) is 1/0.44 of the stars'.
+    """
+    return galactic(wave_rest) / (R_V_STARS * STARS_PER_GAS)
+
+
+def galactic(wave: np.ndarray) -> np.ndarray:
+    """A_lambda / E(B-V) (L,) of Milky Way dust at `wave` [vacuum Angstrom, 910 A to 6 um; 0 beyond].
+
+    Fitzpatrick 1999 (1999PASP..111...63F) with R_V = 3.1.
     """
     import astropy.units as u
     from dust_extinction.parameter_averages import F99
 
-    k = R_V_GAS * F99(R_V_GAS)(np.asarray(wave_rest, float) * u.Angstrom)
-    return k / (R_V_STARS * STARS_PER_GAS)
+    # F99 covers 0.3 to 10 per um; at 6 um there is next to nothing left, below 1000 A the law is held.
+    x = np.clip(1e4 / np.asarray(wave, float), 0.3, 10.0)
+    return np.where(1e4 / np.asarray(wave, float) < 1 / 6, 0.0, R_V_GAS * F99(R_V_GAS)(x / u.um))
 
 
 def opacity(wave_um: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
