@@ -5,12 +5,13 @@ data/sdss_main_sample.csv, [N II] of 900 RESOLVE galaxies, [O II] of 82 eBOSS ga
 what each is, and what does not match. Classes and equivalent widths are those of the light itself, unless noise is
 mentioned. Nothing here is what a network scores.
 
-python benchmarks/bench_realism.py [number of galaxies, 24000]
+python benchmarks/bench_realism.py [number of galaxies, 24000] [--write: renew data/realism.csv and the page]
 """
 
 import sys
 
 import numpy as np
+import realism
 import torch
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
@@ -165,13 +166,8 @@ def measured(n, ssps):
 def main():
     torch.set_num_threads(1)
     ssps = populations.from_emiles(templates.emiles())
-    print(f"{'quantity':38} | {'mock':>7} | {'real':>7} | {'+-':>6} | {'reference':44} | ok")
-    broken = 0
-    for name, mock, real, tolerance, reference in measured(int(sys.argv[1]) if sys.argv[1:] else 24_000, ssps):
-        good = abs(mock - real) <= tolerance
-        broken += not good
-        print(f"{name:38} | {mock:7.3f} | {real:7.3f} | {tolerance:6.3f} | {reference:44} | {'yes' if good else 'NO'}")
-    sys.exit(bool(broken))
+    given, write = realism.arguments()
+    sys.exit(bool(realism.show("optical", measured(int(given[0]) if given else 24_000, ssps), write)))
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def plot_relations(relations: Sequence[Relation], quiescent: NDArray) -> Figure:
 def plot_bpt(n2: NDArray, o3: NDArray, kind: NDArray) -> Figure:
     """The BPT diagram, log [N II]/H alpha and log [O III]/H beta (N,), by class of the nucleus."""
     fig, ax = plt.subplots(figsize=(0.7 * WIDTH, 3.6))
-    for name, label in (("none", "star formation alone"), ("liner", "LINER"), ("seyfert", "Seyfert")):
+    for name, label in (("none", "no active nucleus"), ("liner", "LINER"), ("seyfert", "Seyfert")):
         rows = kind == name
         ax.plot(n2[rows], o3[rows], ",", color=TYPES[name], alpha=0.6)
         ax.plot([], [], "o", ms=4, color=TYPES[name], label=label)
@@ -181,6 +181,33 @@ def plot_trends(mock: Table, kept: Table, by: str, sample: str = "model complete
         ax.set(xlabel=names[by], ylabel=names.get(quantity, f"{quantity.replace('-', ' − ')} [AB mag]"))
         ax.tick_params(labelsize=7)
     axes[0].legend(loc="upper left")
+    return fig
+
+
+def plot_realism(table: Table) -> Figure:
+    """Rows of data/realism.csv, each as its distance from the real value in units of its tolerance, by part of the sky.
+
+    What lies further off than 1.9 is drawn there, as a triangle.
+    """
+    parts = list(dict.fromkeys(table["part"]))
+    heights = [int((table["part"] == part).sum()) for part in parts]
+    fig, axes = plt.subplots(
+        len(parts), 1, figsize=(WIDTH, 0.155 * sum(heights) + 0.6), height_ratios=heights, sharex=True, squeeze=False
+    )
+    for ax, part in zip(axes[:, 0], parts, strict=True):
+        rows = table[table["part"] == part]
+        off, at = (rows["mock"] - rows["real"]) / rows["tolerance"], np.arange(len(rows))
+        ax.axvspan(-1, 1, color=MOCK, alpha=0.12, lw=0)
+        ax.axvline(0, color=REAL, lw=0.8)
+        far = np.abs(off) > 1.9
+        ax.plot(off[~far], at[~far], "o", ms=3.5, color=MOCK)
+        for sign, marker in ((1, ">"), (-1, "<")):
+            beyond = far & (np.sign(off) == sign)
+            ax.plot(np.full(beyond.sum(), 1.9 * sign), at[beyond], marker, ms=5, color=REAL_TOO)
+        ax.set_yticks(at, rows["quantity"], fontsize=6)
+        ax.set(xlim=(-2, 2), ylim=(len(rows) - 0.3, -0.7))
+        ax.set_title(part, loc="left")
+    axes[-1, 0].set_xlabel("(mock − real) / tolerance")
     return fig
 
 
