@@ -12,6 +12,7 @@ from paper_utils.base import plots
 
 WAVE_LABEL = "Rest-frame wavelength [µm]"
 FLUX_LABEL = r"$c\,F_\nu\,/\,F_{\rm bol}$ [µm]"  # its integral over dlambda / lambda^2 is 1
+RELATIVE_LABEL = r"$F_\nu$ / mean of the photometry"  # in the log
 CLOSE_UP = (5, 10, 20, 35)  # ticks [um]
 
 
@@ -73,7 +74,7 @@ def plot_reconstructions(
         if chi2 is not None:
             label = rf"$\chi^2$ = {chi2[i]:.1f}"
             ax.text(0.97, 0.04, label, transform=ax.transAxes, ha="right", fontsize=7, bbox=plots.PAPER)
-    return plots.complete_grid(fig, axes, len(truth), WAVE_LABEL, FLUX_LABEL, "center", 3)
+    return plots.complete_grid(fig, axes, len(truth), WAVE_LABEL, RELATIVE_LABEL, "center", 3)
 
 
 def plot_chi2_histogram(chi2: NDArray, below_only: bool = False) -> Figure:
