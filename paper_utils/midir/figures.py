@@ -13,7 +13,7 @@ from paper_utils.stats import scores
 
 WAVE_LABEL = "Rest-frame wavelength [µm]"
 FLUX_LABEL = r"$c\,F_\nu\,/\,F_{\rm bol}$ [µm]"  # its integral over dlambda / lambda^2 is 1
-RELATIVE_LABEL = r"$F_\nu$ / mean of the photometry"  # in the log
+RELATIVE_LABEL = r"$c\,F_\nu\,/\,F_{\rm 20\ bands}$ [µm]"
 CLOSE_UP = (5, 10, 20, 35)  # ticks [um]
 
 

@@ -70,10 +70,11 @@ def split(library: SedLibrary, s: Settings, run: Run) -> tuple[SedLibrary, SedLi
 
 
 def relative(library: SedLibrary, A: NDArray) -> SedLibrary:
-    """The library with each galaxy in units of the mean, in log, of its own photometry by A (m, L): how bright a galaxy
-    is says nothing of its kind, and nobody knows its bolometric luminosity who has only photometry."""
-    level = np.log10(library.flux @ A.T).mean(axis=1, keepdims=True)
-    return replace(library, flux=(library.flux / 10**level).astype(library.flux.dtype))
+    """The library with each galaxy in units of what its own photometry by A (m, L) adds up to, the integral of
+    F_nu / lambda over ln lambda from band to band: its bolometric flux nobody knows who has only photometry."""
+    rest_um, seen = A @ library.wave_um, library.flux @ A.T
+    unit = np.trapezoid(seen / rest_um, np.log(rest_um), axis=1)[:, None]
+    return replace(library, flux=(library.flux / unit).astype(library.flux.dtype))
 
 
 def train_glo(name: str, flux: NDArray, s: Settings, run: Run, *, log: bool = True, per_bin: bool = False) -> GLO:
