@@ -156,12 +156,13 @@ def score_baselines(seed=0):
     """Share [%] of 1000 test galaxies with chi2 < 5, of methods that learn from 8900, as notebook 01 judges them."""
     run = Run("01", profile="quick", seed=seed, device="cpu", progress=False)
     settings = train.Settings.load("01", "quick")
-    fitting, _, test = train.split(midir_library.library(10_000, seed), settings, run)
     A = measurement_matrix(WAVE_UM, HELP_BANDS, train.REDSHIFT)
-    y_fit, y = (np.log10(part.flux @ A.T) for part in (fitting, test))
-    x_fit, truth = np.log10(fitting.flux[:, MID]), test.flux[:, MID]
-    found = {name: method(y_fit, x_fit, y) for name, method in baselines.BASELINES.items() if name in BOUNDS}
-    mlp = train.train_mlp("perceptron", y_fit, x_fit, settings, run)
+    library = train.relative(midir_library.library(10_000, seed), A)
+    fitting, validation, test = train.split(library, settings, run)
+    y, truth = np.log10(test.flux @ A.T), test.flux[:, MID]
+    learned, held_out = ((np.log10(p.flux @ A.T), np.log10(p.flux[:, MID])) for p in (fitting, validation))
+    found = {name: method(*learned, y) for name, method in baselines.BASELINES.items() if name in BOUNDS}
+    mlp = train.train_mlp("perceptron", *learned, settings, run, held_out)
     with torch.no_grad():
         found["multilayer perceptron"] = mlp(torch.tensor(y, dtype=torch.float32)).double().numpy()
     return {name: 100 * (scores.chi2(10**log, truth) < 5).mean() for name, log in found.items()}

@@ -9,9 +9,11 @@ from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from paper_utils.base import plots
+from paper_utils.stats import scores
 
 WAVE_LABEL = "Rest-frame wavelength [µm]"
 FLUX_LABEL = r"$c\,F_\nu\,/\,F_{\rm bol}$ [µm]"  # its integral over dlambda / lambda^2 is 1
+RELATIVE_LABEL = r"$c\,F_\nu\,/\,F_{\rm 20\ bands}$ [µm]"
 CLOSE_UP = (5, 10, 20, 35)  # ticks [um]
 
 
@@ -48,13 +50,17 @@ def plot_reconstructions(
     """Simulated (red) and reconstructed (blue) spectra with the photometry (green), as the paper's Figs. 5-9.
 
     truth, reconstructed (n, L) and photometry (n, m) are F_nu. `focus` shows 5-35 um alone (the paper's Fig. 7); else
-    the photometry's whole range with the reconstruction in 5-35 um. Values that are not positive, which a model of
-    linear flux may give, leave gaps.
+    the photometry's whole range, and below it the residuals in 5-35 um in units of their sigma of eq. 6. Values that
+    are not positive, which a model of linear flux may give, leave gaps.
     """
     mid = (wave_um >= 5) & (wave_um <= 35)
     shown, ticks, ends = (mid, CLOSE_UP, (4.7, 37)) if focus else (wave_um > 0, (0.1, 1, 10, 100), (0.045, 200))
     n_rows = -(-len(truth) // 4)
-    fig, axes = plt.subplots(n_rows, 4, figsize=(plots.WIDTH, 1.5 * n_rows + 0.5), sharex=True, squeeze=False)
+    heights = [3] if focus else [3, 1]
+    size = plots.WIDTH, (1.5 if focus else 2.0) * n_rows + 0.5
+    look = {"sharex": focus, "squeeze": False, "height_ratios": heights * n_rows}
+    fig, axes = plt.subplots(len(heights) * n_rows, 4, figsize=size, **look)
+    axes, below = axes[:: len(heights)], axes[1::2]
     for i, (ax, flux, seen) in enumerate(zip(axes.flat, truth, photometry, strict=False)):
         ax.plot(wave_um[shown], flux[shown], color=plots.TRUTH, label=truth_label)
         positive = np.where(reconstructed[i] > 0, reconstructed[i], np.nan)
@@ -73,7 +79,18 @@ def plot_reconstructions(
         if chi2 is not None:
             label = rf"$\chi^2$ = {chi2[i]:.1f}"
             ax.text(0.97, 0.04, label, transform=ax.transAxes, ha="right", fontsize=7, bbox=plots.PAPER)
-    return plots.complete_grid(fig, axes, len(truth), WAVE_LABEL, FLUX_LABEL, "center", 3)
+    for ax, real, found in zip([] if focus else below.flat, truth[:, mid], reconstructed[:, mid], strict=False):
+        off = (found - real) / (scores.UNCERTAINTY * np.hypot(found, real))
+        ax.axhline(0, color=plots.TRUTH, lw=0.8)
+        ax.plot(wave_um[mid], np.clip(off, -9.5, 9.5), color=plots.MODEL, lw=1)
+        ax.set(ylim=(-10, 10), yticks=(-5, 0, 5))
+        ax.tick_params(labelsize=7)
+        plots.label_micron(ax, CLOSE_UP)
+    if not focus:
+        below[0, 0].set_ylabel("residual [σ]", fontsize=7)
+        for ax in below.flat[len(truth) :]:
+            ax.remove()
+    return plots.complete_grid(fig, axes, len(truth), WAVE_LABEL, RELATIVE_LABEL, "center", 3)
 
 
 def plot_chi2_histogram(chi2: NDArray, below_only: bool = False) -> Figure:
@@ -142,7 +159,10 @@ def plot_band(wave_um: NDArray, truth: NDArray, mean: NDArray, half: NDArray, na
         ax.set_title(name)
         ax.tick_params(labelsize=7)
         plots.label_micron(ax, CLOSE_UP)
-    return plots.complete_grid(fig, axes, len(truth), WAVE_LABEL, "log (reconstructed / true) [dex]", "center", 3)
+    # The worst may leave the frame: it must not flatten all others.
+    reach = 1.3 * np.sort((np.abs(mean - truth) + half).max(axis=1))[-2:][0]
+    axes[0, 0].set_ylim(-reach, reach)
+    return plots.complete_grid(fig, axes, len(truth), WAVE_LABEL, "log (found / true) [dex]", "center", 3)
 
 
 # Of each schematic: boxes with their places, arrows between them by number, and arrows of gradients.

@@ -15,6 +15,11 @@ from paper_utils.midir.train import mid_infrared
 from paper_utils.stats import baselines, scores
 
 OURS, RIDGE = "logGLO, per bin", "ridge, fitted anew"
+# Signal-to-noise ratio, in each of the 20 bands, that a galaxy of median flux has beside the calibration's relative
+# error: 10 in GALEX, 30 from u to K, 20 in IRAC, 15 in MIPS, 6 in PACS and 5 in SPIRE (by hand, as in deep fields).
+SURVEY_SNR = np.repeat([10.0, 30.0, 20.0, 15.0, 6.0, 5.0], [2, 8, 4, 1, 2, 3])
+CALIBRATION = np.repeat([0.05, 0.02, 0.03, 0.04, 0.05, 0.055], [2, 8, 4, 1, 2, 3])
+DETECTED = 2.0  # sigma
 Measure = tuple[float, float, float]
 
 
@@ -57,6 +62,26 @@ def mean_error(model: WGAN | GLO, latents: Tensor, library: SedLibrary, seed: in
     return scores.interval(rms, log_flux(drawn), n_resamples=200, seed=seed)
 
 
+def surveyed(flux: NDArray, typical: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
+    """Photometry F_nu (N, 20) as surveys measure it, and its error: noise of the sky, the same for all galaxies, of the
+    flux of a `typical` one (20,) over SURVEY_SNR, and a calibration error."""
+    sigma = np.hypot(typical / SURVEY_SNR, CALIBRATION * flux)
+    return flux + sigma * rng.standard_normal(flux.shape), sigma
+
+
+def readable(flux: NDArray, sigma: NDArray) -> tuple[NDArray, NDArray]:
+    """What a method without a notion of errors is given of observed photometry (N, m): its log relative to the mean of
+    each galaxy, which is returned too (N, 1). What is not detected counts as its limit."""
+    log = np.log10(np.maximum(flux, DETECTED * sigma))
+    level = log.mean(axis=1, keepdims=True)
+    return log - level, level
+
+
+def weight_of(flux: NDArray, sigma: NDArray) -> NDArray:
+    """What observed photometry (N, m) weighs in log flux: 1 / variance, in units of 0.1 dex; 0 if not detected."""
+    return np.where(flux > DETECTED * sigma, (0.1 * np.log(10) * flux / sigma) ** 2, 0.0)
+
+
 def share_good(
     glo: GLO, fitting: SedLibrary, test: SedLibrary, A: NDArray, seed: int, noise=0.0, use=slice(None), **search
 ) -> dict[str, Measure]:
@@ -70,6 +95,7 @@ def share_good(
     weight = torch.zeros(len(A), device=glo.s.device)
     weight[use] = 1.0
     found = recover_nearest(glo.generator, A, y, glo.s, weight=weight, **search)[0][:, mid]
-    learned = np.log10(y_fit)[:, use], np.log10(fitting.flux[:, mid]), np.log10(y)[:, use]
-    both = {OURS: found, RIDGE: 10 ** baselines.BASELINES["ridge regression"](*learned)}
+    (log_fit, level_fit), (log, level) = (readable(v[:, use], 0.0 * v[:, use]) for v in (y_fit, y))
+    ridge = baselines.BASELINES["ridge regression"](log_fit, np.log10(fitting.flux[:, mid]) - level_fit, log)
+    both = {OURS: found, RIDGE: 10 ** (ridge + level)}
     return {name: scores.share(scores.chi2(flux, test.flux[:, mid]) < 5) for name, flux in both.items()}

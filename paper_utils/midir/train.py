@@ -69,6 +69,14 @@ def split(library: SedLibrary, s: Settings, run: Run) -> tuple[SedLibrary, SedLi
     return fitting, train.select(order[:n_validation]), test
 
 
+def relative(library: SedLibrary, A: NDArray) -> SedLibrary:
+    """The library with each galaxy in units of what its own photometry by A (m, L) adds up to, the integral of
+    F_nu / lambda over ln lambda from band to band: its bolometric flux nobody knows who has only photometry."""
+    rest_um, seen = A @ library.wave_um, library.flux @ A.T
+    unit = np.trapezoid(seen / rest_um, np.log(rest_um), axis=1)[:, None]
+    return replace(library, flux=(library.flux / unit).astype(library.flux.dtype))
+
+
 def train_glo(name: str, flux: NDArray, s: Settings, run: Run, *, log: bool = True, per_bin: bool = False) -> GLO:
     """GLO on F_nu (N, L), or logGLO. `per_bin`: every bin scaled by itself, latents from principal components."""
     x = _spectra(flux, log, run)
@@ -85,7 +93,24 @@ def train_glo(name: str, flux: NDArray, s: Settings, run: Run, *, log: bool = Tr
 def adam_on_both(model: GLO, plan: Plan, lr_latents: float) -> Optimizer:
     """Adam with a learning rate for the generator and another for the latents, which do not decay."""
     weights = {"params": model.generator.parameters(), "lr": plan.lr, "weight_decay": plan.weight_decay}
-    return Adam([weights, {"params": [model.s], "lr": lr_latents}], fused=True)
+    return LatentAdam([weights, {"params": [model.s], "lr": lr_latents}], fused=True)
+
+
+class LatentAdam(Adam):
+    """Adam that leaves alone, with their moments, the rows of the last parameter that a batch did not touch: plain Adam
+    moves the latents of galaxies that are not in the batch by what it remembers of earlier ones."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        latents = self.param_groups[-1]["params"][0]
+        rest = ~latents.grad.any(dim=1, keepdim=True)
+        known = self.state.get(latents, {})
+        before = {name: known[name].clone() for name in ("exp_avg", "exp_avg_sq") if name in known}
+        kept = latents.clone()
+        super().step(closure)
+        latents.copy_(torch.where(rest, kept, latents))
+        for name, values in before.items():
+            known[name].copy_(torch.where(rest, values, known[name]))
 
 
 def train_wgan(name: str, flux: NDArray, s: Settings, run: Run, *, log: bool = True, kind: str = "plain") -> WGAN:
@@ -103,13 +128,18 @@ def train_wgan(name: str, flux: NDArray, s: Settings, run: Run, *, log: bool = T
     return run.trained(name, model, train, (x, plan, Adversaries), settings=asdict(s))
 
 
-def train_mlp(name: str, y: NDArray, x: NDArray, s: Settings, run: Run) -> MLP:
-    """The plain network for comparison: log photometry y (N, m) -> log spectra x (N, L), mean squared error."""
-    y, x = (torch.tensor(values, dtype=torch.float32, device=run.fabric.device) for values in (y, x))
+def train_mlp(name: str, y: NDArray, x: NDArray, s: Settings, run: Run, validation: tuple[NDArray, NDArray]) -> MLP:
+    """The plain network for comparison: log photometry y (N, m) -> log spectra x (N, L), mean squared error; of all its
+    states the one that does best on `validation`, the same of other galaxies."""
+    (y, x), held_out = (
+        [torch.tensor(values, dtype=torch.float32, device=run.fabric.device) for values in pair]
+        for pair in ((y, x), validation)
+    )
     model = run.make(partial(MLP, y.shape[1], x.shape[1])).learn_scale(y, x)
-    how = {"lr": LR_MLP, "schedule": "halving", "seed": run.seed}
+    how = {"lr": LR_MLP, "schedule": "halving", "keep": "best", "seed": run.seed}
     plan = Plan.of_epochs(len(x), s.n_epochs, s.batch_size, **how)
-    return run.fit(name, model, squares, {"y": y, "x": x}, plan, settings=asdict(s))
+    watched = dict(zip("yx", held_out, strict=True))
+    return run.fit(name, model, squares, {"y": y, "x": x}, plan, validation=watched, settings=asdict(s))
 
 
 def squares(model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -138,11 +168,12 @@ def train_wgans(flux: NDArray, s: Settings, run: Run) -> None:
 
 def train(library: SedLibrary, s: Settings, run: Run) -> dict[str, Model]:
     """All the study's models from its library, and the `Reconstructor` made of the best of them."""
-    fitting, _, _ = split(library, s, run)
+    A = measurement_matrix(library.wave_um, HELP_BANDS, REDSHIFT, s.photometry)
+    fitting, validation, _ = split(relative(library, A), s, run)
     train_glos(fitting.flux, s, run)
     train_wgans(fitting.flux, s, run)
-    A = measurement_matrix(fitting.wave_um, HELP_BANDS, REDSHIFT, s.photometry)
-    train_mlp("perceptron", np.log10(fitting.flux @ A.T), np.log10(fitting.flux[:, mid_infrared(fitting)]), s, run)
+    pairs = [(np.log10(p.flux @ A.T), np.log10(p.flux[:, mid_infrared(p)])) for p in (fitting, validation)]
+    train_mlp("perceptron", *pairs[0], s, run, pairs[1])
     reconstructor(train_glo("logGLO, per bin", fitting.flux, s, run, per_bin=True), fitting, s, run)
     return run.models
 

@@ -61,11 +61,20 @@ def test_it_knows_what_it_was_trained_for(trained):
     assert model.redshift == 2
     np.testing.assert_array_equal(model.A, measurement_matrix(WAVE_UM))
     np.testing.assert_array_equal(model.wave_um, WAVE_UM)
-    photometry = np.log10(library.flux @ model.A.numpy().T)
+    photometry = np.log10(train.relative(library, model.A.numpy()).flux @ model.A.numpy().T)
+    rest_um = model.A.numpy() @ WAVE_UM
+    np.testing.assert_allclose(np.trapezoid(10**photometry / rest_um, np.log(rest_um)), 1, rtol=1e-6)
     assert (model.seen.diff(dim=0) >= 0).all()
     assert (model.seen[0].numpy() >= photometry.min(0)).all()
     with pytest.raises(DataError, match="GALEX FUV"):
         model.predict(np.ones((3, 19)))
+
+
+def test_brightness_is_free(trained):
+    """A galaxy a thousand times as bright has a spectrum a thousand times as bright."""
+    model, library = trained[0]["reconstructor"], trained[1]
+    y = library.flux[:4] @ model.A.numpy().T
+    np.testing.assert_allclose(model.predict(1000 * y), 1000 * model.predict(y), rtol=2e-3)
 
 
 def test_a_copy_predicts_the_same_and_a_missing_band_does_not_count(trained):

@@ -89,6 +89,46 @@ def test_only_the_generator_decays():
     assert (latents["lr"], latents["weight_decay"], len(latents["params"])) == (0.05, 0, 1)
 
 
+def test_latents_that_are_not_in_the_batch_stay_where_they_are():
+    """Also when they have moved before, which plain Adam remembers."""
+    with training.seeded(0):
+        model = GLO(9, n_latent=4, n_wave=30, width=8, n_hidden=2)
+    optimizer, x = adam_on_both(model, Plan(1, 1, lr=0.01), 0.05), torch.randn(9, 30)
+    for batch in (torch.arange(9), torch.tensor([0, 4])):
+        before = model.s.detach().clone()
+        optimizer.zero_grad(set_to_none=True)
+        glo_loss(model, {"index": batch, "x": x[batch]}, None)["loss"].backward()
+        optimizer.step()
+        moved = (model.s != before).any(dim=1)
+        assert moved.nonzero()[:, 0].tolist() == batch.tolist()
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_the_brightness_of_a_galaxy_does_not_matter(log):
+    """Spectra scale with photometry, and so do the starts and the path of a search."""
+    generator, A = small_generator(log), averages()
+    if not log:  # a generator of positive flux
+        torch.nn.init.constant_(generator.network[-1].bias, 5.0)
+    pool = to_sphere(torch.randn(50, 4, generator=torch.Generator().manual_seed(1)))
+    with torch.no_grad():
+        y = generator.flux(generator(pool[:6])).double().numpy() @ A.numpy().T
+    find = partial(recover_nearest, generator, A, pool=pool, k=2, n_steps=5, lr=0.01)
+    np.testing.assert_allclose(find(photometry=300 * y), 300 * find(photometry=y), rtol=2e-3)
+    exact = recover_nearest(generator, A, 300 * y, pool, n_steps=0)[0]
+    with torch.no_grad():
+        np.testing.assert_allclose(exact, 300 * generator.flux(generator(pool[:6])).numpy(), rtol=2e-3)
+
+
+def test_every_row_of_a_search_may_have_its_own_rate():
+    generator, A = small_generator(), averages()
+    y, start = torch.randn(3, 8), to_sphere(torch.randn(3, 4))
+    rates = torch.tensor([0.0, 0.01, 0.1])[:, None, None]
+    together, _ = reconstruct(generator, A, y, start * torch.ones_like(rates), lr=rates, n_steps=20)
+    for rate, rows in zip(rates.flatten().tolist(), together, strict=True):
+        alone, _ = reconstruct(generator, A, y, start, lr=rate, n_steps=20)
+        torch.testing.assert_close(rows, alone, rtol=1e-3, atol=1e-4)
+
+
 def one_wgan_iteration(kind):
     with training.seeded(0):
         model = WGAN(4, n_wave=30, width=16, n_hidden=2, critic_kind=kind)
