@@ -105,7 +105,7 @@ FIGURES = {
         OPTICAL, SPECTRA, SOME[:3] ** 2, np.array([0, 0.2, 0.5]), SPECTRA, {"plain": np.array([0, 0.1, 0.2])}
     ),
     "displacement": lambda: spectra_plots.plot_displacement(
-        np.linspace(0, 0.5, 4), {"plain": SOME[:3, :4] ** 2}, {"noise": np.full(4, 0.1)}
+        np.linspace(0, 0.5, 4), {"plain": SOME[:3, :4] ** 2}, {"plain": 0.1}
     ),
     "gradient weight": lambda: spectra_plots.plot_gradient_weight(
         np.linspace(3500, 9000, 301), {"plain": SOME[0] ** 2}, (3784, 6180)
@@ -179,7 +179,7 @@ FIGURES = {
         OPTICAL, SPECTRA, {"VAE": SPECTRA}, ["a", "b", "c"]
     ),
     "table of losses": lambda: image_plots.plot_losses_by_model(
-        {"a": (0.65, 0.6, 0.7), "b": (0.8, 0.8, 0.8)}, {"a": 0.7}, 0.2
+        {"a": (0.65, 0.6, 0.7), "b": (0.8, 0.8, 0.8)}, {"a": 0.7}, {"the mean": 1.0}
     ),
     "shares": lambda: image_plots.plot_shares({"trees": {"s1": 0.5, "s2": -0.2}, "network": {"s1": 0.7, "s2": 0.1}}),
     "residuals": lambda: image_plots.plot_residuals({"AGN": SOME[0] ** 2, "quiescent": SOME[1, :9] ** 2}, "error"),
