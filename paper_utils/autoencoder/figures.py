@@ -101,7 +101,7 @@ def plot_redshifted(
         ax.plot(wave_obs, y[i] + i * height, color=colour, lw=0.5)
         ax.plot(wave_obs, model[i] + i * height, color="k", lw=0.6)
         distances = ", ".join(f"{values[i]:.2f} ({name})" for name, values in moved.items())
-        text = f"z = {z[i]:.2f}" + (f"\nmoved {distances}" if i else "")
+        text = f"z = {max(z[i], 0):.2f}" + (f"\nmoved {distances}" if i else "")
         ax.text(wave_obs[-1] + 40, 1 + i * height, text, color=colour, fontsize=7, va="center")
     top = max(np.nanpercentile(y[-1], 99.8), np.nanmax(model[-1])) + (len(z) - 1) * height
     ax.set(xlabel="Observed wavelength [Å, vacuum]", ylabel=f"{FLUX_LABEL} + offset")

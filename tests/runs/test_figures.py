@@ -300,7 +300,6 @@ def test_colour_pictures_are_red_where_the_light_is_and_know_other_bands():
     assert image_plots.composite(cube, list("JHKLM"), np.full(5, 0.1)).shape == (2, 8, 8, 3)
 
 
-def test_losses_beyond_the_panel_are_written_at_its_edge():
-    ax = FIGURES["robustness"]().axes[1]
-    assert ax.get_ylim()[1] < 30
-    assert [text.get_text() for text in ax.texts] == ["30"]
+def test_losses_of_all_conditions_are_in_the_panel():
+    low, high = FIGURES["robustness"]().axes[1].get_ylim()
+    assert low < 0.5 < 30 < high
