@@ -69,8 +69,8 @@ class Diffusion(Model):
     def learn_scale(self, images: Tensor, x: Tensor | None = None, contrast: float | Tensor = 1.0) -> "Diffusion":
         """Take the scale of each band from training images; with training spectra x (N, n_wave) also theirs.
 
-        Log spectra then lose their mean and have the standard deviation `contrast` at each wavelength. Published they
-        stay as they are. Neighbouring elements vary together, and add up: the smaller the contrast, the more of the
+        Log spectra then lose their mean and have the standard deviation `contrast`, one for all or (n_wave,). Published
+        they stay as they are. Neighbouring elements vary together, and add up: the smaller the contrast, the more of the
         250 steps are spent where the shape of the whole spectrum is decided.
         """
         self.encoder.learn_scale(images)
