@@ -70,8 +70,8 @@ class Diffusion(Model):
         """Take the scale of each band from training images; with training spectra x (N, n_wave) also theirs.
 
         Log spectra then lose their mean and have the standard deviation `contrast`, one for all or (n_wave,). Published
-        they stay as they are. Neighbouring elements vary together, and add up: the smaller the contrast, the more of the
-        250 steps are spent where the shape of the whole spectrum is decided.
+        they stay as they are. Neighbouring elements vary together, and add up: the smaller the contrast, the more of
+        the 250 steps are spent where the shape of the whole spectrum is decided.
         """
         self.encoder.learn_scale(images)
         if x is not None:
