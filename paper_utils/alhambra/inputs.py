@@ -37,11 +37,11 @@ def columns(table, names: Sequence[str]) -> NDArray:
 
 
 def clipped(x: NDArray) -> NDArray:
-    """The thesis' preparation of inputs (A.4): -99 becomes 99, then everything is clipped to 0 ... 27.
+    """Numbers of any shape as the thesis prepares inputs (A.4): -99 becomes 99, then everything is clipped to 0 ... 27.
 
-    Everything: the listing clips the whole table, not only magnitudes. Identifiers, CCD coordinates, areas and right
-    ascensions beyond 27 become the constant 27 and negative declinations and angles 0, which disarms most of what could
-    leak, by accident. The text (Sec. 3.2) speaks of 99 and -99 going to 0 and 27; in the listing both become 27.
+    So both marks become 27 in the listing; the text (Sec. 3.2) has them "clipped to 0 and 27", and which goes where is
+    not clear. The listing clips the whole table, not only magnitudes: running numbers, most coordinates and areas
+    become 27 too, negative declinations and angles 0; Field, Pointing and CCD stay.
     """
     x = np.asarray(x)
     return np.clip(np.where(x == -99, 99, x), 0, 27)

@@ -1,6 +1,5 @@
 """Study 2's trained autoencoder at work: spectra in, latents, models and redshifts out."""
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -61,16 +60,6 @@ class Reconstruction(NamedTuple):
     s: Tensor
     rest: Tensor
     seen: Tensor
-
-
-def with_unit(spectra: Spectra) -> Spectra:
-    """Without those that have no positive median flux over usable pixels, and so no unit; a warning counts them."""
-    good = (prepared(spectra)["median"][:, 0] > 0).numpy()
-    if good.all():
-        return spectra
-    first, counted = spectra.ids[~good][0], f"{np.count_nonzero(~good)} of {len(good)}"
-    warnings.warn(f"{counted} spectra have no positive median flux ({first} ...); left out", stacklevel=2)
-    return spectra.select(good)
 
 
 def prepared(spectra: Spectra, device: torch.device | str = "cpu") -> Data:

@@ -101,26 +101,29 @@ def plot_redshifted(
         ax.plot(wave_obs, y[i] + i * height, color=colour, lw=0.5)
         ax.plot(wave_obs, model[i] + i * height, color="k", lw=0.6)
         distances = ", ".join(f"{values[i]:.2f} ({name})" for name, values in moved.items())
-        text = f"z = {z[i]:.2f}" + (f"\nmoved {distances}" if i else "")
+        text = f"z = {max(z[i], 0):.2f}" + (f"\nmoved {distances}" if i else "")
         ax.text(wave_obs[-1] + 40, 1 + i * height, text, color=colour, fontsize=7, va="center")
-    top = np.nanpercentile(y[-1], 99.8) + (len(z) - 1) * height
+    top = max(np.nanpercentile(y[-1], 99.8), np.nanmax(model[-1])) + (len(z) - 1) * height
     ax.set(xlabel="Observed wavelength [Å, vacuum]", ylabel=f"{FLUX_LABEL} + offset")
     ax.set(xlim=wave_obs[[0, -1]], ylim=(0, 1.05 * top))
     return fig
 
 
-def plot_displacement(z: NDArray, curves: Mapping[str, NDArray], floor: Mapping[str, NDArray]) -> Figure:
-    """How far latents have moved from where they are at z = 0; curves {training: (3, T)}: median, 68 %."""
+def plot_displacement(z: NDArray, curves: Mapping[str, NDArray], floor: Mapping[str, float]) -> Figure:
+    """How far latents have moved from where they are at z = 0; curves {training: (3, T)}: median, 68 %.
+
+    floor : {training: how far noise alone moves them}, or empty.
+    """
     fig, ax = plt.subplots(figsize=(0.75 * WIDTH, 3.0))
     for i, (name, (middle, low, high)) in enumerate(curves.items()):
         (line, marker), colour = plots.STYLES[i], plots.BASELINE if name == "PCA" else f"C{i}"
         ax.plot(z, middle, ls=line, marker=marker, ms=4, color=colour, label=name)
         ax.fill_between(z, low, high, color=colour, alpha=0.15, lw=0)
-    for name, values in floor.items():
-        ax.plot(z, values, color=plots.BASELINE, lw=1, ls=(0, (1, 1)), label=name)
+        if name in floor:
+            ax.axhline(floor[name], color=colour, lw=0.8, ls=(0, (1, 2)))
     ax.set(xlabel="artificial redshift", ylabel="latent displacement\n[rms spread of the population]", xlim=z[[0, -1]])
     ax.set_ylim(bottom=0)
-    ax.legend(**BESIDE)
+    ax.legend(title="thin dots: noise alone" if floor else None, title_fontsize=8, **BESIDE)
     return fig
 
 

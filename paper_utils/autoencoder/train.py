@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 
-from paper_utils.autoencoder.apply import Data, SpectrumAutoencoder, latents, prepared, rows, with_unit
+from paper_utils.autoencoder.apply import Data, SpectrumAutoencoder, latents, prepared, rows
 from paper_utils.autoencoder.fast import FastEncoder
 from paper_utils.autoencoder.linear import PrincipalComponents
 from paper_utils.autoencoder.model import latent_loss, reconstruction_loss
@@ -39,7 +39,6 @@ class Settings(settings.Settings):
 
 def train(data: Spectra, s: Settings, run: Run) -> dict[str, Model]:
     """Split the spectra by the run's seed and train the study's models."""
-    data = with_unit(data)
     learned, watched, _ = data.split(run.seed, FRACTIONS)
     run.data = {"library": data.content_hash(), "split": learned.content_hash()}
     twin, models = train_all(*(prepared(part, run.fabric.device) for part in (learned, watched)), s, run)

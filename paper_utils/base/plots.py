@@ -37,7 +37,8 @@ def use_style() -> None:
     plt.rc("figure", figsize=(WIDTH, 3.4), dpi=90)
     plt.rc("figure.constrained_layout", use=True)
     plt.rc("font", size=9)
-    plt.rc("axes", titlesize=9, grid=True, prop_cycle=plt.cycler(color=COLOURS))
+    # Logarithmic axes say 1.5, not 1.5 x 10^0.
+    plt.rc("axes", titlesize=9, grid=True, prop_cycle=plt.cycler(color=COLOURS), **{"formatter.min_exponent": 2})
     plt.rc("grid", alpha=0.25, linewidth=0.5)
     plt.rc("legend", frameon=False, fontsize=8)
     plt.rc("lines", linewidth=1.3)

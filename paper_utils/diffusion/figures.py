@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from paper_utils.base.plots import GREY, MODEL, ORANGE, PAPER, REST_LABEL, SKY, TRUTH, WIDTH, draw_chain
 
-SHADES = 16  # of stamps: noise in fewer steps makes files smaller by half
+SHADES, SOFT = 16, 30  # of stamps: noise in few steps makes files smaller by half; range of their arcsinh
 COLOURS = {
     "": "0.8", "central 68 % of samples": (SKY, 0.6), "observed": "0.35", "observed, without noise": TRUTH,
     "fitted stars": ORANGE, "fitted gas (+ 0.1)": TRUTH,
@@ -191,11 +191,12 @@ def _spectra(
 
 def _stretched(image: NDArray, limits: tuple[float, float] | None = None) -> NDArray:
     low, high = limits or (float(np.min(image)), float(np.max(image)))
-    return np.arcsinh(30 * np.clip((image - low) / max(high - low, 1e-9), 0, 1))
+    return np.arcsinh(SOFT * np.clip((image - low) / max(high - low, 1e-9), 0, 1))
 
 
 def _picture(ax: Axes, image: NDArray, name: str = "") -> None:
-    ax.imshow(image, cmap=plt.get_cmap("gray", SHADES), origin="lower", interpolation="nearest")
+    look = {"cmap": plt.get_cmap("gray", SHADES), "vmin": 0, "vmax": np.arcsinh(SOFT), "interpolation": "nearest"}
+    ax.imshow(image, origin="lower", **look)
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
     if name:

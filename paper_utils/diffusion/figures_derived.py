@@ -60,7 +60,7 @@ def plot_redshift_pairs(z: NDArray, found: Mapping[str, NDArray]) -> Figure:
         for limit in (-0.05, 0, 0.05):  # of outliers
             ax.plot(ends, ends + limit * (1 + ends), color=GREY if limit else "k", ls=":", lw=1)
         ax.set(xlabel="spectroscopic redshift", title=name, xlim=ends, ylim=ends + [-0.04, 0.04])
-    axes[0].set_ylabel("redshift of the predicted spectrum")
+    axes[0].set_ylabel("redshift found")
     return fig
 
 

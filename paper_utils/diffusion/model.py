@@ -66,12 +66,12 @@ class Diffusion(Model):
         self.standard = Standard(n_wave)
         self.register_buffer("components", torch.zeros(n_components if self.head is not None else 0, n_wave))
 
-    def learn_scale(self, images: Tensor, x: Tensor | None = None, contrast: float = 1.0) -> "Diffusion":
+    def learn_scale(self, images: Tensor, x: Tensor | None = None, contrast: float | Tensor = 1.0) -> "Diffusion":
         """Take the scale of each band from training images; with training spectra x (N, n_wave) also theirs.
 
-        Log spectra then lose their mean and have the standard deviation `contrast` at each wavelength. Published they
-        stay as they are. Neighbouring elements vary together, and add up: the smaller the contrast, the more of the
-        250 steps are spent where the shape of the whole spectrum is decided.
+        Log spectra then lose their mean and have the standard deviation `contrast`, one for all or (n_wave,). Published
+        they stay as they are. Neighbouring elements vary together, and add up: the smaller the contrast, the more of
+        the 250 steps are spent where the shape of the whole spectrum is decided.
         """
         self.encoder.learn_scale(images)
         if x is not None:
@@ -215,10 +215,13 @@ class PlainCNN(Model):
         nn.init.zeros_(self.head.bias)
         self.standard = Standard(n_wave)
 
-    def learn_scale(self, images: Tensor, x: Tensor) -> "PlainCNN":
-        """Take each band's and each wavelength's mean and scatter from training images and log spectra (N, n_wave)."""
+    def learn_scale(self, images: Tensor, x: Tensor, contrast: float | Tensor = 1.0) -> "PlainCNN":
+        """Take each band's and each wavelength's mean and scatter from training images and log spectra (N, n_wave).
+
+        contrast : standard deviation that elements then have, for all or (n_wave,); the larger, the more they count.
+        """
         self.encoder.learn_scale(images)
-        self.standard.learn(x)
+        self.standard.learn(x).scale.div_(contrast)
         return self
 
     def forward(self, images: Tensor) -> Tensor:

@@ -44,7 +44,6 @@ def read(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catal
     object names text; without an `id` rows are called 1, 2, 3 ... Columns that are not mapped are dropped. Blank cells
     and other marks (`tables.BLANKS`, `MARKS`, infinity, the mapping's `missing`) become -99, in chi2_1 99; in
     magnitudes infinity and `FAINT_MARKS` become 99, in a truth table everything missing is NaN.
-    `table.meta["wavelength_um"]` has the bands' wavelengths as far as they are known.
 
     Raises DataError naming the file, the row (from 1) and the column: see `tables.read`; also for an object name that
     is blank or used twice, an identifier that is no whole number, and a redshift outside `checks.Z_RANGE`.
@@ -77,7 +76,6 @@ def read(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catal
         # Column by column, so that no second copy of all of them is in memory.
         values = np.concatenate(parts.pop(column.name))
         table[column.name] = TableColumn(values, unit=column.unit or None, description=column.meaning, copy=False)
-    table.meta["wavelength_um"] = {c.name: c.wavelength_um for c in columns if c.wavelength_um is not None}
     truth = Table({name: np.concatenate(pieces) for name, pieces in truth_parts.items()}) if mapping.truth else None
     return Catalogue(table, bands=np.array(mapping.bands), ids=np.array(ids), truth=truth).check(source=path)
 

@@ -2,7 +2,7 @@
 
 data/README.md describes the file; every key but `bands` may be left out:
 
-    bands: {u: {column: psfMag_u, error: psfMagErr_u, wavelength_um: 0.355}, g: psfMag_g}
+    bands: {u: {column: psfMag_u, error: psfMagErr_u}, g: psfMag_g}
     id: objid
     redshift: z                     # short for labels: {zb_1: z}
     labels: {tb_1: type}
@@ -71,7 +71,6 @@ class _Band(BaseModel, extra="forbid"):
 
     column: Name | None = None
     error: Name | None = None
-    wavelength_um: Annotated[float, Field(strict=True, gt=0, lt=1e6)] | None = None
 
 
 def _band(value: object) -> object:
@@ -137,7 +136,7 @@ def _mapping(file: _File) -> Mapping:
 
     for name, band in file.bands.items():
         meaning = f"magnitude from {band.column or name}"
-        add(Column(name, "magnitude", "input", "mag", -99.0, band.wavelength_um, meaning), band.column or name)
+        add(Column(name, "magnitude", "input", "mag", -99.0, None, meaning), band.column or name)
         if band.error:
             add(Column(f"d{name}", "error", "input", "mag", -99.0, None, f"uncertainty of {name}"), band.error)
     known = {column.name: column for column in alhambra_columns()}

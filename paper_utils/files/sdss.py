@@ -253,3 +253,12 @@ def _on_grid(loglam, flux, ivar, path) -> tuple[np.ndarray, np.ndarray]:
         remedy = "Get the file again, or set ivar to 0 there."
         raise DataError(f"the flux is {on_flux[i]}", remedy=remedy, source=path, row=f"{WAVE_OBS[i]:.1f} A")
     return on_flux, on_ivar
+
+
+def with_light(spectra: Spectra, path: Path | str) -> Spectra:
+    """Without those that have no positive median flux over usable pixels, and so no unit; they are counted."""
+    pairs = zip(spectra.flux, spectra.ivar > 0, strict=True)
+    good = np.array([used.any() and np.median(flux[used]) > 0 for flux, used in pairs], bool)
+    bad = dict.fromkeys(map(str, spectra.ids[~good]), "it has no positive median flux")
+    leave_out(bad, len(good), "spectra", path, "Give others.")
+    return spectra if good.all() else spectra.select(good)

@@ -2,12 +2,9 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from paper_utils.base.containers import Catalogue, SedLibrary, Spectra
 from paper_utils.base.errors import DataError
 from paper_utils.files import alhambra_table, sdss
-from paper_utils.files.failures import leave_out
 from paper_utils.files.pairs import Pair, images_and_spectra
 
 STUDIES = ("01", "02", "03", "04", "05")
@@ -34,7 +31,7 @@ def check_file(
     if study == "01":
         container = SedLibrary.load(path)
     elif study == "02":
-        container = _with_light(sdss.read(path), path)
+        container = sdss.with_light(sdss.read(path), path)
     elif study == "05":
         container = alhambra_table.read_to_train(path, mapping)
     else:
@@ -44,12 +41,3 @@ def check_file(
         remedy = f"Give {MIN_OBJECTS} at least; the papers have many thousands."
         raise DataError(f"{n} objects are too few to train a network on", remedy=remedy, source=path)
     return container
-
-
-def _with_light(spectra: Spectra, path: Path | str) -> Spectra:
-    """Without those that have no positive median flux over usable pixels, and so no unit; they are counted."""
-    pairs = zip(spectra.flux, spectra.ivar > 0, strict=True)
-    good = np.array([used.any() and np.median(flux[used]) > 0 for flux, used in pairs], bool)
-    bad = dict.fromkeys(map(str, spectra.ids[~good]), "it has no positive median flux")
-    leave_out(bad, len(good), "spectra", path, "Give others.")
-    return spectra if good.all() else spectra.select(good)

@@ -164,24 +164,23 @@ def plot_class_spectra(wave_rest: NDArray, x: NDArray, models: Mapping[str, NDAr
         ax.set_title(titles[i], fontsize=8)
     axes[0, 0].set(ylim=(0, 1.25 * np.percentile(x, 99.6)), ylabel=FLUX_LABEL, xlim=wave_rest[[0, -1]])
     axes[1, 0].set(ylim=(-0.25, 0.25), ylabel="obs − model")
-    axes[0, -1].legend(fontsize=6.5, loc="upper right")
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), **ABOVE)
     fig.supxlabel(plots.REST_LABEL, fontsize=9)
     return fig
 
 
 def plot_losses_by_model(
-    ours: Mapping[str, tuple[float, float, float]], published: Mapping[str, float | None], floor: float | None
+    ours: Mapping[str, tuple[float, float, float]], published: Mapping[str, float | None], marks: Mapping[str, float]
 ) -> Figure:
-    """Validation losses of models {name: (value, low, high)} beside the published; `floor` is the targets' noise."""
+    """Validation losses of models {name: (value, low, high)} beside the published; `marks`: losses to hold them to."""
     fig, ax = plt.subplots(figsize=(WIDTH, 0.34 * len(ours) + 1.0))
     at = np.arange(len(ours))[::-1]
     value, low, high = np.transpose(list(ours.values()))
     ax.errorbar(value, at, xerr=[value - low, high - value], fmt="o", ms=6, color=MODEL, zorder=3, label="ours, 68 %")
     theirs = [published.get(name) or np.nan for name in ours]
     ax.plot(theirs, at, "D", ms=6, mfc="none", color=VERMILION, label="Table 1")
-    ax.axvline(1, color=plots.BASELINE, ls="--", lw=1, label="the mean")
-    if floor is not None:
-        ax.axvline(floor, color=plots.BASELINE, ls=":", lw=1, label="noise of the targets")
+    for (name, loss), line in zip(marks.items(), ("--", ":"), strict=False):
+        ax.axvline(loss, color=plots.BASELINE, ls=line, lw=1, label=name)
     ax.set_yticks(at, labels=list(ours))
     ax.set(xlabel="validation loss: RMSE of standardised latents", ylabel="model and length")
     ax.legend(**BESIDE)
@@ -241,17 +240,11 @@ def plot_saliency(pictures: NDArray, maps: NDArray, pixel_scale: float, titles: 
 def plot_robustness(panels: Mapping[str, tuple[Sequence, Mapping[str, ArrayLike]]], ylabel: str) -> Figure:
     """A loss against conditions changed after training: {xlabel: (values, {method: losses})}, a panel each."""
     fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 2.7), sharey=True, squeeze=False)
-    top = 1.6  # what is worse is no prediction any more: its number is written at the edge
     for ax, (xlabel, (x, curves)) in zip(axes[0], panels.items(), strict=True):
         for i, (name, losses) in enumerate(curves.items()):
             ax.plot(x, losses, ls=STYLES[i][0], marker=STYLES[i][1], ms=4, label=name)
-            for at, loss in zip(x, losses, strict=True):
-                if loss > top:
-                    where = {"ha": "center", "va": "top", "bbox": plots.PAPER, "zorder": 4}
-                    ax.text(at, (0.98 - 0.06 * i) * top, f"{loss:.2g}", color=f"C{i}", fontsize=7, **where)
-        ax.axhline(1, color=plots.BASELINE, ls="--", lw=0.8)
         ax.set_xlabel(xlabel)
         ax.margins(x=0.12)
-    axes[0, 0].set(ylabel=ylabel, ylim=(0, top))
+    axes[0, 0].set(ylabel=ylabel, yscale="log")
     fig.legend(*axes[0, 0].get_legend_handles_labels(), **ABOVE)
     return fig

@@ -121,7 +121,7 @@ def _r_light(emiles) -> NDArray:
 
 
 def _run(galaxy: Galaxy, library: _Library, flux: NDArray, regul: float = 0.0, start: list | None = None):
-    """One pPXF fit; the gas has one velocity and dispersion for Balmer lines and one for the others."""
+    """One pPXF fit; gas has one velocity and dispersion for Balmer lines and one for others, where any line is seen."""
     from ppxf.ppxf import ppxf
 
     noise = np.where(galaxy.good, 1 / np.sqrt(np.where(galaxy.good, galaxy.ivar, 1)) / galaxy.scale, 1.0)
@@ -135,13 +135,18 @@ def _run(galaxy: Galaxy, library: _Library, flux: NDArray, regul: float = 0.0, s
     if is_gas.any():
         dust.append({"start": [0.1], "bounds": [[0, 8]], "component": is_gas})
     templates = np.column_stack([library.stars, library.gas[:, inside]])
-    start = start or [[0.0, START_SIGMA]] * n_kinematic
-    kinematics = {"moments": [2] * n_kinematic, "bounds": [BOUNDS] * n_kinematic}
-    kinds = {"component": component, "gas_component": is_gas, "dust": dust}
+    start, bounds = start or [[0.0, START_SIGMA]] * n_kinematic, [BOUNDS] * n_kinematic
+    if not is_gas.any():  # pPXF takes one component as it is, not in a list
+        start, bounds = start[0], bounds[0]
+    kinematics = {"moments": [2] * n_kinematic, "bounds": bounds}
+    kinds = {"component": component, "gas_component": is_gas if is_gas.any() else None, "dust": dust}
     weights = {"degree": -1, "mdegree": -1, "regul": regul, "reg_dim": library.v_light.shape}
     how = {"lam": galaxy.wave, "lam_temp": library.wave, "mask": galaxy.good, "quiet": True}
     with contextlib.redirect_stdout(None):
-        return ppxf(templates, flux, noise, SDSS_STEP * C_KMS, start, **kinematics, **kinds, **weights, **how)
+        found = ppxf(templates, flux, noise, SDSS_STEP * C_KMS, start, **kinematics, **kinds, **weights, **how)
+    if not is_gas.any():
+        found.sol, found.gas_bestfit = [found.sol], np.zeros(flux.size)
+    return found
 
 
 def _answers(pp, library: _Library, emiles) -> tuple[dict[str, float], NDArray]:

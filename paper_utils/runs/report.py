@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.text import Text
 
 from paper_utils.runs import scoreboard
@@ -74,15 +75,16 @@ def summary(outcomes: list[Outcome]) -> None:
 
 
 def show_scoreboard(rows: list[dict]) -> None:
-    """Published and ours, a line for each claim and run, by study."""
+    """Published and ours, a line or more for each claim and for each of its runs, by study; wrapped at 100 columns."""
     for study, of_study in itertools.groupby(rows, key=lambda row: row["study"]):
         console.print(f"\n[bold]Study {study}[/bold]")
         for row in of_study:
-            text = Text.assemble((row["id"], "bold"), f"  {row['quantity']} ({row['where']})")
-            text.append(f"  published: {row['published']}" if row["published"] else "")
+            lines = [Text.assemble((row["id"], "bold"), f"  {row['quantity']} ({row['where']})")]
+            lines += [Text(f"published: {row['published']}")] if row["published"] else []
             for name, ran in row["runs"].items():
-                text.append(f"  {name}: ").append(scoreboard.outcome(ran), STATUS_STYLE.get(ran["status"], ""))
-            console.print(text, soft_wrap=True)
+                lines.append(Text(f"{name}: ").append(scoreboard.outcome(ran), STATUS_STYLE.get(ran["status"], "")))
+            for line in lines:
+                console.print(Padding.indent(line, 0 if line is lines[0] else 4), width=100)
 
 
 def shown(path: Path) -> str:

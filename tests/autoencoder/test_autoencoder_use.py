@@ -82,15 +82,6 @@ def test_a_spectrum_without_a_unit_is_named(trained):
         trained[0]["plain"].predict(flux, torch.ones_like(flux), torch.full((3,), 0.1))
 
 
-def test_spectra_without_a_unit_are_left_out_and_counted():
-    sample = spectra()
-    sample.flux[3] *= -1
-    sample.ivar[5] = 0
-    with pytest.warns(UserWarning, match="2 of 60"):
-        kept = apply.with_unit(sample)
-    assert set(sample.ids) - set(kept.ids) == {"g03", "g05"}
-
-
 def test_models_begin_where_the_principal_components_are():
     """With the encoder's part of the start still to come, the decoder draws what the linear twin draws."""
     data = apply.prepared(spectra())

@@ -42,6 +42,16 @@ def test_test_galaxies_are_nobody_elses(data):
         assert part.images.ids.tolist() == part.spectra.ids.tolist()
 
 
+def test_a_pinned_redshift_makes_a_seventh_of_the_squared_error(data):
+    s, run = train.Settings.load("03", "smoke", CHANGES), Run("03", profile="smoke", device="cpu", progress=False)
+    part, *_ = train.split(data[0], train.grid.to_grid(data[1]), s.data, 0)
+    learn = train.batch_of(part, True, "cpu")
+    for batch, n_z in ((learn, 8), (train.low_resolution(learn), 1)):
+        model = train.train_regression(f"of {n_z}", batch, s, run, 1, 0.125)
+        square = model.standard(batch["x"]).square().sum(dim=0)
+        assert float(square[-n_z:].sum() / square.sum()) == pytest.approx(1 / 7, rel=1e-3)
+
+
 def test_all_models_are_trained_kept_and_used_again(data, tmp_path, monkeypatch):
     s, options = train.Settings.load("03", "smoke", CHANGES), {"profile": "smoke", "device": "cpu", "progress": False}
     run = Run("03", cache=tmp_path / "cache", **options)

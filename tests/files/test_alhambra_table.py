@@ -115,7 +115,6 @@ def test_published_layout(tmp_path):
     assert np.unique(read.table["F365W"]).tolist() == [-99, 99]
     for name in ("RAdeg", "F396W", "zb_1", "M_ABS_1"):
         np.testing.assert_array_equal(read.table[name], np.array(columns[name], read.table[name].dtype))
-    assert read.table.meta["wavelength_um"]["J"] == 1.25
     again = alhambra_table.read(read.save(tmp_path / "saved.h5"))
     assert again.content_hash() == read.content_hash()
 
@@ -308,7 +307,6 @@ json_like = st.recursive(
 
 
 @given(content=st.dictionaries(st.sampled_from(mapping.KEYS) | st.text(max_size=4), json_like, max_size=4) | json_like)
-@example(content={"bands": {"u": {"wavelength_um": 10**400}}})
 @example(content={"bands": ["u"], "missing": [10**400]})
 @settings(max_examples=300, deadline=None)
 def test_any_yaml_is_a_mapping_or_refused(content):
@@ -327,7 +325,7 @@ def test_any_yaml_is_a_mapping_or_refused(content):
         ("bands: [u]\nreshift: z", "reshift: no key is called so"),
         ("bands: {365: mag}", "365 is not a name"),
         ("bands: {u: {colum: x}}", "bands: u: colum: no key is called so"),
-        ("bands: {u: {wavelength_um: blue}}", "'blue'"),
+        ("bands: {u: {error: [blue]}}", "['blue'] is not a name"),
         ("bands: {u: a, du: b, g: {error: du}}\ncolumns: [u]", "two columns would be called 'u'"),
         ("bands: [u]\nlabels: {redshift: z}", "no label is called 'redshift'"),
         ("bands: [u]\nlabels: {F365W: z}", "no label is called 'F365W'"),
@@ -355,7 +353,6 @@ def test_the_mapping_of_the_readme(tmp_path):
     read = check_file("05", path, tmp_path / "mine.yaml")
     assert read.bands.tolist() == ["u", "g", "r"]
     assert read.table.colnames == ["u", "du", "g", "dg", "r", "petroRad_r", "zb_1", "tb_1"]
-    assert read.table.meta["wavelength_um"] == {"u": 0.355, "g": 0.469}
     assert read.ids[1] == "1237648720693755919"  # more digits than a float64 has
     assert read.table["du"][:2].tolist() == [np.float32(0.1), -99]
     assert read.table["zb_1"][:2].tolist() == [np.float32(0.1), -99]

@@ -77,6 +77,17 @@ def test_the_light_of_the_stars_is_separated_from_the_gas(mocks, emiles, ssps):
     assert (found["gas"] * width)[near].sum() == pytest.approx(at["flux_OIII_5007"][0], rel=0.2)
 
 
+def test_without_a_line_in_range_the_stars_are_fitted_alone(mocks, emiles):
+    spectra, truth = mocks
+    rest = WAVE_OBS / (1 + spectra.z[0])
+    ivar = np.where((rest > 5050) & (rest < 5850), spectra.ivar[0], 0)  # between [O III] and He I
+    row = ppxf_fit.fit(WAVE_OBS, spectra.flux[0], ivar, spectra.z[0], emiles, config=ppxf_fit.Config(n_draws=2))
+    assert np.isnan(row["ebv_gas"])
+    assert np.nanmax(row["gas"]) == 0
+    assert abs(row["sigma_star"] - truth["sigma_star"][0]) < 60
+    assert row["chi2"] < 1.2
+
+
 def test_errors_are_about_the_scatter(mocks, emiles):
     spectra, truth = mocks
     one = spectra.select([0])

@@ -65,9 +65,10 @@ def test_reproduce_shows_ours_beside_theirs_and_where_it_is(studies, companion, 
     command = ("reproduce", "1", "--profile", "paper", "--output", tmp_path / "mine", "--seed", 5, "--set", "01.n=30")
     status, out, err = companion(*command)
     assert (status, err) == (0, "")
-    row = next(line for line in out.splitlines() if "m.t3.logglo.proj" in line)
-    assert "0.19 / 72" in row
-    assert "holds: share 30 [73, 90]" in row
+    lines = iter(out.splitlines())
+    assert any("m.t3.logglo.proj" in line for line in lines)
+    assert "published: 0.19 / 72" in next(lines)
+    assert "holds: share 30 [73, 90]" in next(lines)
     assert "results.json" in out
     results = json.loads((tmp_path / "mine" / "01_toy" / "results.json").read_text())
     assert (results["profile"], results["seed"]) == ("paper", 5)
@@ -163,6 +164,9 @@ def test_scoreboard_as_text_and_as_json(companion, tmp_path):
     status, out, _ = companion("scoreboard", "--results", tmp_path)
     assert status == 0
     assert "m.t3.logglo.proj" in out
+    status, out, _ = companion("scoreboard", "--results", paths.ROOT / "figures")
+    assert status == 0
+    assert max(len(line) for line in out.splitlines()) <= 100
     status, out, _ = companion("scoreboard", "--json", "--results", tmp_path)
     assert "m.t3.logglo.proj" in {row["id"] for row in json.loads(out)}
     assert refused(companion("scoreboard", "--results", tmp_path / "absent"), "absent")
