@@ -24,6 +24,7 @@ MIN_AGE_GYR, MIN_METAL = 0.6, -1.0  # of the hosts: 15 ages, 4 metallicities
 # F_nu ~ wavelength**slope past the last wavelength: dust of emissivity index 1.8 (from 2000 um) or 2 (1000 um), and
 # stars (5 um).
 STARBURST_SLOPE, TORUS_SLOPE, HOST_SLOPE = -3.8, -4.0, -2.0
+FLOOR = 1e-14  # of a model's highest F_nu: tori seen edge-on fall to 1e-75 in the ultraviolet
 
 # Fortran drops the E of three-digit exponents (1.1263-106) and may write D.
 _EXPONENT = re.compile(r"(?<=[\d.])[dD]?(?=[+-]\d)")
@@ -87,6 +88,7 @@ def hosts() -> SedLibrary:
 def _library(ids: list[str], wave_um: np.ndarray, f_nu: np.ndarray, slope: float, params=None) -> SedLibrary:
     """On the grid, with F_nu constant before the first wavelength and a power law of `slope` past the last."""
     first, last, far = wave_um.argmin(), wave_um.argmax(), 1e4
+    f_nu = np.maximum(f_nu, FLOOR * f_nu.max(axis=1, keepdims=True))
     wave_um = np.r_[wave_um[first] / far, wave_um, wave_um[last] * far]
     f_nu = np.hstack([f_nu[:, [first]], f_nu, f_nu[:, [last]] * far**slope])
     return SedLibrary(WAVE_UM, resample(wave_um, f_nu), ids, params).normalised()
@@ -102,8 +104,8 @@ def _read(source: Path, ending: str, n_columns: int) -> tuple[list[str], np.ndar
             wave_um, flux[name] = table[:, 0] if wave_um is None else wave_um, table[:, 1]
             if not np.array_equal(table[:, 0], wave_um):
                 raise ValueError(f"its wavelengths are not those of {next(iter(flux))}")
-            if not (np.isfinite(flux[name]) & (flux[name] > 0)).all():
-                raise ValueError("a flux is not positive")
+            if not (np.isfinite(flux[name]) & (flux[name] >= 0)).all():
+                raise ValueError("a flux is negative or not finite")
     if not flux:
         raise DataError(f"no {ending} files here", remedy="Give the archive or its folder.", source=source)
     names = sorted(flux)

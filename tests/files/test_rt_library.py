@@ -94,7 +94,7 @@ def test_models_keep_their_law_and_continue_by_the_stated_one(tmp_path):
     ("name", "content", "words"),
     [
         ("SK06/new.plot", plot_file(1.0)[:-40], ["new.plot", "wavelengths are not those of"]),
-        ("SK06/new.plot", plot_file(1.0).replace(b"3.04e-05", b"0"), ["new.plot", "flux is not positive"]),
+        ("SK06/new.plot", plot_file(1.0).replace(b"3.04e-05", b"-1e-9"), ["new.plot", "flux is negative"]),
         ("SK06/new.plot", plot_file(1.0).replace(b"3.04e-05", b"3.x4e-05"), ["new.plot", "3.x4e-05"]),
         ("SK06/new.plot", b"", ["new.plot", "not a table"]),
         ("fritz/new.tot", tot_file(1.0)[:-60], ["new.tot", "wavelengths are not those of"]),
@@ -154,13 +154,11 @@ def test_command_writes_what_study_1_reads(companion, emiles, tmp_path):
 
 @needs_archives
 def test_published_composite_is_made_again(emiles):
-    """All 10 000 of its SEDs, models and fractions; eight differ by more than 1e-5, in bins of next to no light."""
+    """All 10 000 of its SEDs, models and fractions, to the rounding of the numbers it is stored in."""
     ours, published = rt_library.compose(SK07, FRITZ), read_npz_library(RT)
     for name in ("starburst", "torus", "host_age_gyr", "host_metal"):
         np.testing.assert_array_equal(ours.params[name], published.params[name])
     for name in ("f_SB", "f_AGN", "f_s"):
         np.testing.assert_allclose(ours.params[name], published.params[name], atol=1e-7)
-    off = np.abs(ours.flux.astype(float) / published.flux - 1).max(axis=1)
-    assert off.max() < 1e-3
-    assert (off > 1e-5).sum() < 10
+    np.testing.assert_allclose(ours.flux, published.flux, rtol=3e-7)
     np.testing.assert_allclose(ours.normalised().flux, ours.flux, rtol=1e-5)
