@@ -126,7 +126,7 @@ def measure_real(folder):
     def read(file, column=1):
         rows = (line.split() for line in (folder / "lyu_rieke_templates" / file).read_text().splitlines())
         data = np.array([[float(r[0]), float(r[column])] for r in rows if r and r[0][0].isdigit()])
-        return seds.resample(*data[data[:, 1] > 0].T)
+        return seds.resample(*data[data[:, 1] > 0].T, beyond=200)  # the starbursts begin at 4 or 5.2 um
 
     swire = seds.read_swire(folder / "swire_templates")
     of = dict(zip(swire.ids.astype(str), swire.flux.astype(float), strict=True))

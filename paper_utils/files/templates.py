@@ -57,14 +57,15 @@ def emiles(path: Path | str | None = None, *, air: bool = True) -> EMiles:
     Without `path` they come from the cache; the first time (25 MB, seconds) the source distribution of ppxf 8.2.6 is
     fetched with pip, checked and converted. The .npz holds templates (L, A, M), masses (A, M), lam (L,), ages (A,) in
     Gyr, metals (M,) and fwhm (L,) or a number; `lam` is taken as air, as all of MILES is, and brought to vacuum on
-    load, unless `air` is False (FSPS, GALAXEV). Raises DataError: no network, a damaged archive, an unusable .npz.
+    load, unless `air` is False (FSPS, GALAXEV; E-MILES is left in air then). Raises DataError: no network, a damaged
+    archive, an unusable .npz.
     """
     if path is not None:
         return _read(Path(path), air, remedy="Give templates, masses, lam, ages, metals and fwhm as ppxf's sps_lib.")
     npz = paths.CACHE / "templates" / "emiles.npz"
     if not npz.is_file():
         _fetch(npz)
-    return _read(npz, air=True, remedy="Delete it: it is made again.")
+    return _read(npz, air, remedy="Delete it: it is made again.")
 
 
 def resolution(wave: np.ndarray) -> np.ndarray:

@@ -10,6 +10,8 @@ from paper_utils.base import paths
 from paper_utils.base.errors import unknown
 
 commands = typer.Typer(help="The data behind the studies: what exists, how to get it, is your file usable.")
+builds = typer.Typer(help="Compose a library from models that you have.")
+commands.add_typer(builds, name="build", no_args_is_help=True)
 
 
 @commands.command("list")
@@ -58,6 +60,27 @@ def data_check(
     from paper_utils.files.user import check_file
 
     print(check_file(study.zfill(2), path, mapping))
+
+
+@builds.command("rt-library")
+def build_rt_library(
+    sk07: Annotated[Path, typer.Option(metavar="DIR", help="Folder or .tar archive of the starbursts (*.plot).")],
+    fritz: Annotated[Path, typer.Option(metavar="DIR", help="Folder or .tar archive of the tori (*.tot).")],
+    n: Annotated[int, typer.Option("--n", min=1, help="How many SEDs.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="Seed of the draw of models and fractions.")] = 0,
+    output: Annotated[Path, typer.Option(metavar="FILE.h5", help="The file to write.")] = Path("rt_library.h5"),
+) -> None:
+    """Compose a library of published radiative-transfer models for study 1: starbursts, tori and old stars.
+
+    data/README.md says where the two archives are; the stars (E-MILES, 25 MB) are fetched the first time.
+
+    Example: companion data build rt-library --sk07 SK06.tar.xz --fritz fritz2006
+    """
+    from paper_utils.files import rt_library
+    from paper_utils.runs import report
+
+    library = rt_library.compose(sk07, fritz, n, seed)
+    report.note(f"{report.shown(library.save(output))}: {library}")
 
 
 def _sources() -> dict[str, dict[str, str]]:

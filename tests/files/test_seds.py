@@ -26,7 +26,7 @@ needs_rt = pytest.mark.skipif(not RT.is_file(), reason="the composite library is
 @settings(deadline=None)
 def test_power_law_stays_itself_inside_and_beyond_the_ends(slope, n, low, high):
     wave = np.geomspace(low, high, n)
-    np.testing.assert_allclose(resample(wave, 3 * wave**slope), 3 * WAVE_UM**slope, rtol=1e-6)
+    np.testing.assert_allclose(resample(wave, 3 * wave**slope, beyond=1e5), 3 * WAVE_UM**slope, rtol=1e-6)
 
 
 def test_only_the_outermost_stretch_continues_a_spectrum():
@@ -69,7 +69,7 @@ def test_a_black_body_keeps_its_peak_and_its_luminosity():
         return wave_um**-3.0 / np.expm1(14387.77 / (wave_um * 50))
 
     fine = np.geomspace(5, 12000, 20000)
-    coarse = resample(fine, planck(fine))
+    coarse = resample(fine, planck(fine), beyond=200)
     inside = WAVE_UM > 8
     np.testing.assert_allclose(coarse[inside], planck(WAVE_UM[inside]), rtol=1e-4)
     bolometric = [np.trapezoid(f / w, np.log(w)) for w, f in ((fine, planck(fine)), (WAVE_UM, coarse))]
@@ -92,6 +92,32 @@ def test_points_without_a_logarithm_are_named(wave, flux, words):
         resample(np.array(wave, float), np.array(flux, float))
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("wave", "words"),
+    [
+        ([1, 200], ["from 200 to 12000 um", "60 times", "At most 15", "`beyond`"]),
+        ([0.5, 1e4], ["from 0.5 to 0.03 um", "16.7 times"]),
+        ([1e3, 1e7], ["from 1000 to 0.03 um", "look like Angstrom"]),  # SWIRE's own unit
+        ([30, 1.2e7], ["look like nm"]),
+        ([1e-7, 1e-3], ["look like m, not um"]),
+    ],
+)
+def test_neither_far_extrapolation_nor_another_unit_passes_in_silence(wave, words):
+    with pytest.raises(DataError) as caught:
+        resample(wave, np.ones(2))
+    for word in words:
+        assert word in str(caught.value)
+    assert ("look like" in str(caught.value)) == ("look like" in " ".join(words))
+    np.testing.assert_allclose(resample(wave, np.ones(2), beyond=1e9), 1)
+
+
+def test_how_far_is_counted_from_the_wavelengths_asked_for():
+    assert resample([0.1, 1000], [1, 1]).shape == (N_WAVE,)
+    assert resample([5, 35], [1, 1], [4, 40]).shape == (2,)
+    with pytest.raises(DataError, match="look like Angstrom"):
+        resample([5e4, 35e4], [1, 1], [4, 40])
 
 
 def write_sed(path, f_nu_slope=1.0, wave=None):
