@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from astropy.table import Table
 
 from paper_utils.base import dust
 from paper_utils.base.filters import Curves
@@ -18,6 +19,11 @@ def draw(rng: np.random.Generator, n: int) -> np.ndarray:
     return MEDIAN_EBV * np.exp(SCATTER * rng.standard_normal(n))
 
 
+def towards(truth: Table) -> np.ndarray:
+    """E(B-V) (N,) [mag] of a table's column `ebv`; 0 where it has none."""
+    return np.asarray(truth["ebv"], float) if "ebv" in truth.colnames else np.zeros(len(truth))
+
+
 def transmission(wave_obs: np.ndarray, ebv: np.ndarray) -> np.ndarray:
     """Share of the light at `wave_obs` (L,) [vacuum Angstrom] that passes dust of `ebv` (N,) [mag], (N, L)."""
     return 10 ** (-0.4 * np.asarray(ebv, float)[:, None] * dust.galactic(wave_obs))
@@ -26,3 +32,8 @@ def transmission(wave_obs: np.ndarray, ebv: np.ndarray) -> np.ndarray:
 def extinction(curves: Curves) -> np.ndarray:
     """A / E(B-V) (B,) in bands, for a flat spectrum and little dust; right to 1 % for E(B-V) up to 0.2."""
     return np.array([np.average(dust.galactic(wave), weights=response / wave) for wave, response in curves.values()])
+
+
+def passed(truth: Table, curves: Curves) -> np.ndarray:
+    """Share of the light (N, B) that passes the Milky Way's dust in bands."""
+    return 10 ** (-0.4 * towards(truth)[:, None] * extinction(curves))
