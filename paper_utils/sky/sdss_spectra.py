@@ -21,7 +21,7 @@ from paper_utils.base.distances import arrives, kpc_per_arcsec
 from paper_utils.base.filters import Curves
 from paper_utils.base.photometry import ab_fluxes
 from paper_utils.base.wavelengths import LINES, log_grid, lsf_km_s
-from paper_utils.sky import foreground, galaxies, nebular, spectrograph, stellar
+from paper_utils.sky import foreground, galaxies, nebular, point_sources, spectrograph, stellar
 from paper_utils.sky.populations import Populations, checked
 
 Z_MAX = 0.5  # Melchior+ 2022, Sec. 2
@@ -119,18 +119,30 @@ def fibre_fraction(truth: Table) -> np.ndarray:
 
 
 def batches(
-    n: int, ssps: Populations, *, seed=0, batch_size=1000, device="cpu", z_range=(0.01, Z_MAX), masks=True
+    n: int,
+    ssps: Populations,
+    *,
+    seed=0,
+    batch_size=1000,
+    device="cpu",
+    z_range=(0.01, Z_MAX),
+    masks=True,
+    interlopers=0.0,
 ) -> Iterator[Batch]:
     """`n` galaxies of the SDSS main sample as the spectrograph sees them, in batches; nothing touches the disk.
 
     Signal-to-noise ratios follow from the light inside the fibre: a median of 16 per bin in r, 10 to 23 for two thirds
     of the galaxies. The same arguments give the same galaxies and spectra, on the same kind of device the same noise.
+    interlopers : the share of quasars, and again that of stars, in place of galaxies; 0.02 is a survey's, 0 its class
+    GALAXY. With them the truth has a column `kind`; see `point_sources.replace`.
     """
     truth = galaxies.draw(n, seed, z_range)
-    generator = torch.Generator(device).manual_seed(seed)
+    generator, of_others = torch.Generator(device).manual_seed(seed), np.random.default_rng([seed, 5])
     for start in range(0, n, batch_size):
         part = truth[start : start + batch_size]
         clean = fibre_spectra(part, ssps, device)
+        if interlopers:
+            point_sources.replace(part, clean, interlopers, of_others)
         flux, ivar = spectrograph.observe(clean, generator, spectrograph.snr_r(clean).clamp(1, 50), masks=masks)
         yield Batch(part, clean, flux, ivar)
 
