@@ -41,7 +41,7 @@ UNITS = {
 COLUMNS = (
     "id", "z", "log_mstar", "quiescent", "log_sfr", "age_gyr", "tau_gyr", "burst_fraction", "burst_age_gyr",
     "metallicity", "a_v", "inclination", "sigma_star", "r_e", "n_sersic", "b_t", "oh", "log_u", "old_gas", "agn_class",
-    "agn_strength", "ebv",
+    "agn_strength",
 )  # fmt: skip
 
 
@@ -86,10 +86,10 @@ def draw(
     truth = {name: np.concatenate([part[name] for part in parts])[:n] for name in parts[0]}
     for more in (structure, metals, nucleus):
         truth |= more(rng, truth)
-    truth["ebv"] = foreground.draw(rng, n)
     truth["id"] = np.char.add(f"{survey}-{seed}-", np.char.zfill(np.arange(n).astype(str), 7))
     meta = {"survey": survey, "seed": seed, "z_range": [low, high], "imf": "Chabrier", "cosmology": "Planck18"}
-    return Table({name: truth[name] for name in COLUMNS}, units=UNITS, meta=meta)
+    columns = {name: truth[name] for name in COLUMNS} | {"ebv": foreground.draw(rng, n)}
+    return Table(columns, units=UNITS, meta=meta)
 
 
 def formed_mass(log_mstar: np.ndarray) -> np.ndarray:

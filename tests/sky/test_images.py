@@ -379,7 +379,7 @@ def test_same_seed_same_images(truth, ssps):
     # The table that was given is left as it was.
     assert "mag_r" not in some.colnames
     of_camera = [*(f"mag_{band}" for band in "ugriz"), "seeing", "depth_r", "artefact"]
-    assert first.truth.colnames == [*galaxies.COLUMNS, "position_angle", *of_camera]
+    assert first.truth.colnames == [*galaxies.COLUMNS, "ebv", "position_angle", *of_camera]
 
 
 def test_streams_are_the_galaxies_of_the_spectra(ssps):
