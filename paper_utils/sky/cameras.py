@@ -60,15 +60,19 @@ class Camera:
                 raise DataError(f"{n} values of {what}", remedy=f"Give one for each of the {wanted} bands.", row=what)
         if "r" not in self.bands:
             raise DataError("no band is called r", remedy="Bulge shares are defined in r.", row="bands")
-        if self.size < 1 or not self.pixel_scale > 0 or not min(self.fwhm) > 0 or not 0 <= self.wing_share < 1:
+        white = 0 <= min(self.correlation) <= max(self.correlation) < 0.5
+        if (
+            self.size < 1
+            or not self.pixel_scale > 0
+            or not min(self.fwhm) > 0
+            or not 0 <= self.wing_share < 1
+            or not white
+        ):
             raise DataError(
                 f"{self.name} has size {self.size}, pixel_scale {self.pixel_scale}, fwhm {self.fwhm}, wing_share "
-                f"{self.wing_share}",
-                remedy="Size, scale and widths are positive, and the wing's share is below 1.",
+                f"{self.wing_share}, correlation {self.correlation}",
+                remedy="Size, scale and widths are positive, the wing's share is below 1 and correlations below 0.5.",
             )
-        if not (0 <= min(self.correlation) and max(self.correlation) < 0.5):
-            problem = f"{self.name} has noise correlated by {self.correlation}"
-            raise DataError(problem, remedy="Give numbers from 0 to below 0.5.", row="correlation")
 
     def draw(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
         """FWHM [arcsec] and depth [mag] of `n` fields, (n, B) each; in bad seeing a field is less deep."""
@@ -86,9 +90,8 @@ class Camera:
         return np.stack([core**2, (WING_WIDTH * core) ** 2], axis=-2), np.array([1 - self.wing_share, self.wing_share])
 
     def noise(self, fwhm: np.ndarray | None = None, depth: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Standard deviation (..., B) [nmgy] of an empty pixel, and the flux (..., B) that adds as much variance, as
-        its inverse over sigma^2 [1 / nmgy]: variance = sigma^2 + flux / gain, with the photons counted per nmgy as gain
-        where noise is white.
+        """Standard deviation (..., B) [nmgy] of an empty pixel, and `gain` (..., B) [1 / nmgy], with which the variance
+        of a pixel is sigma^2 + flux / gain: the photons counted per nmgy, where noise is white.
 
         fwhm, depth : (..., B); the survey's medians if None. The sum over n pixels, n large, has the noise sigma
         sqrt(n) (1 + 2 correlation).
@@ -99,12 +102,10 @@ class Camera:
         # shifted by a pixel along one axis they overlap exp(-1 / (2 sum)) as much.
         both = var[..., :, None, :] + var[..., None, :, :]
         overlap = (share[:, None] * share)[..., None] / (2 * np.pi * both)
-        pixels = 1 + 1 / overlap.sum(axis=(-3, -2))
-        seen = (overlap * (1 + 2 * neighbours * np.exp(-0.5 / both)) ** 2).sum(axis=(-3, -2)) / overlap.sum(
-            axis=(-3, -2)
-        )
+        alone = overlap.sum(axis=(-3, -2))
+        seen = (overlap * (1 + 2 * neighbours * np.exp(-0.5 / both)) ** 2).sum(axis=(-3, -2)) / alone
         flux = 10 ** (-0.4 * (np.asarray(self.depth if depth is None else depth) - 22.5))
-        sigma = flux / 5 / np.sqrt(pixels * seen)
+        sigma = flux / 5 / np.sqrt((1 + 1 / alone) * seen)
         # Where noise is correlated that of the photons is, and a pixel's is lower in the same proportion.
         return sigma, 10 ** (-0.4 * (np.array(self.sky) - 22.5)) * self.pixel_scale**2 / sigma**2
 
@@ -118,10 +119,8 @@ class Camera:
             return torch.as_tensor(value, dtype=clean.dtype, device=clean.device)[..., None, None]
 
         sigma, gain = map(tensor, self.noise(fwhm, depth))
-        *first, height, width = clean.shape
-        noise = torch.randn(
-            (*first, height + 1, width + 1), generator=generator, device=clean.device, dtype=clean.dtype
-        )
+        shape = (*clean.shape[:-2], clean.shape[-2] + 1, clean.shape[-1] + 1)
+        noise = torch.randn(shape, generator=generator, device=clean.device, dtype=clean.dtype)
         # Each pixel is a mean of two, along rows and columns, in shares that make the correlation; its variance is 1.
         rho = np.array(self.correlation)
         part = tensor((1 - np.sqrt(1 - 4 * rho / (1 + 2 * rho))) / 2)

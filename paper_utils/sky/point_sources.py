@@ -12,7 +12,6 @@ from paper_utils.base.photometry import ab_fluxes
 from paper_utils.sky import foreground, quasars, stars
 
 FAINT = 19.1, 17.77  # i of quasars (Richards+ 2002, 2002AJ....123.2945R) and r of stars taken for galaxies
-Z_QUASARS = (0.1, 3.5)
 
 
 def replace(truth: Table, clean: torch.Tensor, share: float, rng: np.random.Generator) -> None:
@@ -24,7 +23,7 @@ def replace(truth: Table, clean: torch.Tensor, share: float, rng: np.random.Gene
     """
     kind = rng.choice(["galaxy", "star", "quasar"], len(truth), p=[1 - 2 * share, share, share])
     truth["kind"] = kind
-    z, bright = quasars.draw(rng, (kind == "quasar").sum(), FAINT[0], Z_QUASARS)
+    z, bright = quasars.draw(rng, (kind == "quasar").sum(), FAINT[0])
     n_stars = (kind == "star").sum()
     _, colour = stars.draw(rng, n_stars, FAINT[1])
     # Counts of stars rise as 10^(0.2 m), between 14 and the limit of the galaxies.
