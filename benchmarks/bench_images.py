@@ -1,6 +1,7 @@
 """Stamps of the mock sky: a stream against galaxies drawn one by one, in the same run.
 
-The stream is everything: synthetic photometry, bulge, disc, arms, dust lane, neighbours, atmosphere, pixels and noise.
+The stream is everything: synthetic photometry, bulge, disc, arms, dust lane, neighbours, dust of the Milky Way,
+atmosphere, pixels, noise and artefacts.
 What is drawn one by one is less, a single Sersic profile in every band behind the same PSF, with fluxes given: by
 astropy and scipy (profile on pixels five times finer, two Gaussian filters), and by galsim where it is installed (pip
 install galsim), once with a new Sersic index for every galaxy, for which it makes a table, and again with all tables
@@ -10,6 +11,7 @@ On cores that other programs use, threads wait for each other, and two can be se
 is timed on one thread and on all, and the faster is compared.
 """
 
+import dataclasses
 import os
 import time
 
@@ -83,9 +85,14 @@ def main():
     ssps = populations.from_emiles(templates.emiles())
     truth = galaxies.draw(400, 2, (0.03, 0.2))
     truth = truth[np.asarray(truth["quiescent"])][:N_LOOP]
-    truth["inclination"] = 0.0
+    truth["inclination"], truth["ebv"] = 0.0, 0.0
     n_all = torch.get_num_threads()
-    for camera, n in ((cameras.SDSS, N), (cameras.PAN_STARRS, N // 10)):
+    for camera, n in (
+        (cameras.SDSS, N),
+        (cameras.PAN_STARRS, N // 5),
+        (cameras.LEGACY, N // 5),
+        (cameras.LSST, N // 5),
+    ):
         took = {}
         for n_threads in sorted({1, n_all}):
             torch.set_num_threads(n_threads)
@@ -95,7 +102,8 @@ def main():
             f"{camera.name}, {camera.size} x {camera.size} in {len(camera.bands)} bands, stamps per second by threads: "
             + ", ".join(f"{1 / took[n_threads]:.0f} on {n_threads}" for n_threads in took)
         )
-        images = morphology.images(truth, ssps, camera, seed=0, noise=False, neighbours=False)
+        median = dataclasses.replace(camera, spread=(0.0, 0.0))
+        images = morphology.images(truth, ssps, median, seed=0, noise=False, neighbours=False, spoilt=False)
         flux = np.stack([10 ** (-0.4 * (images.truth[f"mag_{band}"] - 22.5)) for band in camera.bands], axis=1)
         r_e = truth["r_e"] / kpc_per_arcsec(truth["z"]) / camera.pixel_scale
         for draw in (with_astropy, with_galsim, with_galsim):
@@ -107,7 +115,8 @@ def main():
             # Ours lie off the centre by up to half a pixel: compare the light within circles.
             at = np.arange(camera.size) - (camera.size - 1) / 2
             inside = np.hypot(at, at[:, None]) < 2.5 / camera.pixel_scale
-            off = abs(images.cube[:, 2, inside].sum(axis=1) / alone[:, 2, inside].sum(axis=1) - 1)
+            r = camera.bands.index("r")
+            off = abs(images.cube[:, r, inside].sum(axis=1) / alone[:, r, inside].sum(axis=1) - 1)
             print(
                 f"  one by one {draw.__name__.replace('_', ' ')}: {1 / alone_s:.0f} per second, "
                 f"{alone_s / seconds:.1f} times slower; light within 2.5 arcsec differs by {off.mean():.1%}"

@@ -21,7 +21,7 @@ from paper_utils.base.constants import L_SUN
 from paper_utils.base.distances import distance_modulus, luminosity_distance
 from paper_utils.base.errors import DataError
 from paper_utils.base.wavelengths import LINES
-from paper_utils.sky import nebular, relations, starlight
+from paper_utils.sky import foreground, nebular, relations, starlight
 from paper_utils.sky.populations import SALPETER_PER_CHABRIER
 
 R_LIMIT = 17.77  # Main Galaxy Sample: Petrosian r, Galactic extinction removed (Strauss+ 2002, 2002AJ....124.1810S)
@@ -36,6 +36,7 @@ WHOLE = 0.87  # dust of a whole galaxy over that of the part in a fibre
 UNITS = {
     "log_mstar": "dex(Msun)", "log_sfr": "dex(Msun/yr)", "age_gyr": "Gyr", "tau_gyr": "Gyr", "burst_age_gyr": "Gyr",
     "a_v": "mag", "inclination": "deg", "sigma_star": "km/s", "r_e": "kpc", "old_gas": "dex(erg / (s Msun))",
+    "ebv": "mag",
 }  # fmt: skip
 COLUMNS = (
     "id", "z", "log_mstar", "quiescent", "log_sfr", "age_gyr", "tau_gyr", "burst_fraction", "burst_age_gyr",
@@ -54,7 +55,8 @@ def draw(
     the mass formed, in one instant) and burst_age_gyr, metallicity ([M/H] of the stars), a_v [mag, of the starlight],
     inclination [deg], sigma_star [km/s], r_e [kpc, half-light radius], n_sersic, b_t (bulge / total light), oh
     (12 + log O/H of the gas, on the scale of Tremonti+ 2004), log_u, old_gas (log of the H alpha that old stars
-    excite per mass of stars [erg/s/M_sun]), agn_class ("none", "seyfert", "liner"), agn_strength (share of H beta).
+    excite per mass of stars [erg/s/M_sun]), agn_class ("none", "seyfert", "liner"), agn_strength (share of H beta), ebv
+    (E(B-V) of the Milky Way's dust [mag]; the survey's limit is without it, as in SDSS).
 
     survey : "sdss_main" keeps what is brighter than r = 17.77 (`r_magnitude`); "volume" keeps all, spread evenly in
         comoving volume. The mass function does not evolve and there is no large-scale structure.
@@ -86,7 +88,8 @@ def draw(
         truth |= more(rng, truth)
     truth["id"] = np.char.add(f"{survey}-{seed}-", np.char.zfill(np.arange(n).astype(str), 7))
     meta = {"survey": survey, "seed": seed, "z_range": [low, high], "imf": "Chabrier", "cosmology": "Planck18"}
-    return Table({name: truth[name] for name in COLUMNS}, units=UNITS, meta=meta)
+    columns = {name: truth[name] for name in COLUMNS} | {"ebv": foreground.draw(rng, n)}
+    return Table(columns, units=UNITS, meta=meta)
 
 
 def formed_mass(log_mstar: np.ndarray) -> np.ndarray:

@@ -126,21 +126,36 @@ def elongated(sigma, q, angle, flux, blur, n_nodes: int) -> Gaussians:
 def stamps(scene: Gaussians, size: int, psf_var, psf_share) -> torch.Tensor:
     """(N, B, size, size): the flux of a scene inside each pixel, after the PSF; row index is y.
 
-    psf_var : (2, B) variances [pixels^2] of the PSF's core and of its wing, the wider, in each band.
-    psf_share : (2,) of their flux. The core is exact. What the wing adds is the core's image blurred further, pixel by
-    pixel; it knows nothing of light outside the stamp, and goes on as if that were like the light at the edge.
+    psf_var : (2, B) or (N, 2, B) variances [pixels^2] of the PSF's core and of its wing, the wider, in each band.
+    psf_share : (2,) of their flux.
     """
+    return with_wing(core(scene, size, psf_var[..., 0, :]), psf_var, psf_share)
+
+
+def core(scene: Gaussians, size: int, core_var: torch.Tensor) -> torch.Tensor:
+    """(N, B, size, size): `stamps` of a PSF that is one Gaussian, of variance (B,) or (N, B) [pixels^2]; exact."""
     edges = torch.arange(size + 1, device=scene.x.device, dtype=scene.x.dtype) - size / 2
-    scale = torch.rsqrt(2 * (scene.var[:, None, :] + psf_var[0][:, None]))[..., None]  # (N, B, G, 1)
+    scale = torch.rsqrt(2 * (scene.var[:, None, :] + core_var[..., None]))[..., None]  # (N, B, G, 1)
 
     def inside(at):  # (N, B, G, size): twice the share of each Gaussian within each row, or column, of pixels
-        return torch.diff(torch.erf((edges - at[:, None, :, None]) * scale), dim=3)
+        return torch.diff(((edges - at[:, None, :, None]) * scale).erf_(), dim=3)
 
     flux = scene.flux.transpose(1, 2)[..., None] / 4  # (N, B, G, 1)
-    image = (inside(scene.y) * flux).transpose(2, 3) @ inside(scene.x)  # (N, B, H, W)
+    return (inside(scene.y) * flux).transpose(2, 3) @ inside(scene.x)  # (N, B, H, W)
+
+
+def with_wing(image: torch.Tensor, psf_var: torch.Tensor, psf_share: torch.Tensor) -> torch.Tensor:
+    """Images (N, B, H, W) that `core` made, with the PSF's wing; arguments as in `stamps`.
+
+    What the wing adds is the core's image blurred further, pixel by pixel; it knows nothing of light outside the stamp,
+    and goes on as if that were like the light at the edge.
+    """
     if not float(psf_share[1]):
         return image
-    distance = (edges[:, None] - edges)[:-1, :-1]
-    blur = torch.exp(-(distance**2) / (2 * (psf_var[1] - psf_var[0])[:, None, None]))  # (B, size, size)
-    blur = blur / blur.sum(dim=2, keepdim=True)
-    return psf_share[0] * image + psf_share[1] * (blur @ image @ blur.transpose(1, 2))
+    at = torch.arange(image.shape[-1], device=image.device, dtype=image.dtype)
+    further = (psf_var[..., 1, :] - psf_var[..., 0, :])[..., None, None]  # ([N,] B, 1, 1)
+    blur = torch.exp(-((at[:, None] - at) ** 2) / (2 * further))
+    # A processor takes ten times as long over products of numbers so small that it holds them with fewer digits.
+    blur = torch.where(blur < 1e-9, 0, blur)
+    blur = blur / blur.sum(dim=-1, keepdim=True)
+    return psf_share[0] * image + psf_share[1] * (blur @ image @ blur.transpose(-1, -2))

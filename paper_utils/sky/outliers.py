@@ -11,6 +11,7 @@ from paper_utils.base.constants import C_KMS, FWHM
 from paper_utils.base.containers import Spectra
 from paper_utils.base.errors import DataError
 from paper_utils.base.wavelengths import LINES
+from paper_utils.sky import quasars
 
 BROAD_LINES = {"Halpha": 1.0, "Hbeta": 1 / 3, "Hgamma": 1 / 7}  # strength relative to H-alpha
 DICHROIC = 6000.0  # A, where the blue and the red camera of the SDSS spectrograph meet
@@ -26,10 +27,9 @@ def broad_line_agn(spectra: Spectra, rng: np.random.Generator) -> NDArray:
     continuum = rng.uniform(0.3, 1.5, (n, 1)) * (wave_rest / 5500) ** rng.uniform(-2, -1, (n, 1))
     sigma = rng.uniform(2000, 8000, (n, 1)) / FWHM / C_KMS
     width = rng.uniform(100, 400, (n, 1))
-    lines = sum(
-        width * strength * np.exp(-0.5 * ((wave_rest / at - 1) / sigma) ** 2) / (np.sqrt(2 * np.pi) * sigma * at)
-        for at, strength in ((LINES[name], strength) for name, strength in BROAD_LINES.items())
-    )
+    at = np.array([LINES[name] for name in BROAD_LINES])
+    strength = width * np.array(list(BROAD_LINES.values()))
+    lines = quasars.lines(wave_rest, at, strength, sigma * at)
     return spectra.flux + _median(spectra) * continuum * (1 + lines)
 
 

@@ -14,13 +14,14 @@ import torch
 from astropy.table import Table, vstack
 from scipy.special import gammainc, gammaincinv
 
+from paper_utils.base import dust
 from paper_utils.base.constants import L_SUN
 from paper_utils.base.containers import WAVE_OBS, Spectra
 from paper_utils.base.distances import arrives, kpc_per_arcsec
 from paper_utils.base.filters import Curves
 from paper_utils.base.photometry import ab_fluxes
 from paper_utils.base.wavelengths import LINES, log_grid, lsf_km_s
-from paper_utils.sky import galaxies, nebular, spectrograph, stellar
+from paper_utils.sky import foreground, galaxies, nebular, point_sources, spectrograph, stellar
 from paper_utils.sky.populations import Populations, checked
 
 Z_MAX = 0.5  # Melchior+ 2022, Sec. 2
@@ -38,7 +39,8 @@ _TOGETHER = 1024
 class Batch(NamedTuple):
     """Mock spectra on `WAVE_OBS` [1e-17 erg/s/cm2/A in the fibre], tensors (N, L) on one device.
 
-    truth : Table of N rows (`galaxies.draw`).   clean : what enters the spectrograph, at its resolution.
+    truth : Table of N rows (`galaxies.draw`).   clean : what enters the spectrograph, at its resolution, and has
+    passed the Milky Way's dust.
     flux, ivar : what comes out, with noise and masks.
     """
 
@@ -85,10 +87,13 @@ def _add_lines(truth: Table, wave: np.ndarray, onto: torch.Tensor, *, observed: 
 def fibre_spectra(truth: Table, ssps: Populations, device: str = "cpu") -> torch.Tensor:
     """Noiseless spectra (N, L) on `WAVE_OBS` [1e-17 erg/s/cm2/A] of the light inside the fibre.
 
-    Raises DataError for a redshift beyond `Z_MAX`.
+    Behind the dust of the Milky Way (column `ebv`, none without it), which the survey's spectra are not corrected for;
+    `foreground.transmission` undoes it. Raises DataError for a redshift beyond `Z_MAX`.
     """
     z = checked(truth, {"z": (1e-5, Z_MAX)}, "A fibre spectrum")["z"]
     scale = torch.as_tensor(fibre_fraction(truth) * arrives(z), dtype=torch.float32, device=device)[:, None]
+    ebv = torch.as_tensor(foreground.towards(truth), dtype=torch.float32, device=device)[:, None]
+    law = torch.as_tensor(-0.4 * np.log(10) * dust.galactic(WAVE_OBS), dtype=torch.float32, device=device)
     out = torch.empty(len(truth), WAVE_OBS.size, device=device)
     step = _TOGETHER if str(device) == "cpu" else max(len(truth), 1)
     for start in range(0, len(truth), step):
@@ -97,7 +102,7 @@ def fibre_spectra(truth: Table, ssps: Populations, device: str = "cpu") -> torch
             truth[rows], WAVE_REST, WAVE_OBS, ssps, device, sigma_lsf=stars_lsf(WAVE_REST)
         )
         _add_lines(truth[rows], WAVE_OBS, spectra, observed=True)
-        torch.mul(spectra, scale[rows], out=out[rows])
+        torch.mul(spectra, scale[rows], out=out[rows]).mul_((ebv[rows] * law).exp_())
     return out
 
 
@@ -114,18 +119,30 @@ def fibre_fraction(truth: Table) -> np.ndarray:
 
 
 def batches(
-    n: int, ssps: Populations, *, seed=0, batch_size=1000, device="cpu", z_range=(0.01, Z_MAX), masks=True
+    n: int,
+    ssps: Populations,
+    *,
+    seed=0,
+    batch_size=1000,
+    device="cpu",
+    z_range=(0.01, Z_MAX),
+    masks=True,
+    interlopers=0.0,
 ) -> Iterator[Batch]:
     """`n` galaxies of the SDSS main sample as the spectrograph sees them, in batches; nothing touches the disk.
 
     Signal-to-noise ratios follow from the light inside the fibre: a median of 16 per bin in r, 10 to 23 for two thirds
     of the galaxies. The same arguments give the same galaxies and spectra, on the same kind of device the same noise.
+    interlopers : the share of quasars, and again that of stars, in place of galaxies; 0.02 is a survey's, 0 its class
+    GALAXY. With them the truth has a column `kind`; see `point_sources.replace`.
     """
     truth = galaxies.draw(n, seed, z_range)
-    generator = torch.Generator(device).manual_seed(seed)
+    generator, of_others = torch.Generator(device).manual_seed(seed), np.random.default_rng([seed, 5])
     for start in range(0, n, batch_size):
         part = truth[start : start + batch_size]
         clean = fibre_spectra(part, ssps, device)
+        if interlopers:
+            point_sources.replace(part, clean, interlopers, of_others)
         flux, ivar = spectrograph.observe(clean, generator, spectrograph.snr_r(clean).clamp(1, 50), masks=masks)
         yield Batch(part, clean, flux, ivar)
 
@@ -141,7 +158,7 @@ def spectra(n: int, ssps: Populations, *, seed: int = 0, **options) -> Spectra:
 
 
 def magnitudes(truth: Table, curves: Curves, ssps: Populations, device: str = "cpu") -> Table:
-    """Apparent AB magnitudes of whole galaxies, a column per band.
+    """Apparent AB magnitudes of whole galaxies above the Milky Way's dust, a column per band.
 
     curves : band -> (observed wavelength [vacuum Angstrom], response per photon), as `filters.curves_of` gives them.
     Raises DataError if a band leaves the templates at some galaxy's redshift.

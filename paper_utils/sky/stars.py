@@ -59,6 +59,15 @@ def spectra() -> np.ndarray:
     return flux / flux.mean(axis=1, keepdims=True)
 
 
+def at(colour: np.ndarray, wave: np.ndarray) -> np.ndarray:
+    """F_lambda (N, L), in any unit, of stars of `colour` g-i (N,) at `wave` (L,) [vacuum Angstrom]."""
+    nodes = np.log([np.interp(wave, WAVE, row) for row in spectra()])
+    place = np.interp(colour, LOCUS[:, 0], np.arange(len(LOCUS)))
+    left = np.minimum(place.astype(int), len(LOCUS) - 2)
+    part = (place - left)[:, None]
+    return np.exp((1 - part) * nodes[left] + part * nodes[left + 1])
+
+
 def draw(rng: np.random.Generator, n: int, faint: float) -> tuple[np.ndarray, np.ndarray]:
     """F814W magnitudes and g-i colours, (n,) each, of stars far from the Galactic plane, brighter than `faint`.
 

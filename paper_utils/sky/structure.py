@@ -83,9 +83,9 @@ def _scattered(truth: Table, z: np.ndarray, curves: Curves) -> np.ndarray:
     return arrived[:, None] * ab_fluxes(wave, power_law[None], curves)
 
 
-def draw(shape: dict, flux: dict, camera: Camera) -> torch.Tensor:
-    """Noiseless stamps (n, B, H, W) of the galaxies alone."""
-    blur = float(camera.psf()[0].min())
+def draw(shape: dict, flux: dict, size: int, core_var: torch.Tensor) -> torch.Tensor:
+    """Noiseless stamps (n, B, size, size) of the galaxies alone, behind the core of a PSF: variances (n, B)."""
+    blur = core_var.min(dim=1, keepdim=True).values  # (n, 1)
     light = {part: shape[part][..., None] * flux[part][:, None] for part in ("bulge", "disc", "knots")}
     smooth = [
         light_profiles.elongated(
@@ -98,11 +98,11 @@ def draw(shape: dict, flux: dict, camera: Camera) -> torch.Tensor:
     nucleus = light_profiles.Gaussians(zero, zero, zero, flux["nucleus"][:, None])
     scene = light_profiles.together(*smooth, knots, nucleus)
     scene = scene._replace(x=scene.x + shape["x0"][:, None], y=scene.y + shape["y0"][:, None])
-    image = light_profiles.stamps(scene, camera.size, *psf(camera, zero.device))
+    image = light_profiles.core(scene, size, core_var)
     return _dust_lane(image, shape, sum(flux.values()), blur)
 
 
-def _dust_lane(image: torch.Tensor, shape: dict, total: torch.Tensor, blur: float) -> torch.Tensor:
+def _dust_lane(image: torch.Tensor, shape: dict, total: torch.Tensor, blur: torch.Tensor) -> torch.Tensor:
     """A lane along the major axis that dims the image; elsewhere it is brightened, for `a_v` is in `total` already."""
     size = image.shape[-1]
     at = torch.arange(size, device=image.device, dtype=image.dtype) - (size - 1) / 2
@@ -111,7 +111,7 @@ def _dust_lane(image: torch.Tensor, shape: dict, total: torch.Tensor, blur: floa
     along = x[:, None, :] * cos + y[:, :, None] * sin
     across = y[:, :, None] * cos - x[:, None, :] * sin
     length, width = shape["lane_length"][:, None, None], shape["lane_width"][:, None, None]
-    seen = (width**2 + blur).sqrt()  # a thin lane is blurred: wider and shallower
+    seen = (width**2 + blur[..., None]).sqrt()  # a thin lane is blurred: wider and shallower
     pattern = torch.exp(-0.5 * ((along / length) ** 2 + ((across - shape["lane_offset"][:, None, None]) / seen) ** 2))
     depth = -torch.expm1(-shape["lane_tau"])[:, :, None, None] * (width / seen)[:, None]
     taken = image * (depth * pattern[:, None])
@@ -188,10 +188,6 @@ def _by_age(ssps: Populations) -> tuple[Populations, ...]:
 @lru_cache(maxsize=8)
 def band_curves(camera: Camera) -> Curves:
     return curves_of(dict(zip(camera.bands, camera.curves, strict=True)))
-
-
-def psf(camera: Camera, device) -> tuple[torch.Tensor, torch.Tensor]:
-    return tuple(tensor(values, device) for values in camera.psf())
 
 
 def tensor(value, device) -> torch.Tensor:

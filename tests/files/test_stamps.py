@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from paper_utils.base.errors import DataError
 from paper_utils.files import fits_images, objects, panstarrs, stamps
 from paper_utils.files.fits_images import ASINH
+from paper_utils.sky import artefacts, cameras, galaxies
+from paper_utils.sky import images as sky_images
 
 RA, DEC, SIZE = 150.0, 2.0, 24
 
@@ -145,6 +147,31 @@ def test_one_file_per_object(tmp_path, kind):
     np.testing.assert_array_equal(images.bands, apart.bands)
     np.testing.assert_allclose(images.cube, apart.cube)
     np.testing.assert_allclose(images.pixel_scale, apart.pixel_scale)
+
+
+def test_artefacts_of_mock_stamps_are_flagged(tmp_path, ssps, monkeypatch):
+    for name in artefacts.KINDS:
+        monkeypatch.setitem(artefacts.KINDS, name, 0.2)
+    n = 150
+    mock = sky_images.images(galaxies.draw(n, 8, (0.03, 0.25)), ssps, cameras.SDSS, seed=1)
+    kind = np.asarray(mock.truth["artefact"])
+    for i, cube in enumerate(mock.cube):
+        if kind[i] == "missing corner" and i % 2:  # as some surveys mark it
+            cube[cube == 0] = np.nan
+        keys = {"BANDS": "u,g,r,i,z", "BUNIT": "nanomaggy", "ra": RA + i, "size": 64, "scale": 0.396}
+        write(tmp_path / f"o{i}.fits", cube, header_of(None, **keys))
+    rows = {"id": [f"o{i}" for i in range(n)], "z": mock.z, "ra": RA + np.arange(n), "dec": np.full(n, DEC)}
+    Table(rows).write(tmp_path / "objects.csv")
+    images = stamps.read(tmp_path)
+    flag, filled = np.asarray(images.truth["flag"]), np.asarray(images.truth["bad_pixels"])
+    assert (flag[kind == "missing corner"] == "missing").all()
+    assert (filled[kind == "missing corner"] > 100).all()
+    assert (filled[kind != "missing corner"] == 0).all()
+    assert (flag[kind == "none"] == "").all()
+    assert (flag[kind == "bleed trail"] == "trail").mean() > 0.9
+    assert (flag[kind == "satellite"] == "trail").mean() > 0.75  # those that only cut a corner are not looked for
+    # Without artefacts what was written is what is read.
+    np.testing.assert_array_equal(images.cube[kind == "none"], mock.cube[kind == "none"])
 
 
 def test_holes_are_filled_from_their_neighbours():

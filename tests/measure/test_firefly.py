@@ -14,7 +14,7 @@ from paper_utils.base.errors import DataError
 from paper_utils.base.wavelengths import air_to_vacuum
 from paper_utils.files import sdss
 from paper_utils.measure import firefly, ppxf_fit
-from paper_utils.sky import populations, sdss_spectra
+from paper_utils.sky import foreground, populations, sdss_spectra
 
 REAL = paths.ROOT.parent / "shared" / "real_data"
 ONCE = firefly.Config(n_draws=0)
@@ -71,6 +71,7 @@ def test_calibration_on_large_scales_moves_the_dust_and_little_else(ssps):
 
 def test_mock_galaxies_with_gas_and_noise(emiles, ssps):
     mock = sdss_spectra.spectra(20, populations.from_emiles(emiles), seed=5, z_range=(0.05, 0.15))
+    mock = foreground.corrected(mock)
     # A young burst's light is taken for a poor population's as easily: the degeneracy of age and metallicity.
     old = (np.asarray(mock.truth["log_sfr"] - mock.truth["log_mstar"]) < -11) & (mock.truth["burst_fraction"] == 0)
     mock = mock.select(np.flatnonzero(old)[:5])

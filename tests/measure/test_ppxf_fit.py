@@ -12,7 +12,7 @@ from paper_utils.base.dust import R_V_STARS
 from paper_utils.base.errors import DataError
 from paper_utils.files import sdss
 from paper_utils.measure import emission, ppxf_fit
-from paper_utils.sky import sdss_spectra, stellar
+from paper_utils.sky import foreground, sdss_spectra, stellar
 
 SPECTRA = paths.ROOT.parent / "shared" / "real_data" / "sdss_galaxy_spectra"
 ONCE = ppxf_fit.Config(n_draws=0)
@@ -21,7 +21,7 @@ ONCE = ppxf_fit.Config(n_draws=0)
 @pytest.fixture(scope="module")
 def mocks(emiles, ssps):
     """Three quiescent and three star-forming galaxies of S/N 20-30, and their V-light-weighted truth."""
-    spectra = sdss_spectra.spectra(30, ssps, seed=5, z_range=(0.05, 0.1), masks=False)
+    spectra = foreground.corrected(sdss_spectra.spectra(30, ssps, seed=5, z_range=(0.05, 0.1), masks=False))
     forming = np.asarray(spectra.truth["log_sfr"] - spectra.truth["log_mstar"]) > -11
     spectra = spectra.select(np.concatenate([np.flatnonzero(~forming)[:3], np.flatnonzero(forming)[:3]]))
     v = (ssps.wave_rest > ppxf_fit.V_BAND[0]) & (ssps.wave_rest < ppxf_fit.V_BAND[1])

@@ -10,22 +10,25 @@ from astropy.modeling import fitting, models
 from paper_utils.base import paths
 from paper_utils.base.distances import kpc_per_arcsec
 from paper_utils.base.errors import DataError
-from paper_utils.sky import cameras, field, galaxies, light_profiles, sdss_spectra, structure
+from paper_utils.sky import artefacts, cameras, field, foreground, galaxies, light_profiles, sdss_spectra, structure
 from paper_utils.sky import images as morphology
-from paper_utils.sky.cameras import PAN_STARRS, SDSS
+from paper_utils.sky.cameras import CAMERAS, PAN_STARRS, SDSS
 
 SMALL = dataclasses.replace(SDSS, size=32)
+STEADY = dataclasses.replace(SMALL, spread=(0.0, 0.0))
 SHARP = dataclasses.replace(SDSS, fwhm=(0.1,) * 5, wing_share=0.0)
 CUTOUTS = paths.ROOT.parent / "shared" / "real_data" / "sdss_cutouts_dl4astro"
 
 
 @pytest.fixture(scope="module")
 def truth():
-    return galaxies.draw(400, 3, (0.03, 0.25))
+    found = galaxies.draw(400, 3, (0.03, 0.25))
+    found["ebv"] = 0.0  # no dust of the Milky Way but where a test asks for it
+    return found
 
 
 def clean(truth, ssps, camera, seed=1):
-    return morphology.images(truth, ssps, camera, seed=seed, noise=False, neighbours=False)
+    return morphology.images(truth, ssps, camera, seed=seed, noise=False, neighbours=False, spoilt=False)
 
 
 def radii(size):
@@ -161,7 +164,7 @@ def test_dust_lane_of_a_disc_on_edge(truth, ssps):
 def test_no_direction_is_special(ssps):
     # The mean of many galaxies has all eight symmetries of the square: dipoles and quadrupoles average to zero.
     truth = galaxies.draw(600, 12, (0.03, 0.2))
-    cube = morphology.images(truth, ssps, SMALL, seed=5, noise=False, neighbours=False).cube[:, 2].astype(float)
+    cube = clean(truth, ssps, SMALL, seed=5).cube[:, 2].astype(float)
     cube /= cube.sum(axis=(1, 2), keepdims=True)
     at = np.arange(32) - 15.5
     moments = {
@@ -182,7 +185,7 @@ def test_no_direction_is_special(ssps):
 # --- PSF, noise, field
 
 
-@pytest.mark.parametrize("camera", [SDSS, PAN_STARRS], ids=lambda camera: camera.name)
+@pytest.mark.parametrize("camera", CAMERAS.values(), ids=CAMERAS)
 def test_psf_is_as_wide_as_asked(camera):
     fine = dataclasses.replace(camera, pixel_scale=0.02)
     var, share = fine.psf()
@@ -193,33 +196,123 @@ def test_psf_is_as_wide_as_asked(camera):
         assert 2 * half * 0.02 == pytest.approx(fwhm, rel=1e-3)
     # On the camera's own pixels a star is one: its second moments are those of the PSF and the pixel.
     var, share = (torch.tensor(v, dtype=torch.float32) for v in camera.psf())
-    zero = torch.zeros(1, 1)
-    star = light_profiles.stamps(light_profiles.Gaussians(zero, zero, zero, torch.ones(1, 1, 5)), 101, var, share)
     at = torch.arange(101) - 50.0
-    second = (star[0].sum(dim=1) * at**2).sum(dim=1)
+    second = (star_on(camera, 101).sum(dim=1) * at**2).sum(dim=1)
     np.testing.assert_allclose(second, (var * share[:, None]).sum(dim=0) + 1 / 12, rtol=2e-3)
 
 
-def test_noise_is_as_deep_as_asked():
+def star_on(camera, size, fwhm=None):
+    var, share = (torch.tensor(v, dtype=torch.float32) for v in camera.psf(fwhm))
+    zero = torch.zeros(1, 1)
+    star = light_profiles.Gaussians(zero, zero, zero, torch.ones(1, 1, len(camera.bands)))
+    return light_profiles.stamps(star, size, var, share)[0]
+
+
+def test_noise_of_an_empty_pixel_and_of_a_bright_one():
     generator = torch.Generator().manual_seed(0)
     sigma, gain = SDSS.noise()
     empty = SDSS.expose(torch.zeros(30, 5, 64, 64), generator)
     np.testing.assert_allclose(empty.std(dim=(0, 2, 3)), sigma, rtol=0.01)
-    assert abs(empty.mean(dim=(0, 2, 3)) / torch.tensor(sigma)).max() < 0.02
+    assert abs(empty.mean(dim=(0, 2, 3)) / torch.tensor(sigma)).max() < 0.04
     # Sky photons alone make it: sigma^2 = sky / gain, with the sky's surface brightness in a pixel.
     sky = 10 ** (-0.4 * (np.array(SDSS.sky) - 22.5)) * SDSS.pixel_scale**2
     np.testing.assert_allclose(sigma**2 * gain, sky, rtol=1e-6)
     # A source as bright as the sky doubles the variance.
     bright = SDSS.expose(torch.tensor(sky, dtype=torch.float32)[:, None, None].expand(30, 5, 64, 64), generator)
     np.testing.assert_allclose(bright.std(dim=(0, 2, 3)), 2**0.5 * sigma, rtol=0.01)
-    # PSF photometry of a star at the depth has a signal-to-noise ratio of 5: sum(psf^2) from the pixels.
-    for camera in (SDSS, PAN_STARRS):
-        zero, (var, share) = torch.zeros(1, 1), (torch.tensor(v, dtype=torch.float32) for v in camera.psf())
-        star = light_profiles.Gaussians(zero, zero, zero, torch.ones(1, 1, 5))
-        psf = light_profiles.stamps(star, 81, var, share)[0].double().numpy()
-        flux = 10 ** (-0.4 * (np.array(camera.depth) - 22.5))
-        snr = flux * np.sqrt((psf**2).sum(axis=(1, 2))) / camera.noise()[0]
-        np.testing.assert_allclose(snr, 5, rtol=0.05)
+
+
+@pytest.mark.parametrize("camera", CAMERAS.values(), ids=CAMERAS)
+def test_stars_at_the_depth_have_a_signal_to_noise_of_five(camera):
+    # PSF photometry of simulated stars, in the median field and in one of bad seeing and little depth.
+    for worse in (0.0, 0.2):
+        fwhm, depth = np.array(camera.fwhm) * (1 + worse), np.array(camera.depth) - worse
+        psf = star_on(camera, 41, fwhm)
+        flux = torch.tensor(10 ** (-0.4 * (depth - 22.5)), dtype=torch.float32)
+        stars = (psf * flux[:, None, None]).expand(3000, -1, -1, -1)
+        empty, seen = (
+            (camera.expose(on, torch.Generator().manual_seed(1), fwhm, depth) * psf).sum(dim=(2, 3))
+            / psf.square().sum(dim=(1, 2))
+            for on in (0 * stars, stars)
+        )
+        np.testing.assert_allclose(seen.mean(dim=0), flux, rtol=0.02)
+        np.testing.assert_allclose(flux / empty.std(dim=0), 5, rtol=0.05)
+        assert (flux / seen.std(dim=0) > 4.4).all()  # with the star's own photons
+
+
+def test_noise_is_correlated_as_asked_and_only_between_neighbours():
+    camera = dataclasses.replace(SDSS, correlation=(0.0, 0.1, 0.2, 0.35, 0.45))
+    noise = camera.expose(torch.zeros(60, 5, 64, 64), torch.Generator().manual_seed(2))
+    sigma, rho = camera.noise()[0], np.array(camera.correlation)
+
+    def correlation(dx, dy):
+        return (noise[..., dy:, dx:] * noise[..., : 64 - dy, : 64 - dx]).mean(dim=(0, 2, 3)).numpy() / sigma**2
+
+    for dx, dy, expected in ((0, 0, rho**0), (1, 0, rho), (0, 1, rho), (1, 1, rho**2), (2, 0, 0 * rho)):
+        np.testing.assert_allclose(correlation(dx, dy), expected, atol=0.01)
+    # On large scales the noise is that of white noise of the same depth, whatever the correlation (but for the PSF).
+    blocks = noise.unfold(2, 16, 16).unfold(3, 16, 16).sum(dim=(4, 5)).std(dim=(0, 2, 3))
+    np.testing.assert_allclose(blocks, 16 * sigma * (1 + 2 * rho), rtol=0.08)
+
+
+def test_fields_differ_and_say_how(truth, ssps):
+    images = morphology.images(truth, ssps, SMALL, seed=3, spoilt=False)
+    seeing, depth = (np.asarray(images.truth[name]) for name in ("seeing", "depth_r"))
+    assert seeing.mean() == pytest.approx(1.32, abs=0.03)
+    assert seeing.std() == pytest.approx(0.15, abs=0.02)
+    assert depth.mean() == pytest.approx(22.70, abs=0.03)
+    assert 0.1 < depth.std() < 0.2
+    assert np.corrcoef(seeing, depth)[0, 1] < -0.6
+    # The noise of each stamp is that of its field: bands are given r's conditions, which are theirs on a common field.
+    together = dataclasses.replace(SMALL, together=1.0)
+    noisy, clear = (
+        morphology.images(truth[:60], ssps, together, seed=3, noise=on, spoilt=False) for on in (True, False)
+    )
+    wider = np.asarray(noisy.truth["seeing"])[:, None] / 1.32
+    depth = np.asarray(noisy.truth["depth_r"])[:, None] - 22.70 + np.array(SMALL.depth)
+    sigma, gain = (v[..., None, None] for v in SMALL.noise(wider * SMALL.fwhm, depth))
+    chi = (noisy.cube - clear.cube) / np.sqrt(sigma**2 + clear.cube.clip(0) / gain)
+    np.testing.assert_allclose(chi.std(axis=(2, 3)), 1, atol=0.2)
+    assert chi.std() == pytest.approx(1, abs=0.01)
+    # Bands are taken together, and a star is as wide as it is said.
+    fwhm, _ = SDSS.draw(np.random.default_rng(0), 2000)
+    assert np.corrcoef(np.log(fwhm).T)[0, 4] == pytest.approx(0.9, abs=0.03)
+
+
+def test_reddening_undone_gives_the_unreddened_sky(truth, ssps):
+    some = truth[:40].copy()
+    some["ebv"] = np.linspace(0, 0.3, 40)
+    through = clean(some, ssps, SMALL)
+    some["ebv"] = 0.0
+    above = clean(some, ssps, SMALL)
+    np.testing.assert_array_equal(through.truth["mag_u"], above.truth["mag_u"])
+    law = foreground.extinction(structure.band_curves(SMALL))
+    undone = through.cube * 10 ** (0.4 * np.linspace(0, 0.3, 40)[:, None] * law)[..., None, None]
+    np.testing.assert_allclose(undone, above.cube, rtol=1e-4, atol=1e-6)
+    # Schlafly & Finkbeiner 2011 (2011ApJ...737..103S), table 6, R_V = 3.1: u g r i z per E(B-V) of
+    # Schlegel+ 1998, of which 0.86 are real.
+    np.testing.assert_allclose(law, np.array([4.239, 3.303, 2.285, 1.698, 1.263]) / 0.86, rtol=0.03)
+    some.remove_column("ebv")
+    np.testing.assert_array_equal(clean(some, ssps, SMALL).cube, above.cube)
+
+
+def test_artefacts_spoil_a_few_stamps_and_are_named(ssps):
+    truth = galaxies.draw(1500, 4, (0.03, 0.25))
+    options = {"seed": 5, "noise": False}
+    spoilt = morphology.images(truth, ssps, SMALL, **options).check()
+    sound = morphology.images(truth, ssps, SMALL, spoilt=False, **options)
+    kind = np.asarray(spoilt.truth["artefact"])
+    share = 1 - (kind == "none").mean()
+    assert 0.02 < share < 0.04
+    assert set(kind) == {"none", *artefacts.KINDS}
+    changed = (spoilt.cube != sound.cube).any(axis=(2, 3))
+    np.testing.assert_array_equal(changed.any(axis=1), kind != "none")
+    assert (changed[kind == "satellite"].sum(axis=1) == 1).all()
+    corner = spoilt.cube[kind == "missing corner"] == 0
+    assert (corner == corner[:, :1]).all()
+    assert 0.01 < corner.mean(axis=(1, 2, 3)).min()
+    assert corner.mean(axis=(1, 2, 3)).max() < 0.25  # of which a reader makes something
+    assert (spoilt.cube[kind == "bleed trail"] - sound.cube[kind == "bleed trail"]).max(axis=(2, 3)).min() > 1
 
 
 def test_field_is_as_crowded_as_the_catalogue(ssps):
@@ -246,12 +339,19 @@ def test_noise_and_seeing_are_those_of_real_stamps():
     nmgy = 2e9 * softening * np.sinh(-asinh * np.log(10) / 2.5 - np.log(softening))
     border = np.ones((48, 48), bool)
     border[8:-8, 8:-8] = False
-    r = nmgy[:, 2]  # the other bands were resampled to the pixels of r
-    mad = np.median(abs(r[:, border] - np.median(r[:, border], axis=1)[:, None]), axis=1)
-    assert np.median(1.4826 * mad) == pytest.approx(SDSS.noise()[0][2], rel=0.1)
+    # Bands other than r were resampled to its pixels: their noise is lower, and correlated.
+    sky = nmgy - np.median(nmgy[:, :, border], axis=2)[..., None, None]
+    sigma = 1.4826 * np.median(abs(sky[:, :, border]), axis=2)
+    np.testing.assert_allclose(np.median(sigma, axis=0), SDSS.noise()[0], rtol=0.12)
+    held = sky.clip(-3 * sigma[..., None, None], 3 * sigma[..., None, None])  # few neighbours count
+    both = border[:, 1:] & border[:, :-1]
+    along = (held[..., 1:] * held[..., :-1])[..., both].mean(axis=2) / (held[..., border] ** 2).mean(axis=2)
+    both = border[1:] & border[:-1]
+    across = (held[..., 1:, :] * held[..., :-1, :])[..., both].mean(axis=2) / (held[..., border] ** 2).mean(axis=2)
+    np.testing.assert_allclose(np.median((along + across) / 2, axis=0), SDSS.correlation, atol=0.06)
+    r = nmgy[:, 2]
     # Two bright stars, seen in better seeing than the median: light within 2 to 6 pixels over that within 8.
-    psf = dataclasses.replace(SDSS, fwhm=(1.15,) * 5).psf()
-    var, share = (torch.tensor(v, dtype=torch.float32) for v in psf)
+    var, share = (torch.tensor(v, dtype=torch.float32) for v in SDSS.psf(np.full(5, 1.15)))
     for i in (0, 4):
         star = r[i] - np.median(r[i][border])
         y, x = np.unravel_index(star.argmax(), star.shape)
@@ -272,21 +372,22 @@ def test_noise_and_seeing_are_those_of_real_stamps():
 
 def test_same_seed_same_images(truth, ssps):
     some = truth[:30]
-    first = morphology.images(some, ssps, SMALL, seed=7)
-    again = morphology.images(some, ssps, SMALL, seed=7)
+    first = morphology.images(some, ssps, STEADY, seed=7)
+    again = morphology.images(some, ssps, STEADY, seed=7)
     np.testing.assert_array_equal(first.cube, again.cube)
-    other = morphology.images(some, ssps, SMALL, seed=8)
+    other = morphology.images(some, ssps, STEADY, seed=8)
     assert (first.cube != other.cube).any(axis=(1, 2, 3)).all()
     # What is there does not depend on the noise; what is added to it is noise and neighbours.
-    noiseless = morphology.images(some, ssps, SMALL, seed=7, noise=False)
-    sigma = SMALL.noise()[0][:, None, None]
-    chi = (first.cube - noiseless.cube) / np.sqrt(sigma**2 + noiseless.cube.clip(0) / SMALL.noise()[1][:, None, None])
+    noiseless = morphology.images(some, ssps, STEADY, seed=7, noise=False)
+    sigma, gain = (value[:, None, None] for value in STEADY.noise())
+    chi = (first.cube - noiseless.cube) / np.sqrt(sigma**2 + noiseless.cube.clip(0) / gain)
     assert chi.std() == pytest.approx(1, abs=0.02)
-    bare = clean(some, ssps, SMALL, seed=7)
+    bare = clean(some, ssps, STEADY, seed=7)
     assert (noiseless.cube >= bare.cube - 1e-4).all()
     # The table that was given is left as it was.
     assert "mag_r" not in some.colnames
-    assert first.truth.colnames == [*galaxies.COLUMNS, "position_angle", *(f"mag_{band}" for band in "ugriz")]
+    of_camera = [*(f"mag_{band}" for band in "ugriz"), "seeing", "depth_r", "artefact"]
+    assert first.truth.colnames == [*galaxies.COLUMNS, "ebv", "position_angle", *of_camera]
 
 
 def test_streams_are_the_galaxies_of_the_spectra(ssps):
@@ -339,6 +440,7 @@ def test_what_cannot_be_drawn_is_said(truth, ssps):
         {"fwhm": (1.0,)},
         {"wing_share": 1.0},
         {"bands": tuple("ugxiz")},
+        {"correlation": (0.6,) * 5},
     ):
         with pytest.raises(DataError):
             dataclasses.replace(SDSS, **change)

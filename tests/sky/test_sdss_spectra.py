@@ -11,7 +11,7 @@ from paper_utils.base.errors import DataError
 from paper_utils.base.filters import sdss_curves
 from paper_utils.base.rebin import rebin
 from paper_utils.base.wavelengths import LINES, log_grid, lsf_km_s
-from paper_utils.sky import galaxies, nebular, sdss_spectra, spectrograph
+from paper_utils.sky import foreground, galaxies, nebular, sdss_spectra, spectrograph
 
 C_KMS = 299792.458
 PIXEL_KMS = np.log(10) * 1e-4 * C_KMS  # of the spectrograph
@@ -31,7 +31,7 @@ def glowing():
     def make(**columns):
         truth = galaxies.draw(3, 0, (0.05, 0.15))
         base = {"log_mstar": 7.0, "log_sfr": 2.0, "oh": 7.5, "log_u": nebular.log_u_sequence(7.5), "a_v": 0.0,
-                "agn_class": "none", "agn_strength": 0.0}  # fmt: skip
+                "agn_class": "none", "agn_strength": 0.0, "ebv": 0.0}  # fmt: skip
         for name, value in (base | columns).items():
             truth[name] = value
         return truth
@@ -53,6 +53,15 @@ def line(truth, flux, name, half_kms=350.0):
 
 
 # --- streams
+
+
+def test_reddening_undone_gives_the_unreddened_spectrum(ssps):
+    truth = galaxies.draw(40, 1)
+    through = sdss_spectra.fibre_spectra(truth, ssps).numpy()
+    assert np.median(truth["ebv"]) == pytest.approx(0.027, abs=0.008)
+    undone = through / foreground.transmission(WAVE_OBS, truth["ebv"])
+    truth.remove_column("ebv")
+    np.testing.assert_allclose(undone, sdss_spectra.fibre_spectra(truth, ssps), rtol=1e-5)
 
 
 def test_a_stream_is_one_batch(ssps):
@@ -192,7 +201,8 @@ def test_magnitudes_are_those_of_the_spectrum(sample, ssps):
     r = sdss_spectra.magnitudes(sample.truth, sdss_curves(), ssps)["r"]
     wave, response = sdss_curves()["r"]
     weight = np.interp(WAVE_OBS, wave, response, left=0, right=0)
-    photons = sample.clean.double().numpy() @ (weight * WAVE_OBS**2) * 1e-17 / sdss_spectra.fibre_fraction(sample.truth)
+    above = sample.clean.double().numpy() / foreground.transmission(WAVE_OBS, sample.truth["ebv"])
+    photons = above @ (weight * WAVE_OBS**2) * 1e-17 / sdss_spectra.fibre_fraction(sample.truth)
     ab = 10 ** (-0.4 * 48.6) * C_KMS * 1e13 * weight.sum()  # F_lambda of 0 mag is 48.6's F_nu times c / lambda^2
     np.testing.assert_allclose(r, -2.5 * np.log10(photons / ab), atol=0.01)
 
