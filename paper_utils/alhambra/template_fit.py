@@ -210,12 +210,13 @@ def stellar_flag(f814w: np.ndarray, fwhm: np.ndarray, chi2_star: np.ndarray, chi
 def label(catalogue: Catalogue, models: Models, star_mag: np.ndarray, *, device: str = "cpu") -> Catalogue:
     """A catalogue in ALHAMBRA's columns with the columns `LABELS`, all from its photometry, as in the survey's.
 
-    models : of templates, and star_mag (S, B) of stars (`star_chi2`), in the catalogue's bands.
+    models : of templates, and star_mag (S, B) of stars (`star_chi2`), in the catalogue's bands. The prior is that of
+        F814W; in a catalogue without, the last band is the one in which objects were found.
     Stell_Mass_1 in dex(M_sun), M_ABS_1 in AB magnitudes of Johnson's B. All objects are fitted as galaxies, stars too;
     Stellar_Flag says which are stars (0 galaxy, 1 star, 0.5 unknown).
     """
     mag, error = (columns(catalogue.table, [f"{prefix}{band}" for band in catalogue.bands]) for prefix in ("", "d"))
-    f814w = np.asarray(catalogue.table["F814W"])
+    f814w = np.asarray(catalogue.table["F814W" if "F814W" in catalogue.bands else catalogue.bands[-1]])
     found = fit(mag, error, models, f814w, device=device)
     chi2 = star_chi2(mag, error, star_mag), found["chi2"]
     found["flag"] = stellar_flag(f814w, np.asarray(catalogue.table["fwhm"]), *chi2)

@@ -34,8 +34,8 @@ A_V = np.array([0.0, 0.1, 0.22, 0.36, 0.52, 0.72, 1.0, 1.4, 2.0, 3.0])
 def extended(ssps: Populations) -> Populations:
     """`ssps` continued to 480 Angstrom by `sky.starlight`'s populations of the same ages (solar metallicity).
 
-    Scaled for each age and metallicity to agree at 1700-1900 Angstrom; below 912 `ESCAPE` of the light is left, the step
-    blurred over 1 %, as the last lines of the series do. Returned as they are where they reach so far.
+    Scaled for each age and metallicity to agree at 1700-1900 Angstrom; below 912 `ESCAPE` of it is left, the step
+    blurred over 1 % as by the last lines of the series. Returned as they are where they reach so far.
     """
     low, join, end = ULTRAVIOLET
     if ssps.wave_rest[0] <= low:
@@ -91,8 +91,8 @@ def light_table(ssps: Populations, curves: Curves, z_max: float = DEEP_Z[1]) -> 
     means = spline_means(full.wave_rest, full.spectra.reshape(-1, full.wave_rest.size), edges)
     young = np.repeat(full.ages < stellar.BIRTH_CLOUD_GYR, full.metals.size)
     depth = A_V[:, None] * np.where(young, 1 / dust.STARS_PER_GAS, 1.0)  # (A, K)
-    dusty = torch.as_tensor((-0.4 * depth[..., None]).astype(np.float32)) * torch.as_tensor(dust.attenuation(wave)).float()
-    dusty = dusty.mul_(np.log(10)).exp_().mul_(torch.as_tensor(means).float()).flatten(0, 1)  # (A * K, L)
+    depth, law, means = (torch.as_tensor(values).float() for values in (depth, dust.attenuation(wave), means))
+    dusty = (depth[..., None] * (-0.4 * np.log(10) * law)).exp_().mul_(means).flatten(0, 1)  # (A * K, L)
     light = torch.empty(len(z), len(means), len(A_V), len(curves))
     passes = np.empty((len(z), len(curves)))
     for start in range(0, len(z), 16):
