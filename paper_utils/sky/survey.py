@@ -96,7 +96,7 @@ def trapezoid(centre: float, width: float, edge: float) -> tuple[np.ndarray, np.
     return centre + half, np.array([0.0, 1.0, 1.0, 0.0])
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def light_table(survey: Survey, ssps: Populations) -> light.LightTable:
     """The table from which magnitudes in a survey's bands are taken."""
     return light.light_table(ssps, survey.curves)

@@ -208,7 +208,7 @@ def test_mass_function_is_the_published_one():
 
 
 def test_share_of_distant_galaxies(survey):
-    """Beyond z = 2 and brighter than 24.5: 4 to 9 %, by hand, as BX and Lyman break galaxies at R < 24.5 are counted."""
+    """Beyond z = 2 and brighter than 24.5: 3 to 9 %, by hand, after counts of BX and Lyman break galaxies."""
     truth = survey.truth[galaxies_of(survey.truth)]
     z, f814w = np.asarray(truth["z"]), np.asarray(truth["f814w"])
     assert np.mean(z[f814w < 22.5]) == pytest.approx(0.56, abs=0.06)
