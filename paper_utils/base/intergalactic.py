@@ -18,9 +18,8 @@ THICKEST = 14.0  # more is no different, and numbers stay above what float32 can
 def transmission(wave_obs: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Share (N, L) of the light at `wave_obs` (L,) or (N, L) [vacuum A] of sources at `z` (N,) that arrives.
 
-    The mean over lines of sight, which scatter, of Inoue+ 2014: lines and continuum of the Lyman series in the forest
-    and in damped systems; at most exp(`THICKEST`) is taken away. Good from z = 0 to 6, at 912 A and beyond: hydrogen at
-    no redshift absorbs less.
+    Inoue+ 2014's mean over lines of sight: lines and continuum of the Lyman series, in the forest and in damped
+    systems; depths end at `THICKEST`. For z up to 6 and wavelengths of 912 A or more (shorter ones count as 912 A).
     """
     z = np.atleast_1d(np.asarray(z, float))[:, None]
     wave = np.broadcast_to(wave_obs, np.broadcast_shapes(np.shape(wave_obs), z.shape)).astype(float)
