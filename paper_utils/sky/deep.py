@@ -115,8 +115,8 @@ def brightest(log_mstar: np.ndarray, z: np.ndarray) -> np.ndarray:
 
     Light per mass rises with redshift as populations are younger; read off the mock galaxies themselves.
     """
-    young = np.interp(z, [0, 1, 2, 3, 4, 5.5], [1.15, 0.4, -0.9, -2.0, -2.65, -3.0])
-    old = np.interp(log_mstar, [8, 9, 10, 11], [0, 0.3, 1.5, 3.2])
+    young = np.interp(z, [0, 0.6, 1.6, 2, 3, 4, 5.5], [1.15, 0.7, 0.6, 0.45, -0.6, -1.3, -1.6])
+    old = np.interp(log_mstar, [8, 9, 10, 11], [0, 0.2, 1.2, 2.7])
     return young + old - 2.5 * np.asarray(log_mstar) + distance_modulus(z)
 
 
