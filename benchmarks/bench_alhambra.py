@@ -1,6 +1,6 @@
 """The mock ALHAMBRA catalogue against photometry of full spectra, its template fits against one object at a time.
 
-Full spectra: `optical.magnitudes`, itself a batch, of galaxies below z = 1, which the templates cover without the
+Full spectra: `sdss_spectra.magnitudes`, itself a batch, of galaxies below z = 1, which the templates cover without the
 ultraviolet that the catalogue adds. One object at a time: chi^2 on the same grid of models with numpy, prior and sum
 over types included. Both on one thread; magnitudes and redshifts must agree. The catalogue's time is that of all its
 steps, drawing and rejecting included.
@@ -60,9 +60,10 @@ def main():
     label_s = time.perf_counter() - begin
     f814w = np.asarray(labelled.table["F814W"])
     off = np.asarray((labelled.table["zb_1"] - survey.truth["z"]) / (1 + survey.truth["z"]))
-    bright = off[(f814w < 22.5) & ~np.asarray(survey.truth["is_star"])]
+    galaxy = ~np.asarray(survey.truth["is_star"] | survey.truth["is_quasar"])
+    bright = off[(f814w < 22.5) & galaxy]
 
-    near = (np.asarray(survey.truth["z"]) > 0) & (np.asarray(survey.truth["z"]) < 1)
+    near = galaxy & (np.asarray(survey.truth["z"]) < 1)
     truth = survey.truth[np.flatnonzero(near)[:N_SPECTRA]]
     mag, error = (side[:N_LOOP] for side in photometry(labelled.table))
     n_threads = torch.get_num_threads()

@@ -13,15 +13,16 @@ from astropy.table import Table
 
 from paper_utils.alhambra.inputs import columns
 from paper_utils.base.columns import alhambra_names
-from paper_utils.base.constants import L_SUN, PC
+from paper_utils.base.constants import DEEP_Z, L_SUN, PC
 from paper_utils.base.containers import Catalogue
 from paper_utils.base.distances import arrives
 from paper_utils.base.errors import DataError
 from paper_utils.base.filters import Curves, curves_of
+from paper_utils.base.intergalactic import transmission
 from paper_utils.base.photometry import ab_magnitudes
 
 # Even in ln(1 + z), half the error that the survey reaches; zb is refined between grid points.
-Z_GRID = np.expm1(np.arange(np.log1p(0.01), np.log1p(2.2), 0.005))
+Z_GRID = np.expm1(np.arange(*np.log1p(DEEP_Z), 0.005))
 MIN_ERROR = 0.03  # mag, added in quadrature: zero points and templates are no better
 ODDS_WIDTH = 0.0125  # odds is the probability within this times (1 + zb) (Molino+ 2014, sec. 5)
 LEVEL = 0.95  # of the interval zb_min to zb_max
@@ -78,7 +79,10 @@ def models(
         return nodes[left] * (1 - share) + nodes[left + 1] * share
 
     dimmed = 1e-17 * arrives(z)
-    seen = [magnitudes(wave_rest * (1 + at), dimming, curves) for at, dimming in zip(z, dimmed, strict=True)]
+    seen = [
+        magnitudes(observed := wave_rest * (1 + at), dimming * transmission(observed, at), curves)
+        for at, dimming in zip(z, dimmed, strict=True)
+    ]
     m_abs = magnitudes(wave_rest, L_SUN / (4 * np.pi * (10 * PC) ** 2), curves_of({"B": "bessell_B"}))[:, 0]
     flux = 10 ** (-0.4 * np.stack(seen))
     return Models(z=z, types=fine, classes=np.searchsorted(LATE, fine), flux=flux, m_abs=m_abs)
@@ -206,12 +210,13 @@ def stellar_flag(f814w: np.ndarray, fwhm: np.ndarray, chi2_star: np.ndarray, chi
 def label(catalogue: Catalogue, models: Models, star_mag: np.ndarray, *, device: str = "cpu") -> Catalogue:
     """A catalogue in ALHAMBRA's columns with the columns `LABELS`, all from its photometry, as in the survey's.
 
-    models : of templates, and star_mag (S, B) of stars (`star_chi2`), in the catalogue's bands.
+    models : of templates, and star_mag (S, B) of stars (`star_chi2`), in the catalogue's bands. The prior is that of
+        F814W; in a catalogue without, the last band is the one in which objects were found.
     Stell_Mass_1 in dex(M_sun), M_ABS_1 in AB magnitudes of Johnson's B. All objects are fitted as galaxies, stars too;
     Stellar_Flag says which are stars (0 galaxy, 1 star, 0.5 unknown).
     """
     mag, error = (columns(catalogue.table, [f"{prefix}{band}" for band in catalogue.bands]) for prefix in ("", "d"))
-    f814w = np.asarray(catalogue.table["F814W"])
+    f814w = np.asarray(catalogue.table["F814W" if "F814W" in catalogue.bands else catalogue.bands[-1]])
     found = fit(mag, error, models, f814w, device=device)
     chi2 = star_chi2(mag, error, star_mag), found["chi2"]
     found["flag"] = stellar_flag(f814w, np.asarray(catalogue.table["fwhm"]), *chi2)

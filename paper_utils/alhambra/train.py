@@ -53,11 +53,12 @@ def label(part: Catalogue, name: str) -> NDArray:
 
 
 def truth(part: Catalogue, column: str) -> NDArray:
-    """A column of the truth (N,), NaN where it is unknown and, but for `is_star`, for stars."""
+    """A column of the truth (N,), NaN where it is unknown, for stars (but `is_star`) and masses of quasars."""
     if part.truth is None:
         return np.full(len(part), np.nan)
-    star = _column(part.truth, "is_star") == 1 if column != "is_star" else False
-    return np.where(star, np.nan, _column(part.truth, column))
+    without = {"is_star": (), "log_mstar": ("is_star", "is_quasar")}.get(column, ("is_star",))
+    unknown = np.any([_column(part.truth, kind) == 1 for kind in without] or [False], axis=0)
+    return np.where(unknown, np.nan, _column(part.truth, column))
 
 
 def _column(table, name: str) -> NDArray:

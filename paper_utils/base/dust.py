@@ -41,9 +41,9 @@ R_V_STARS, R_V_GAS, STARS_PER_GAS = 4.05, 3.1, 0.44
 def attenuation(wave_rest: np.ndarray) -> np.ndarray:
     """A_lambda / A_V (L,) at `wave_rest` [vacuum Angstrom]: Calzetti+ 2000 (2000ApJ...533..682C), eq. 4, R_V = 4.05.
 
-    Held at zero from 2.27 um on, where the polynomial turns negative; below 0.12 um it is extrapolated.
+    Held at zero from 2.27 um on, where the polynomial turns negative; below 0.12 um it is extrapolated, to 912 A.
     """
-    x = 1e4 / np.asarray(wave_rest, float)
+    x = 1e4 / np.maximum(np.asarray(wave_rest, float), 912.0)
     red = 2.659 * (-1.857 + 1.040 * x)
     blue = 2.659 * (-2.156 + 1.509 * x - 0.198 * x**2 + 0.011 * x**3)
     return np.maximum(np.where(x < 1 / 0.63, red, blue) + R_V_STARS, 0) / R_V_STARS

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from astropy.table import Table
 
-from paper_utils.base import dust
-from paper_utils.base.constants import C_AA_S, L_SUN
+from paper_utils.base import dust, intergalactic
+from paper_utils.base.constants import C_AA_S, DEEP_Z, L_SUN
 from paper_utils.base.distances import luminosity_distance
 from paper_utils.base.errors import DataError
 from paper_utils.base.filters import Curves
@@ -24,17 +24,18 @@ from paper_utils.base.wavelengths import LINES, log_grid, pixel_edges
 from paper_utils.sky import nebular, starlight, stellar
 from paper_utils.sky.populations import RANGES, Populations, checked, weights
 
-Z_MAX = 2.0
-ULTRAVIOLET = (980.0, 1700.0, 1900.0)  # Angstrom: where the continuation begins, where it ends, where it agrees
+ULTRAVIOLET = (480.0, 1700.0, 1900.0)  # Angstrom: where the continuation begins, where it ends, where it agrees
+ESCAPE = 0.05  # of the ionising light passes a galaxy's own gas; by hand, 0.09 at z = 3 by Steidel+ 2018, less later
 STEP = 0.005  # of the table in ln(1 + z): a tenth of an ALHAMBRA band
 # A_V of the table: between these, magnitudes are interpolated.
 A_V = np.array([0.0, 0.1, 0.22, 0.36, 0.52, 0.72, 1.0, 1.4, 2.0, 3.0])
 
 
 def extended(ssps: Populations) -> Populations:
-    """`ssps` continued to 980 Angstrom by `sky.starlight`'s populations of the same ages (solar metallicity).
+    """`ssps` continued to 480 Angstrom by `sky.starlight`'s populations of the same ages (solar metallicity).
 
-    Scaled for each age and metallicity to agree at 1700-1900 Angstrom. Returned as they are where they reach so far.
+    Scaled for each age and metallicity to agree at 1700-1900 Angstrom; below 912 `ESCAPE` of it is left, the step
+    blurred over 1 % as by the last lines of the series. Returned as they are where they reach so far.
     """
     low, join, end = ULTRAVIOLET
     if ssps.wave_rest[0] <= low:
@@ -44,7 +45,8 @@ def extended(ssps: Populations) -> Populations:
     agree = (ssps.wave_rest >= join) & (ssps.wave_rest <= end)
     smooth = starlight.ssp(ssps.ages, wave[wave <= end] * 1e-4) / wave[wave <= end] ** 2  # (A, L) as F_lambda
     scale = ssps.spectra[:, :, agree].mean(-1) / smooth[:, len(added) :].mean(-1)[:, None]
-    continuation = scale[:, :, None] * smooth[:, None, : len(added)]
+    passes = ESCAPE + (1 - ESCAPE) / (1 + (intergalactic.LYMAN_LIMIT / added) ** 300)
+    continuation = scale[:, :, None] * (smooth[:, : len(added)] * passes)[:, None]
     spectra = np.concatenate([continuation, ssps.spectra[:, :, ssps.wave_rest >= join]], axis=-1)
     sigma = np.interp(wave, ssps.wave_rest, ssps.sigma)
     return replace(ssps, wave_rest=wave, spectra=spectra.astype(np.float32), sigma=sigma)
@@ -56,17 +58,19 @@ class LightTable:
 
     z : (Z,).   light : (Z, K, A * B) float32 tensor, L_sun / Hz per solar mass formed, dust `A_V` outer.
     curves : the bands.   norm : (B,) int R dln(lambda) of each.
+    arrives : (Z, B) what the hydrogen on the way (`intergalactic`) leaves of a flat spectrum; it is in `light`.
     """
 
     z: np.ndarray
     light: object
     curves: Curves
     norm: np.ndarray
+    arrives: np.ndarray
     ssps: Populations
 
 
-def light_table(ssps: Populations, curves: Curves, z_max: float = Z_MAX) -> LightTable:
-    """The `LightTable` of these populations and bands up to z_max (seconds, 60 MB for 24 bands: keep it).
+def light_table(ssps: Populations, curves: Curves, z_max: float = DEEP_Z[1]) -> LightTable:
+    """The `LightTable` of these populations and bands up to z_max (seconds, 75 MB for 24 bands: keep it).
 
     curves : band -> (observed wavelength [vacuum Angstrom], response per photon).
     Raises DataError if a band leaves the populations at some redshift from 0 to z_max.
@@ -85,20 +89,27 @@ def light_table(ssps: Populations, curves: Curves, z_max: float = Z_MAX) -> Ligh
     wave = log_grid(low * 1.0001, high * 0.999, kms=200.0)
     edges = np.exp(pixel_edges(np.log(wave)))
     means = spline_means(full.wave_rest, full.spectra.reshape(-1, full.wave_rest.size), edges)
-    spectra = torch.as_tensor(means.astype(np.float32))  # (K, L)
-    # AB: the mean of F_nu, photon by photon; even steps of log wavelength make the mean a sum.
-    response = np.stack([responses(curves, wave * (1 + at)) for at in z], axis=1)  # (L, Z, B)
-    response *= (wave**2 / C_AA_S)[:, None, None] / response.sum(axis=0)
-    response = torch.as_tensor(response, dtype=torch.float32)
     young = np.repeat(full.ages < stellar.BIRTH_CLOUD_GYR, full.metals.size)
-    law = dust.attenuation(wave)
-    light = torch.empty(len(z), len(spectra), len(A_V), len(curves))
-    for j, a_v in enumerate(A_V):
-        depth = np.where(young, a_v / dust.STARS_PER_GAS, a_v)[:, None] * law
-        seen = spectra * torch.as_tensor(10 ** (-0.4 * depth), dtype=torch.float32)
-        light[:, :, j] = (seen @ response.flatten(1)).unflatten(1, response.shape[1:]).transpose(0, 1)
-    norm = [np.trapezoid(r / w, w) for w, r in curves.values()]
-    return LightTable(z, light.flatten(2), dict(curves), np.array(norm), ssps)
+    depth = A_V[:, None] * np.where(young, 1 / dust.STARS_PER_GAS, 1.0)  # (A, K)
+    depth, law, means = (torch.as_tensor(values).float() for values in (depth, dust.attenuation(wave), means))
+    dusty = (depth[..., None] * (-0.4 * np.log(10) * law)).exp_().mul_(means).flatten(0, 1)  # (A * K, L)
+    light = torch.empty(len(z), len(means), len(A_V), len(curves))
+    passes = np.empty((len(z), len(curves)))
+    for start in range(0, len(z), 16):
+        part = slice(start, start + 16)
+        # AB: the mean of F_nu, photon by photon; even steps of log wavelength make the mean a sum.
+        seen = wave * (1 + z[part, None])
+        response = responses(curves, seen)  # (Z, L, B)
+        response /= response.sum(axis=1, keepdims=True)
+        response *= intergalactic.transmission(seen, z[part])[..., None]
+        passes[part] = response.sum(axis=1)
+        response *= (wave**2 / C_AA_S)[:, None]
+        first, last = np.flatnonzero(response.any(axis=(0, 2)))[[0, -1]]
+        folded = torch.as_tensor(response[:, first : last + 1].astype(np.float32)).transpose(0, 1).flatten(1)
+        found = dusty[:, first : last + 1] @ folded
+        light[part] = found.unflatten(1, (-1, len(curves))).unflatten(0, (len(A_V), -1)).permute(2, 1, 0, 3)
+    norm = np.array([np.trapezoid(r / w, w) for w, r in curves.values()])
+    return LightTable(z, light.flatten(2), dict(curves), norm, passes, ssps)
 
 
 def magnitudes(truth: Table, table: LightTable) -> np.ndarray:
@@ -150,4 +161,5 @@ def _line_light(truth: Table, z: np.ndarray, table: LightTable) -> np.ndarray:
     power = 2 + nebular.SCATTERED_SLOPE
     in_band = [np.trapezoid(r * w ** (power - 1), w) for w, r in table.curves.values()] / table.norm
     nucleus = nebular.scattered(truth) / L_SUN * 5100.0**-nebular.SCATTERED_SLOPE / C_AA_S * (1 + z) ** -power
-    return out + nucleus[:, None] * in_band
+    passes = np.stack([np.interp(z, table.z, column) for column in table.arrives.T], axis=1)
+    return out + nucleus[:, None] * in_band * passes

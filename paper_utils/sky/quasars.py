@@ -1,4 +1,4 @@
-"""Quasars: their spectra, how many there are, and what hydrogen between them and us takes away.
+"""Quasars: their spectra, and how many there are.
 
 A power law, the broad and narrow lines of SDSS's composite spectrum (Vanden Berk+ 2001, 2001AJ....122..549V), and hot
 dust. The host galaxy is left out: where it is faint the power law has no break at 5000 A (Selsing+ 2016,
@@ -12,6 +12,7 @@ from scipy.interpolate import RegularGridInterpolator
 
 from paper_utils.base.dust import planck
 from paper_utils.base.filters import Curves
+from paper_utils.base.intergalactic import transmission
 from paper_utils.base.photometry import ab_magnitudes
 from paper_utils.base.wavelengths import log_grid
 
@@ -44,7 +45,7 @@ R_MINUS_I = 0.1  # of quasars, roughly
 def rest_spectrum(rng: np.random.Generator, n: int, wave_rest: np.ndarray) -> np.ndarray:
     """F_lambda (n, L) of quasars, the continuum 1 at 5100 A, each with its own slope, line strengths and line widths.
 
-    wave_rest : (L,) or (n, L) vacuum Angstrom, 600 to 30 000. Nothing is absorbed: `transmission` is for that.
+    wave_rest : (L,) or (n, L) vacuum Angstrom, 480 to 30 000. Nothing is absorbed: `base.intergalactic` is for that.
     """
     wave = np.asarray(wave_rest, float)
     slope = SLOPE + SLOPE_SCATTER * rng.standard_normal((n, 1))
@@ -68,19 +69,6 @@ def lines(wave_rest: np.ndarray, centre: np.ndarray, width: np.ndarray, sigma: n
     for at, of, s in zip(centre, width.T[..., None], sigma.T[..., None], strict=True):
         over += of / (np.sqrt(2 * np.pi) * s) * np.exp(-0.5 * ((wave_rest - at) / s) ** 2)
     return over
-
-
-def transmission(wave_obs: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Share (N, L) of the light at `wave_obs` (L,) [A] of quasars at `z` (N,) that passes the hydrogen on its way.
-
-    On average over lines of sight: Lyman alpha forest (Faucher-Giguere+ 2008, 2008ApJ...681..831F) and Lyman continuum,
-    with the mean free path of Worseck+ 2014 (2014MNRAS.445.1745W). Lyman beta and higher lines are left out.
-    """
-    of_quasar = 1 + np.asarray(z, float)[:, None]
-    alpha, limit = wave_obs / 1215.67, wave_obs / 911.75  # 1 + z of the hydrogen
-    depth = np.where(alpha < of_quasar, 0.0018 * alpha**3.92, 0)
-    # 37 proper Mpc at z = 4, shorter as (1 + z)^5.4: in redshift 0.29 there, and as (1 + z)^2.9.
-    return np.exp(-depth - np.clip(of_quasar - limit, 0, None) / (0.29 * (of_quasar / 5) ** -2.9))
 
 
 def spectra(rng: np.random.Generator, z: np.ndarray, wave_obs: np.ndarray) -> np.ndarray:

@@ -32,9 +32,15 @@ def quiescent_fraction(log_mstar: np.ndarray, log_density: np.ndarray) -> np.nda
 def main_sequence(log_mstar: np.ndarray, z: np.ndarray = 0.06) -> np.ndarray:
     """log SFR [M_sun/yr] of the main sequence: Renzini & Peng 2015 (2015ApJ...801L..29R) at z = 0.06.
 
-    It moves as (1 + z)^3 (Lilly+ 2013, 2013ApJ...772..119L).
+    It moves as (1 + z)^3 (Lilly+ 2013, 2013ApJ...772..119L), and from z = 0.7 to 1.7 over to Schreiber+ 2015
+    (2015A&A...575A..74S, eq. 9; -0.24 dex in mass and rate from their Salpeter IMF), 0.2 dex lower, the least of what
+    histories that grow into the mass function ask for (Leja+ 2022, 2022ApJ...936..165L: 0.2 to 0.5).
     """
-    return 0.76 * np.asarray(log_mstar) - 7.64 + 3 * np.log10((1 + np.asarray(z)) / 1.06)
+    log_mstar, log_z = np.asarray(log_mstar, float), np.log10(1 + np.asarray(z, float))
+    near = 0.76 * log_mstar - 7.64 + 3 * (log_z - np.log10(1.06))
+    bend = np.maximum(log_mstar - 8.76 - 0.36 - 2.5 * log_z, 0)
+    far = log_mstar - 8.76 - 0.5 - 0.44 + 1.5 * log_z - 0.3 * bend**2
+    return near + np.interp(z, [0.7, 1.7], [0, 1]) * (far - near)
 
 
 def gas_metallicity(log_mstar: np.ndarray, main_sequence_offset: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from astropy.table import Table
 
 from paper_utils.base.distances import distance_modulus
-from paper_utils.base.filters import curves_of
+from paper_utils.base.filters import Curves, curves_of
 from paper_utils.base.wavelengths import log_grid
 from paper_utils.sky import galaxies, light, nebular, sdss_spectra
 from paper_utils.sky.populations import Populations
@@ -39,18 +39,28 @@ def templates(ssps: Populations) -> tuple[np.ndarray, np.ndarray]:
 
 def rest_properties(truth: Table, ssps: Populations) -> tuple[np.ndarray, np.ndarray]:
     """Type (N,) of the template whose colours are nearest to a galaxy's, and its absolute AB magnitude in B (N,)."""
-    table, nodes = _rest_table(ssps)
-    seen = _absolute(truth, table)
-    colours = seen[:, :-1] - seen[:, :-1].mean(axis=1, keepdims=True)
+    seen = _absolute(truth, _rest_table(ssps)[0])
+    return nearest_type(seen[:, :-1], ssps), seen[:, -1]
+
+
+def nearest_type(seen: np.ndarray, ssps: Populations) -> np.ndarray:
+    """Type (N,) of the template whose colours are nearest to magnitudes (N, 6) in all of `rest_curves` but B."""
+    _, nodes = _rest_table(ssps)
+    colours = seen - seen.mean(axis=1, keepdims=True)
     off = (colours**2).sum(1)[:, None] - 2 * colours @ nodes.T + (nodes**2).sum(1)
-    return 1 + off.argmin(axis=1) * (N_TYPES - 1) / (len(nodes) - 1), seen[:, -1]
+    return 1 + off.argmin(axis=1) * (N_TYPES - 1) / (len(nodes) - 1)
+
+
+def rest_curves() -> Curves:
+    """Bands of the rest frame: six by which types are told, and Johnson's B."""
+    shape = np.array([-0.5, -0.49, 0.49, 0.5]), np.array([0.0, 1, 1, 0])
+    hats = {name: (float(name) + width * shape[0], shape[1]) for name, width in _REST.items()}
+    return hats | curves_of({"B": "bessell_B"})
 
 
 @lru_cache(maxsize=1)
 def _rest_table(ssps: Populations) -> tuple[light.LightTable, np.ndarray]:
-    shape = np.array([-0.5, -0.49, 0.49, 0.5]), np.array([0.0, 1, 1, 0])
-    hats = {name: (float(name) + width * shape[0], shape[1]) for name, width in _REST.items()}
-    table = light.light_table(ssps, hats | curves_of({"B": "bessell_B"}), z_max=0.01)
+    table = light.light_table(ssps, rest_curves(), z_max=0.01)
     seen = _absolute(_truth(), table)[:, :-1]
     seen -= seen.mean(axis=1, keepdims=True)
     fine = np.linspace(0, N_TYPES - 1, 20 * (N_TYPES - 1) + 1)

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from paper_utils.alhambra import template_fit
 from paper_utils.base import paths
+from paper_utils.base.constants import DEEP_Z
 from paper_utils.base.errors import DataError
 from paper_utils.base.filters import sdss_curves
-from paper_utils.sky import alhambra_catalogue, sequence, stars
+from paper_utils.sky import alhambra_catalogue, jpas_catalogue, sequence, stars, survey
 
 GST = paths.ROOT.parent / "shared" / "real_data" / "gst_photometry" / "gst_tests_small.fits"
 CURVES = alhambra_catalogue.curves()
@@ -35,7 +36,7 @@ def labelled(ssps, models):
 @pytest.fixture(scope="module")
 def galaxies(labelled):
     """Table and truth of the galaxies."""
-    galaxy = ~np.asarray(labelled.truth["is_star"])
+    galaxy = ~np.asarray(labelled.truth["is_star"] | labelled.truth["is_quasar"])
     return labelled.table[galaxy], labelled.truth[galaxy]
 
 
@@ -138,6 +139,13 @@ def test_a_non_detection_says_that_there_is_little_light(models):
 # --- the survey's labels
 
 
+@pytest.mark.parametrize(("limit", "mean"), [(22.5, 0.56), (24.5, 0.86)])
+def test_redshifts_are_the_surveys(galaxies, limit, mean):
+    """Mean fitted redshifts of the real catalogue: Molino+ 2014, abstract."""
+    table, _ = galaxies
+    assert np.mean(table["zb_1"][table["F814W"] < limit]) == pytest.approx(mean, abs=0.06)
+
+
 def test_redshifts_are_as_good_as_the_surveys(galaxies):
     """sigma / (1 + z) = 1 % for F814W < 22.5 (Molino+ 2014, abstract), few outliers, no bias, worse when faint."""
     table, truth = galaxies
@@ -168,11 +176,52 @@ def test_masses_magnitudes_and_types_are_near_the_truth(galaxies):
     assert (np.asarray(table["zb_max_1"]) >= np.asarray(table["zb_1"])).all()
 
 
+def test_no_edge_can_be_learned(labelled):
+    """Grid and mock share their range, which ends where hardly a galaxy is; no labels pile up there either."""
+    np.testing.assert_allclose(np.log1p(template_fit.Z_GRID[[0, -1]]), np.log1p(DEEP_Z), atol=0.005)
+    z = np.asarray(labelled.truth["z"])[~np.asarray(labelled.truth["is_star"])]
+    assert z.min() >= DEEP_Z[0]
+    assert z.max() <= DEEP_Z[1]
+    assert (z > DEEP_Z[1] - 0.05).mean() < 1e-3
+    assert (np.asarray(labelled.table["zb_1"]) > DEEP_Z[1] - 0.05).mean() < 1e-3
+
+
+def test_distant_galaxies_are_found_by_their_break(library):
+    """Without noise no galaxy beyond z = 2.5 is taken for a near one: the forest dims templates as it dims the sky."""
+    z = np.array([2.6, 3.2, 3.8, 4.5, 5.3])
+    planted = template_fit.models(*library, CURVES, z=z, between=0)
+    seen = -2.5 * np.log10(planted.flux[:, 8]) - 2.5 * 10
+    assert seen[1, 0] - seen[1, 6] > 2.5  # at z = 3.2 the band at 3650 A lies below the Lyman limit
+    found = template_fit.fit(seen, np.full(seen.shape, 0.03), template_fit.models(*library, CURVES))
+    np.testing.assert_allclose(found["zb"], z, rtol=0.01)
+
+
+def test_quasars_mislead_the_fit(ssps, models):
+    """Templates of galaxies do not know them: of bright ones most are off, of galaxies one in a hundred."""
+    many = alhambra_catalogue.catalogue(20_000, ssps, seed=3)
+    bright = np.asarray(many.truth["is_quasar"]) & (np.asarray(many.table["F814W"]) < 22.5)
+    some = template_fit.label(many.select(bright), models, stars.locus(CURVES))
+    off = np.asarray((some.table["zb_1"] - some.truth["z"]) / (1 + some.truth["z"]))
+    assert (abs(off) > 0.15).mean() > 0.4
+
+
+def test_jpas_finds_finer_redshifts(ssps, library):
+    """J-PAS: 0.3 % or so for bright galaxies (Hernan-Caballero+ 2021, 2021A&A...654A.101H), by its narrow bands."""
+    many = jpas_catalogue.catalogue(3000, ssps, seed=2)
+    galaxy = ~np.asarray(many.truth["is_star"] | many.truth["is_quasar"])
+    some, curves = many.select((np.asarray(many.table["iSDSS"]) < 20.5) & galaxy), jpas_catalogue.JPAS.curves
+    found = template_fit.label(some, template_fit.models(*library, curves), stars.locus(curves))
+    off = np.asarray((found.table["zb_1"] - found.truth["z"]) / (1 + found.truth["z"]))
+    assert len(off) > 100
+    assert mad(off) < 0.006
+    assert (abs(off) > 0.05).mean() < 0.10
+
+
 def test_stellar_flag(labelled):
     star, f814w = np.asarray(labelled.truth["is_star"]), np.asarray(labelled.table["F814W"])
     flag = np.asarray(labelled.table["Stellar_Flag"])
     assert (flag[f814w >= 22.5] == 0.5).all()
-    bright = f814w < 22.5
+    bright = (f814w < 22.5) & ~np.asarray(labelled.truth["is_quasar"])
     assert ((flag[bright] > 0.5) == star[bright]).mean() > 0.99
     assert (flag > 0.5).mean() == pytest.approx(0.02, abs=0.006)  # Cacho 2020: 98 to 2
 
@@ -228,5 +277,5 @@ def test_whatever_is_missing_the_answer_is_finite(models, data):
 
 
 def test_bands_beyond_the_templates_are_refused(library):
-    with pytest.raises(DataError, match="the bands need 6"):
-        template_fit.models(*library, {"fuv": alhambra_catalogue.trapezoid(2000, 100, 1)})
+    with pytest.raises(DataError, match="the bands need 3"):
+        template_fit.models(*library, {"fuv": survey.trapezoid(2000, 100, 1)})
