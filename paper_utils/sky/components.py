@@ -17,21 +17,23 @@ from paper_utils.sky.populations import RANGES, checked
 
 # By hand, for the colours outside and inside of SDSS's galaxies (benchmarks/bench_realism.py): bulge over disc in [M/H]
 # (of the order of 0.2 dex per dex of radius: Kuntschner+ 2010, 2010MNRAS.408...97K), and the bulge's A_V over the
-# disc's. A bulge formed within a few per cent of the disc's age: it is older than the whole where stars still form.
-METALS, DUST, FORMED = 0.35, 1.0, 16.0
-METALS_MAX = 0.22  # of the templates
+# disc's. OLDER: where between the
+# mean age of the whole, 0, and its beginning, 1, the bulge's mean age lies.
+METALS, DUST, OLDER = 0.6, 0.6, 0.5
+METALS_MAX = 0.35  # the templates end at 0.22, whose light is that of all beyond
+FORMED = 16.0  # age / tau of a bulge at least: it formed at once
 _Y_MAX = 1.7  # specific rate times age of a delayed history: 2 at most
 
 
 def components(truth: Table, bulge: np.ndarray | float = 1.0, disc: np.ndarray | float = 1.0) -> Table:
     """Columns of starlight (`populations.RANGES`) and `z` of N bulges, then of N discs: 2 N rows.
 
-    Their light adds up to the galaxy's. `b_t` is the bulge's share of the stars' light in r at redshift 0, to 0.03; with
-    b_t = 0 the disc is the whole, unchanged. bulge, disc : (N,) share of the light of each that is wanted, as in an
+    Their light adds up to the galaxy's. `b_t` is the bulge's share of the stars' light in r at redshift 0, to 0.03;
+    with b_t = 0 the disc is the whole, unchanged. bulge, disc : (N,) share of the light of each that is wanted, as in an
     aperture. Raises DataError for a senseless row.
     """
     p = checked(truth, RANGES | {"b_t": (0, 1)}, "Starlight")
-    share, age, tau, burst = _divided(p)
+    share, in_bulge, in_disc = _divided(p)
     metals = np.clip((METALS_MAX - p["metallicity"]) / (1 - share), 0, METALS) * (share > 0)
     whole = {name: np.concatenate([p[name], p[name]]) for name in RANGES}
     if "z" in truth.colnames:
@@ -42,21 +44,22 @@ def components(truth: Table, bulge: np.ndarray | float = 1.0, disc: np.ndarray |
     }
     for name, (inner, outer) in both.items():
         whole[name] += np.concatenate([inner, outer])
-    formed = np.maximum(p["age_gyr"] / p["tau_gyr"], FORMED)
-    whole["age_gyr"] = np.concatenate([p["age_gyr"], age])
-    whole["tau_gyr"] = np.concatenate([p["age_gyr"] / formed, tau])
-    whole["burst_fraction"] = np.concatenate([np.zeros_like(burst), burst])
+    for name, *columns in zip(("age_gyr", "tau_gyr", "burst_fraction"), in_bulge, in_disc, strict=True):
+        whole[name] = np.concatenate(columns)
     whole["a_v"] = np.concatenate([DUST * p["a_v"], p["a_v"]])
     return Table(whole)
 
 
 def _divided(p: dict[str, np.ndarray]):
-    """The bulge's share of the mass (N,), and age, tau and burst fraction of the disc, which forms all of the stars."""
+    """The bulge's share of the mass (N,); age, tau and burst fraction of bulge and of disc, which forms all stars."""
     age, x, burst = p["age_gyr"], p["age_gyr"] / p["tau_gyr"], p["burst_fraction"]
     light, single = galaxies.r_light()
     per_a_v = 0.4 * np.log(10) * dust.attenuation(np.array([galaxies.R_BAND * 1e4]))[0]
     now = np.zeros_like(age)
-    of_bulge = light(np.log(age), np.log(np.maximum(x, FORMED)), now) * np.exp(-per_a_v * (DUST - 1) * p["a_v"])
+    its_x = np.maximum(x, FORMED)
+    bulge_age = np.minimum(age, (OLDER + (1 - OLDER) * _mean_age(x)) / _mean_age(its_x) * age)
+    bulge_tau = bulge_age / its_x
+    of_bulge = light(np.log(bulge_age), np.log(its_x), now) * np.exp(-per_a_v * (DUST - 1) * p["a_v"])
     of_burst = burst * single(np.log(np.maximum(p["burst_age_gyr"], 1e-3)), now)
     rate = x**2 / (np.expm1(np.minimum(x, 600)) - x) / age
 
@@ -77,7 +80,14 @@ def _divided(p: dict[str, np.ndarray]):
     share = np.where(p["b_t"] > 0, (low + high) / 2, 0.0)
     its_age, its_x, _ = disc(share)
     alone = share == 0
-    return share, np.where(alone, age, its_age), np.where(alone, p["tau_gyr"], its_age / its_x), burst / (1 - share)
+    of_disc = np.where(alone, age, its_age), np.where(alone, p["tau_gyr"], its_age / its_x), burst / (1 - share)
+    return share, (bulge_age, bulge_tau, np.zeros_like(age)), of_disc
+
+
+def _mean_age(x: np.ndarray) -> np.ndarray:
+    """Of the stars of a delayed history, over the time since it began; x is that time over tau."""
+    fall = np.exp(-x)
+    return 1 - (2 - (x**2 + 2 * x + 2) * fall) / (1 - (1 + x) * fall) / x
 
 
 def _age_over_tau(y: np.ndarray) -> np.ndarray:

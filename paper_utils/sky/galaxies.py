@@ -53,7 +53,8 @@ def draw(
     the mass formed, in one instant) and burst_age_gyr, metallicity ([M/H] of the stars), a_v [mag, of the starlight],
     inclination [deg], sigma_star [km/s], r_e [kpc, half-light radius], n_sersic, b_t (bulge / total light in r), bar
     (bar / total light in r, 0 where there is none), oh (12 + log O/H of the gas, on the scale of Tremonti+ 2004),
-    log_u, old_gas (log of the H alpha that old stars excite per mass of stars [erg/s/M_sun]), agn_class ("none", "seyfert", "liner"), agn_strength (share of H beta).
+    log_u, old_gas (log of the H alpha that old stars excite per mass of stars [erg/s/M_sun]), agn_class ("none",
+    "seyfert", "liner"), agn_strength (share of H beta).
 
     survey : "sdss_main" keeps what is brighter than r = 17.77 (`r_magnitude`); "volume" keeps all, spread evenly in
         comoving volume. The mass function does not evolve and there is no large-scale structure.
@@ -116,7 +117,8 @@ _EMILES_FAINTER = 0.28  # mag: the median by which E-MILES, the sky's templates,
 
 @lru_cache(maxsize=1)
 def r_light():
-    """L_nu in r per solar mass formed, of a history and of a burst, as functions of (log age, log age/tau, log 1+z) and of (log age, log 1+z)."""
+    """L_nu in r per solar mass formed, of a history and of a burst: functions of (ln age, ln age/tau, ln 1+z) and of
+    (ln age, ln 1+z)."""
     age, x, z = np.geomspace(0.1, 14, 30), np.geomspace(0.1, 40, 30), np.linspace(0, 1, 11)
     wave = np.sort(R_BAND / (1 + z))
     grid = [a.ravel() for a in np.meshgrid(age, x, indexing="ij")]

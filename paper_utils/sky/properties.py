@@ -12,10 +12,11 @@ from scipy.special import expit, ndtr, ndtri
 from paper_utils.sky import nebular, relations
 
 OLD_GAS = 28.8  # log L(H alpha) per mass [erg/s/M_sun] that stars of 7 Gyr excite: an equivalent width of 0.7 A
+SEYFERT, LINER = 29.8, 29.5  # the same of nuclei, at 10^-11.2 / yr for Seyferts
 
 
 def structure(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Size, profile, bar and velocity dispersion. At given mass the compact galaxies are hotter, as the virial theorem asks.
+    """Size, profile, bar and velocity dispersion; at given mass the compact are hotter, as the virial theorem asks.
 
     Bulge shares were set by hand to follow Simard+ 2011 (2011ApJS..196...11S) in type and mass.
     """
@@ -83,7 +84,7 @@ def nucleus(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     hotter = np.log10(truth["sigma_star"]) - relations.velocity_dispersion(mass)
     active = rng.random(n) < relations.active_fraction(mass, specific, hotter, b_t)
     seyfert = rng.random(n) < expit((specific + 11.4) / 0.25)
-    bright = np.where(seyfert, 29.8 + 0.2 * (specific + 11.2), 29.5)
+    bright = np.where(seyfert, SEYFERT + 0.2 * (specific + 11.2), LINER)
     bright = bright + np.where(seyfert, 0.35, 0.25) * rng.standard_normal(n)  # log L(H alpha) per mass, as old_gas
     young = specific + nebular.LOG_HALPHA_PER_SFR + np.log10(nebular.ACTIVE_DECREMENT / nebular.BALMER["Halpha"])
     strength = 1 / (1 + 10 ** (young - bright) + 10 ** (old_gas - bright))

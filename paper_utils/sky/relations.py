@@ -70,7 +70,7 @@ def half_light_radius(log_mstar: np.ndarray, quiescent: np.ndarray) -> tuple[np.
     """Mean log R_e [kpc] in r and its scatter [dex]: Shen+ 2003 (2003MNRAS.343..978S; b of the 2007 erratum), enlarged.
 
     Theirs are of z, where galaxies are a tenth smaller (Kelvin+ 2012, 2012MNRAS.421.1007K), and lack the outskirts that
-    SDSS's sky subtraction removes (Bernardi+ 2014, 2014MNRAS.443..874B): times 1.6, with which fibres take as much of
+    SDSS's sky subtraction removes (Bernardi+ 2014, 2014MNRAS.443..874B): times 1.5, with which fibres take as much of
     the light as SDSS's.
 
     The early-type power law is continued below 10^10.3 M_sun with the late type's faint slope, 0.14, as dwarf
@@ -81,12 +81,12 @@ def half_light_radius(log_mstar: np.ndarray, quiescent: np.ndarray) -> tuple[np.
     late = np.log10(0.1) + 0.14 * log_mstar + 0.25 * np.log10(1 + x)
     early = np.log10(2.88e-6) + 0.56 * np.maximum(log_mstar, 10.3) + 0.14 * np.minimum(log_mstar - 10.3, 0)
     scatter = (0.34 + 0.13 / (1 + x**2)) / np.log(10)
-    return np.where(quiescent, early, late) + np.log10(1.6), scatter
+    return np.where(quiescent, early, late) + np.log10(1.5), scatter
 
 
 def early_type_age(log_mstar: np.ndarray) -> np.ndarray:
     """Mean log age [yr] of early-type galaxies: by hand, about as Gallazzi+ 2006 (2006MNRAS.370.1106G) have it."""
-    return 9.78 + 0.10 * (np.asarray(log_mstar) - 11)
+    return 9.75 + 0.10 * (np.asarray(log_mstar) - 11)
 
 
 def active_fraction(log_mstar: np.ndarray, log_ssfr: np.ndarray, hotter: np.ndarray, b_t: np.ndarray) -> np.ndarray:

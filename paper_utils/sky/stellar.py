@@ -28,7 +28,7 @@ FINE_KMS = 40.0
 # Stars younger than ~10 Myr still lie in their clouds (Charlot & Fall 2000, 2000ApJ...539..718C) and are dimmed as the
 # gas is: E(B-V) of the other stars is 0.44 of it (Calzetti+ 2000). One screen for all makes u-g 0.1 mag too blue.
 BIRTH_CLOUD_GYR = 0.011  # above the node at 10 Myr
-NO_YOUNG = 1e-7  # of the mass: with fewer stars in birth clouds they are left out, less than 1e-4 of the light in r
+NO_YOUNG = 5e-7  # of the mass: with fewer stars in birth clouds they are left out, less than 1e-4 of the light in r
 
 
 def rest_spectra(params, wave_rest: np.ndarray, ssps: Populations, device: str = "cpu", sigma_lsf=0.0):
