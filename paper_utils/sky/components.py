@@ -19,8 +19,8 @@ from paper_utils.sky.populations import RANGES, checked
 # (of the order of 0.2 dex per dex of radius: Kuntschner+ 2010, 2010MNRAS.408...97K), and the bulge's A_V over the
 # disc's. OLDER: where between the
 # mean age of the whole, 0, and its beginning, 1, the bulge's mean age lies.
-METALS, DUST, OLDER = 0.6, 0.6, 0.5
-METALS_MAX = 0.35  # the templates end at 0.22, whose light is that of all beyond
+METALS, DUST, OLDER = 0.7, 0.6, 0.3
+METALS_MAX = 0.45  # the templates end at 0.22, whose light is that of all beyond
 FORMED = 16.0  # age / tau of a bulge at least: it formed at once
 _Y_MAX = 1.7  # specific rate times age of a delayed history: 2 at most
 
@@ -29,8 +29,8 @@ def components(truth: Table, bulge: np.ndarray | float = 1.0, disc: np.ndarray |
     """Columns of starlight (`populations.RANGES`) and `z` of N bulges, then of N discs: 2 N rows.
 
     Their light adds up to the galaxy's. `b_t` is the bulge's share of the stars' light in r at redshift 0, to 0.03;
-    with b_t = 0 the disc is the whole, unchanged. bulge, disc : (N,) share of the light of each that is wanted, as in an
-    aperture. Raises DataError for a senseless row.
+    with b_t = 0 the disc is the whole, unchanged. bulge, disc : (N,) share of the light of each that is wanted, as in
+    an aperture. Raises DataError for a senseless row.
     """
     p = checked(truth, RANGES | {"b_t": (0, 1)}, "Starlight")
     share, in_bulge, in_disc = _divided(p)

@@ -11,8 +11,9 @@ from scipy.special import expit, ndtr, ndtri
 
 from paper_utils.sky import nebular, relations
 
-OLD_GAS = 28.8  # log L(H alpha) per mass [erg/s/M_sun] that stars of 7 Gyr excite: an equivalent width of 0.7 A
-SEYFERT, LINER = 29.8, 29.5  # the same of nuclei, at 10^-11.2 / yr for Seyferts
+# log L(H alpha) per mass [erg/s/M_sun] that stars of 7 Gyr excite in galaxies of b_t 0.5, its fall with b_t and scatter.
+OLD_GAS, OLD_BT, OLD_GAS_SCATTER = 29.46, 1.6, 0.15
+SEYFERT, LINER = 28.8, 29.1  # the same of nuclei; of Seyferts at 10^-11.2 / yr
 
 
 def structure(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -79,8 +80,8 @@ def nucleus(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """
     mass, b_t, n = truth["log_mstar"], truth["b_t"], len(truth["log_mstar"])
     specific = truth["log_sfr"] - mass
-    old_gas = OLD_GAS - 1.5 * np.log10(truth["age_gyr"] / 7) - 1.2 * (np.maximum(b_t, 0.3) - 0.5)
-    old_gas += 0.13 * rng.standard_normal(n)
+    old_gas = OLD_GAS - 1.5 * np.log10(truth["age_gyr"] / 7) - OLD_BT * (np.maximum(b_t, 0.3) - 0.5)
+    old_gas += OLD_GAS_SCATTER * rng.standard_normal(n)
     hotter = np.log10(truth["sigma_star"]) - relations.velocity_dispersion(mass)
     active = rng.random(n) < relations.active_fraction(mass, specific, hotter, b_t)
     seyfert = rng.random(n) < expit((specific + 11.4) / 0.25)
