@@ -20,7 +20,8 @@ from paper_utils.sky.populations import RANGES, checked
 # disc's. OLDER: where between the
 # mean age of the whole, 0, and its beginning, 1, the bulge's mean age lies.
 METALS, DUST, OLDER = 0.7, 0.6, 0.3
-METALS_MAX = 0.45  # the templates end at 0.22, whose light is that of all beyond
+METALS_MAX, TEMPLATES_END = 0.45, 0.22  # the light of the last template is that of all beyond
+DIMMER = 0.45  # natural log of the light in r that E-MILES loses per dex of [M/H]
 FORMED = 16.0  # age / tau of a bulge at least: it formed at once
 _Y_MAX = 1.7  # specific rate times age of a delayed history: 2 at most
 
@@ -34,7 +35,7 @@ def components(truth: Table, bulge: np.ndarray | float = 1.0, disc: np.ndarray |
     """
     p = checked(truth, RANGES | {"b_t": (0, 1)}, "Starlight")
     share, in_bulge, in_disc = _divided(p)
-    metals = np.clip((METALS_MAX - p["metallicity"]) / (1 - share), 0, METALS) * (share > 0)
+    metals = _richer(p["metallicity"], share) * (share > 0)
     whole = {name: np.concatenate([p[name], p[name]]) for name in RANGES}
     if "z" in truth.colnames:
         whole["z"] = np.tile(np.asarray(truth["z"], float), 2)
@@ -48,6 +49,11 @@ def components(truth: Table, bulge: np.ndarray | float = 1.0, disc: np.ndarray |
         whole[name] = np.concatenate(columns)
     whole["a_v"] = np.concatenate([DUST * p["a_v"], p["a_v"]])
     return Table(whole)
+
+
+def _richer(metallicity: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """[M/H] of the bulge over that of the disc, with `share` of the mass in the bulge."""
+    return np.clip((METALS_MAX - metallicity) / (1 - share), 0, METALS)
 
 
 def _divided(p: dict[str, np.ndarray]):
@@ -75,7 +81,11 @@ def _divided(p: dict[str, np.ndarray]):
         share = (low + high) / 2
         its_age, its_x, smooth = disc(share)
         rest = smooth * light(np.log(its_age), np.log(its_x), now) + of_burst
-        too_much = share * of_bulge > p["b_t"] * (share * of_bulge + rest)
+        apart = _richer(p["metallicity"], share)
+        metals = p["metallicity"] - share * apart
+        dimmer = DIMMER * (np.minimum(metals + apart, TEMPLATES_END) - metals)
+        in_bulge = share * of_bulge * np.exp(-dimmer)
+        too_much = in_bulge > p["b_t"] * (in_bulge + rest)
         low, high = np.where(too_much, low, share), np.where(too_much, share, high)
     share = np.where(p["b_t"] > 0, (low + high) / 2, 0.0)
     its_age, its_x, _ = disc(share)

@@ -86,15 +86,15 @@ def half_light_radius(log_mstar: np.ndarray, quiescent: np.ndarray) -> tuple[np.
 
 def early_type_age(log_mstar: np.ndarray) -> np.ndarray:
     """Mean log age [yr] of early-type galaxies: by hand, about as Gallazzi+ 2006 (2006MNRAS.370.1106G) have it."""
-    return 9.74 + 0.10 * (np.asarray(log_mstar) - 11)
+    return 9.71 + 0.10 * (np.asarray(log_mstar) - 11)
 
 
 def active_fraction(log_mstar: np.ndarray, log_ssfr: np.ndarray, hotter: np.ndarray, b_t: np.ndarray) -> np.ndarray:
     """Share of galaxies whose nucleus is active, at log M*, log SFR/M* [1/yr], dispersion's excess [dex] and B/T.
 
-    Few below 10^10 M_sun or without a bulge (Kauffmann+ 2003, 2003MNRAS.346.1055K), or where no stars form, so that those
-    which star formation does not outshine are commonest in the green valley (Schawinski+ 2010, 2010ApJ...711..284S;
-    Trump+ 2015, 2015ApJ...811...26T); more where, at given mass, a larger dispersion means a heavier black hole
+    Few below 10^10 M_sun, without a bulge (Kauffmann+ 2003, 2003MNRAS.346.1055K) or where no stars form. Many hide
+    behind star formation (Trump+ 2015, 2015ApJ...811...26T): those that one sees are commonest in the green valley
+    (Schawinski+ 2010, 2010ApJ...711..284S). More where, at given mass, a larger dispersion means a heavier black hole
     (Heckman & Best 2014, 2014ARA&A..52..589H). The numbers are by hand.
     """
     valley = np.exp(-0.5 * ((np.asarray(log_ssfr) + 10.3) / 0.75) ** 2)

@@ -156,6 +156,7 @@ def _spectra(params, ssps: Populations, b: _Basis, middle: np.ndarray, ratio: in
     lower = np.searchsorted(ssps.metals, p["metallicity"]).clip(1, ssps.metals.size - 1) - 1
     # So do those without stars in birth clouds, bulges among them, which lack half of the work.
     forming = (mass[..., :cloud].sum((1, 2)) > NO_YOUNG * mass.sum((1, 2))).cpu().numpy()
+    mass[..., :cloud] *= torch.as_tensor(forming, device=device)[:, None, None]
     order = np.lexsort([np.where(lower % 2, -1, 1) * p["sigma_star"], lower, forming])
     # Few stay in a processor's cache (spectra are made five times faster so), many fill a GPU.
     chunk = 64 if device.type == "cpu" else 4096
