@@ -30,7 +30,7 @@ LOG_MSTAR = (8.0, 12.0)
 # templates are Salpeter's; with it the history that gives their mass and light also gives their star-formation rate.
 RETURNED = 0.27
 # Share of the quiescent that are still quenching: at these log M*, small ones late; and the log of their specific rate.
-IN_VALLEY, VALLEY = ((10.5, 11.0), (0.28, 0.04)), -11.0
+IN_VALLEY, VALLEY = ((10.5, 11.0), (0.30, 0.04)), -11.0
 WHOLE = 0.87  # dust of a whole galaxy over that of the part in a fibre
 UNITS = {
     "log_mstar": "dex(Msun)", "log_sfr": "dex(Msun/yr)", "age_gyr": "Gyr", "tau_gyr": "Gyr", "burst_age_gyr": "Gyr",
@@ -112,7 +112,7 @@ def r_magnitude(truth) -> np.ndarray:
 
 
 R_BAND = 0.6166  # um, where SDSS r looks
-_EMILES_FAINTER = 0.21  # mag: the median by which E-MILES, the sky's templates, are fainter in r than `sky.starlight`
+_EMILES_FAINTER = 0.24  # mag: the median by which E-MILES, the sky's templates, are fainter in r than `sky.starlight`
 
 
 @lru_cache(maxsize=1)

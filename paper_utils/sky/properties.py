@@ -26,7 +26,7 @@ def structure(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     log_r, scatter = relations.half_light_radius(mass, quiescent)
     size = scatter * rng.standard_normal(n)
     # Slower star formation goes with a larger bulge (offset / 0.3 is a standard normal).
-    logit = np.where(quiescent, 0.4 + 0.8 * (mass - 10.5), -2.2 + 1.1 * (mass - 10) - 0.5 * truth["offset"])
+    logit = np.where(quiescent, 0.4 + 0.8 * (mass - 10.5), -2.8 + 1.1 * (mass - 10) - 0.5 * truth["offset"])
     # In the valley bulges are between those of the two sides (Bluck+ 2014, 2014MNRAS.441..599B).
     logit -= 0.7 * (quiescent & (truth["log_sfr"] - mass > -11.5))
     b_t = expit(logit + 0.8 * rng.standard_normal(n))

@@ -100,12 +100,12 @@ def test_quiescent_galaxies_hardly_form_stars(volume):
     at = in_bin(volume, 10.5)
     assert np.median(specific[at & volume["quiescent"]]) < -11.5
     assert np.median(specific[at & ~volume["quiescent"]]) > -10.5
-    # Nearly half of the small ones are still in the green valley, 0.4 dex to either side of 10^-10.95 / yr, few of the
+    # A third of the small ones are still in the green valley, 0.4 dex to either side of 10^-10.95 / yr, few of the
     # massive; 4 % of the others are as high.
     small = volume["log_mstar"] < 10.5
     quiet = specific[volume["quiescent"] & small]
     assert np.median(quiet[quiet > -11.6]) == pytest.approx(galaxies.VALLEY, abs=0.1)
-    for at, share in ((small, 0.28), (volume["log_mstar"] > 11.1, 0.03)):
+    for at, share in ((small, 0.30), (volume["log_mstar"] > 11.1, 0.03)):
         quiet = specific[volume["quiescent"] & at]
         valley = (quiet > -11.6) & (quiet < -10.0)
         assert valley.mean() == pytest.approx(0.95 * share + 0.04 * (1 - share), abs=0.06)
@@ -203,7 +203,7 @@ def test_active_nuclei_with_mass_valley_and_dispersion(volume):
     lines = [nebular.luminosities(table, seen=seen).sum(axis=1) for seen in (part[2:], (0, 0, part.point))]
     seen = lines[1] > 0.2 * lines[0]  # what star formation in the fibre does not outshine
     by_rate = [seen[at & (specific > low) & (specific <= high)].mean() for low, high in edges]
-    assert by_rate[1] > 2 * by_rate[0]
+    assert by_rate[1] > 1.2 * by_rate[0]
     assert by_rate[1] > 3 * by_rate[2] > 0
     # Drawn as stated: in bins of the stated probability.
     hotter = np.log10(volume["sigma_star"]) - relations.velocity_dispersion(volume["log_mstar"])
