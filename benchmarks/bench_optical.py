@@ -1,6 +1,6 @@
 """Mock SDSS spectra: a stream of batches against the same galaxies one by one with pPXF's utilities, in the same run.
 
-The loop is what one writes for a single galaxy: weights x templates at their own pixels, attenuation, `log_rebin` to
+The loop is what one writes for a single galaxy: weights x templates of bulge and disc, attenuation, `log_rebin` to
 the spectrograph's pixels, `varsmooth` by stars and instrument, 18 Gaussian lines, interpolation to the observed
 wavelengths, noise of the same variance. Neither's time has masks or the draw of the galaxies. The loop is timed twice:
 plain, with everything about a galaxy worked out in its turn, and tuned, where histories, lines, dust law and resolution
@@ -24,7 +24,7 @@ from paper_utils.base.constants import C_KMS, L_SUN
 from paper_utils.base.containers import WAVE_OBS
 from paper_utils.base.distances import arrives
 from paper_utils.files import templates
-from paper_utils.sky import galaxies, nebular, populations, sdss_spectra, spectrograph, stellar
+from paper_utils.sky import apertures, components, galaxies, nebular, populations, sdss_spectra, spectrograph, stellar
 
 N, N_LOOP, ROUNDS = 5_000, 150, 7
 LINES = np.array(list(wavelengths.LINES.values()))
@@ -35,11 +35,13 @@ def prepared(truth, ssps, lam):
     rest = np.exp(np.arange(np.log(lam[0]), np.log(lam[-1]), wavelengths.KM_S_PER_BIN / C_KMS))
     wanted = wavelengths.lsf_km_s(rest * (1 + sdss_spectra.Z_TYPICAL))
     missing = (wanted**2 - np.interp(rest, ssps.wave_rest, ssps.sigma) ** 2).clip(0)
+    part = apertures.fibre(truth)
+    both = components.components(truth, part.bulge, part.disc)
     return {
-        "mass": stellar.weights(truth, ssps).numpy(),
-        "lines": nebular.luminosities(truth) / L_SUN,
-        "nuclei": nebular.scattered(truth) / L_SUN,
-        "share": sdss_spectra.fibre_fraction(truth),
+        "mass": stellar.weights(both, ssps).numpy().reshape(2, len(truth), -1),
+        "a_v": np.asarray(both["a_v"]).reshape(2, -1),
+        "lines": sdss_spectra.fibre_lines(truth) / L_SUN,
+        "nuclei": part.point * nebular.scattered(truth) / L_SUN,
         "law": dust.attenuation(lam),
         "missing": lambda at: np.interp(at, rest, missing),
     }
@@ -47,9 +49,10 @@ def prepared(truth, ssps, lam):
 
 def one(row, i, known, lam, spectra, cut, rng):
     """Noiseless and noisy spectrum of the `i`-th of the galaxies that are `known`."""
-    z, mass = row["z"], known["mass"][i]
-    light = mass[cut:] @ spectra[cut:] * 10 ** (-0.4 * row["a_v"] * known["law"])
-    light += mass[:cut] @ spectra[:cut] * 10 ** (-0.4 * row["a_v"] / dust.STARS_PER_GAS * known["law"])
+    z, light = row["z"], 0.0
+    for mass, a_v in zip(known["mass"][:, i], known["a_v"][:, i], strict=True):
+        light += mass[cut:] @ spectra[cut:] * 10 ** (-0.4 * a_v * known["law"])
+        light += mass[:cut] @ spectra[:cut] * 10 ** (-0.4 * a_v / dust.STARS_PER_GAS * known["law"])
     light, log_lam, _ = ppxf_util.log_rebin(lam, light, velscale=wavelengths.KM_S_PER_BIN)
     rest = np.exp(log_lam)
     light = ppxf_util.varsmooth(log_lam, light, np.sqrt(row["sigma_star"] ** 2 + known["missing"](rest)) / C_KMS)
@@ -57,7 +60,7 @@ def one(row, i, known, lam, spectra, cut, rng):
     profiles = np.exp(-0.5 * ((log_lam - np.log(LINES)[:, None]) / width[:, None]) ** 2)
     light += (known["lines"][i] / (width * np.sqrt(2 * np.pi))) @ profiles / rest
     light += known["nuclei"][i] * (rest / 5100) ** nebular.SCATTERED_SLOPE
-    light *= known["share"][i] * arrives(z)
+    light *= arrives(z)
     clean = np.interp(WAVE_OBS, rest * (1 + z), light)
     sigma = spectrograph.sigma(torch.from_numpy(clean[None]))[0].numpy()
     return clean, clean + sigma * rng.standard_normal(sigma.size)

@@ -2,12 +2,13 @@
 
 Real values are published ones, as quoted, or were measured from public files: percentiles of 10 000 SDSS galaxies in
 data/sdss_main_sample.csv, [N II] of 900 RESOLVE galaxies, [O II] of 82 eBOSS galaxies. paper_utils/sky/README.md says
-what each is, and what does not match. Classes and equivalent widths are those of the light itself, unless noise is
-mentioned. Nothing here is what a network scores.
+what each is, and what does not match. Classes and equivalent widths are those of the light in the fibre itself,
+unless noise is mentioned. Nothing here is what a network scores.
 
 python benchmarks/bench_realism.py [number of galaxies, 24000] [--write: renew data/realism.csv and the page]
 """
 
+import dataclasses
 import sys
 
 import numpy as np
@@ -23,7 +24,19 @@ from paper_utils.base.filters import sdss_curves, two_mass_curves
 from paper_utils.base.wavelengths import KM_S_PER_BIN, LINES, SDSS_STEP, log_grid, lsf_km_s
 from paper_utils.files import templates
 from paper_utils.measure import emission, indices
-from paper_utils.sky import colours, galaxies, nebular, populations, sdss_spectra, spectrograph
+from paper_utils.sky import (
+    apertures,
+    cameras,
+    colours,
+    components,
+    galaxies,
+    nebular,
+    populations,
+    sdss_spectra,
+    spectrograph,
+    stellar,
+    structure,
+)
 
 COLUMN = {name: number for number, name in enumerate(LINES)}
 # By how much the errors of the MPA-JHU lines are larger than stated, from galaxies observed twice (their DR7 page).
@@ -42,9 +55,9 @@ def bpt(lines):
 
 
 def line_classes(truth, lines, ivar):
-    """Classes of Brinchmann+ 2004 (N,), of lines with their signal-to-noise ratios in the spectrum."""
+    """Classes of Brinchmann+ 2004 (N,), of lines in the fibre with their signal-to-noise ratios in the spectrum."""
     z, seen = np.asarray(truth["z"]), {}
-    scale = sdss_spectra.fibre_fraction(truth) * arrives(z) / L_SUN
+    scale = arrives(z) / L_SUN
     for name, error in ERRORS.items():
         at = LINES[name] * (1 + z)
         bins = np.hypot(truth["sigma_star"], lsf_km_s(at)) / KM_S_PER_BIN
@@ -77,6 +90,39 @@ def break_histogram(break_4000):
     return middle[low], middle[high], counts[low:high].min() / min(counts[low], counts[high])
 
 
+def outside(truth, ssps):
+    """Petrosian minus model, and fibre minus total colours: u-g, g-r, r-i (N, 3) each, of noiseless images.
+
+    Petrosian: the light within twice the Petrosian radius in r (Strauss+ 2002). Model: weighed with the image in r, as
+    a profile fitted there weighs the other bands. Fibre: within 3 arcsec, from the spectrum's own parts.
+    """
+    camera = dataclasses.replace(cameras.SDSS, size=160, fwhm=(1.3,) * 5)
+    flux = {name: structure.tensor(value, "cpu") for name, value in structure.lights(truth, ssps, camera).items()}
+    shape, core = (
+        structure.shapes(np.random.default_rng(0), truth, camera, "cpu"),
+        structure.tensor(camera.psf()[0][:1], "cpu"),
+    )
+    total, petrosian, model, r = sum(flux.values()).numpy(), [], [], 2
+    for i in range(len(truth)):
+        one, its = ({name: value[i : i + 1] for name, value in all_.items()} for all_ in (shape, flux))
+        image = structure.draw(one, its, camera.size, core)[0].double().numpy()
+        at = np.arange(camera.size) - (camera.size - 1) / 2
+        radius = np.hypot(at - float(one["x0"]), (at - float(one["y0"]))[:, None]).ravel()
+        order = np.argsort(radius)
+        radius, growth = radius[order], np.cumsum(image.reshape(5, -1)[:, order], axis=1)
+        tried = np.linspace(3, camera.size / 2.6, 300)
+        within = [np.interp(x * tried, radius, growth[r]) for x in (0.8, 1.0, 1.25)]
+        ratio = (within[2] - within[0]) / (1.25**2 - 0.8**2) / within[1]
+        edge = 2 * tried[np.argmax(ratio < 0.2)]
+        petrosian.append([np.interp(edge, radius, band) for band in growth])
+        model.append((image * image[r]).sum(axis=(1, 2)))
+    part = apertures.fibre(truth)
+    seen = part.bulge[:, None] * flux["bulge"].numpy() + part.point * flux["nucleus"].numpy()
+    seen += part.disc[:, None] * sum(flux[name].numpy() for name in ("disc", "bar", "knots"))
+    magnitudes = [-2.5 * np.log10(values) for values in (petrosian, model, seen, total)]
+    return tuple(-np.diff(a - b, axis=1)[:, :3] for a, b in (magnitudes[:2], magnitudes[2:]))
+
+
 def measured(n, ssps):
     """Rows of quantity, mock, real, tolerance, reference."""
     truth = galaxies.draw(n, 100)
@@ -84,9 +130,10 @@ def measured(n, ssps):
     clean = sdss_spectra.fibre_spectra(truth, ssps)
     snr = spectrograph.snr_r(clean)
     flux, ivar = spectrograph.observe(clean, torch.Generator().manual_seed(0), snr.clamp(1, 50), masks=False)
-    lines = nebular.luminosities(truth)
+    lines, part = sdss_spectra.fibre_lines(truth), apertures.fibre(truth)
     wave = log_grid(6500, 6640)
-    stars = sdss_spectra.rest_spectra(truth, wave, ssps, lsf=False, lines=False).mean(dim=1).numpy()
+    both = stellar.rest_spectra(components.components(truth, part.bulge, part.disc), wave, ssps).mean(dim=1)
+    stars = both.reshape(2, n).sum(dim=0).numpy()
     width = lines[:, COLUMN["Halpha"]] / L_SUN / stars
     n2, o3 = bpt(lines)
     active = (o3 > emission.kauffmann(n2)) & (width >= emission.PASSIVE_EW)
@@ -126,6 +173,10 @@ def measured(n, ssps):
     spread = np.log10(np.divide(*np.percentile(snr, [84, 16]))) / 2
     yield "signal-to-noise, scatter [dex]", spread, spectrograph.SNR_SCATTER_DEX, 0.05, "SDSS DR7, main sample"
     yield "light in the fibre", np.median(sdss_spectra.fibre_fraction(truth)), 0.33, 0.05, "Brinchmann+ 2004"
+
+    petrosian, fibre = outside(truth[z < 0.25][:400], ssps)
+    for i, (colour, value) in enumerate({"u-g": -0.084, "g-r": -0.023, "r-i": -0.015}.items()):
+        yield f"Petrosian minus model {colour}", np.median(petrosian[:, i]), value, 0.02, SIZES
 
     found = line_classes(truth, lines, ivar.numpy())[z < 0.22]
     for name, share, tolerance in (("SF", 0.457, 0.08), ("composite", 0.096, 0.05), ("AGN", 0.138, 0.06),

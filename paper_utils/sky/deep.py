@@ -17,7 +17,7 @@ from scipy.special import expit
 
 from paper_utils.base.constants import DEEP_Z
 from paper_utils.base.distances import distance_modulus
-from paper_utils.sky import galaxies, relations
+from paper_utils.sky import galaxies, properties, relations
 from paper_utils.sky.light import LightTable, magnitudes
 
 LOG_MSTAR = (6.0, 12.0)
@@ -125,11 +125,11 @@ def _galaxies(rng: np.random.Generator, z: np.ndarray, log_mstar: np.ndarray) ->
     part = galaxies.history(rng, z, log_mstar, quiescent_fraction(log_mstar, z))
     far = ~part["quiescent"] & (rng.random(len(z)) < np.interp(z, [1.0, 1.6], [0, 1]))
     part["a_v"] = np.where(far, far_dust(rng, log_mstar, part["offset"]), part["a_v"])
-    part |= galaxies.structure(rng, part)
+    part |= properties.structure(rng, part)
     today, _ = relations.half_light_radius(log_mstar, part["quiescent"])
     part["r_e"] *= 10 ** (half_light_radius(log_mstar, part["quiescent"], z) - today)
     # The fundamental metallicity relation holds at all these redshifts: what counts is the excess over today's rate.
     excess = np.where(part["quiescent"], 0, part["log_sfr"] - relations.main_sequence(log_mstar))
-    part |= galaxies.metals(rng, part | {"offset": excess})
-    part |= galaxies.nucleus(rng, part)
+    part |= properties.metals(rng, part | {"offset": excess})
+    part |= properties.nucleus(rng, part)
     return Table({name: part[name] for name in COLUMNS}, units=galaxies.UNITS)

@@ -14,15 +14,15 @@ import numpy as np
 from astropy.cosmology import Planck18
 from astropy.table import Table
 from scipy.ndimage import map_coordinates
-from scipy.special import expit, ndtr, ndtri
 
 from paper_utils.base import dust
 from paper_utils.base.constants import L_SUN
 from paper_utils.base.distances import distance_modulus, luminosity_distance
 from paper_utils.base.errors import DataError
 from paper_utils.base.wavelengths import LINES
-from paper_utils.sky import foreground, nebular, relations, starlight
+from paper_utils.sky import foreground, relations, starlight
 from paper_utils.sky.populations import SALPETER_PER_CHABRIER
+from paper_utils.sky.properties import metals, nucleus, structure, truncated
 
 R_LIMIT = 17.77  # Main Galaxy Sample: Petrosian r, Galactic extinction removed (Strauss+ 2002, 2002AJ....124.1810S)
 LOG_MSTAR = (8.0, 12.0)
@@ -30,8 +30,7 @@ LOG_MSTAR = (8.0, 12.0)
 # templates are Salpeter's; with it the history that gives their mass and light also gives their star-formation rate.
 RETURNED = 0.27
 # Share of the quiescent that are still quenching: at these log M*, small ones late; and the log of their specific rate.
-IN_VALLEY, VALLEY = ((10.5, 11.0), (0.42, 0.04)), -11.0
-OLD_GAS = 28.8  # log L(H alpha) per mass [erg/s/M_sun] that stars of 7 Gyr excite: an equivalent width of 0.7 A
+IN_VALLEY, VALLEY = ((10.5, 11.0), (0.30, 0.04)), -11.0
 WHOLE = 0.87  # dust of a whole galaxy over that of the part in a fibre
 UNITS = {
     "log_mstar": "dex(Msun)", "log_sfr": "dex(Msun/yr)", "age_gyr": "Gyr", "tau_gyr": "Gyr", "burst_age_gyr": "Gyr",
@@ -40,8 +39,8 @@ UNITS = {
 }  # fmt: skip
 COLUMNS = (
     "id", "z", "log_mstar", "quiescent", "log_sfr", "age_gyr", "tau_gyr", "burst_fraction", "burst_age_gyr",
-    "metallicity", "a_v", "inclination", "sigma_star", "r_e", "n_sersic", "b_t", "oh", "log_u", "old_gas", "agn_class",
-    "agn_strength",
+    "metallicity", "a_v", "inclination", "sigma_star", "r_e", "n_sersic", "b_t", "bar", "oh", "log_u", "old_gas",
+    "agn_class", "agn_strength",
 )  # fmt: skip
 
 
@@ -53,10 +52,11 @@ def draw(
     Columns: id (text), z, log_mstar [dex M_sun, living stars and remnants, 8-12], quiescent (bool), log_sfr [dex
     M_sun/yr], age_gyr (since star formation began), tau_gyr (star formation goes as t exp(-t/tau)), burst_fraction (of
     the mass formed, in one instant) and burst_age_gyr, metallicity ([M/H] of the stars), a_v [mag, of the starlight],
-    inclination [deg], sigma_star [km/s], r_e [kpc, half-light radius], n_sersic, b_t (bulge / total light), oh
-    (12 + log O/H of the gas, on the scale of Tremonti+ 2004), log_u, old_gas (log of the H alpha that old stars
-    excite per mass of stars [erg/s/M_sun]), agn_class ("none", "seyfert", "liner"), agn_strength (share of H beta), ebv
-    (E(B-V) of the Milky Way's dust [mag]; the survey's limit is without it, as in SDSS).
+    inclination [deg], sigma_star [km/s], r_e [kpc, half-light radius], n_sersic, b_t (bulge / total light in r), bar
+    (bar / total light in r, 0 where there is none), oh (12 + log O/H of the gas, on the scale of Tremonti+ 2004),
+    log_u, old_gas (log of the H alpha that old stars excite per mass of stars [erg/s/M_sun]), agn_class ("none",
+    "seyfert", "liner"), agn_strength (share of H beta), ebv (E(B-V) of the Milky Way's dust [mag]; the survey's
+    limit is without it, as in SDSS).
 
     survey : "sdss_main" keeps what is brighter than r = 17.77 (`r_magnitude`); "volume" keeps all, spread evenly in
         comoving volume. The mass function does not evolve and there is no large-scale structure.
@@ -102,7 +102,7 @@ def r_magnitude(truth) -> np.ndarray:
 
     `truth` has z, log_mstar, age_gyr, tau_gyr, burst_fraction, burst_age_gyr and a_v. Solar metallicity and no lines.
     """
-    smooth, burst = _r_light()
+    smooth, burst = r_light()
     z, age = np.asarray(truth["z"]), np.asarray(truth["age_gyr"])
     at = np.log1p(z)
     share = np.asarray(truth["burst_fraction"])
@@ -110,19 +110,20 @@ def r_magnitude(truth) -> np.ndarray:
     light += share * burst(np.log(truth["burst_age_gyr"]), at)
     light *= formed_mass(truth["log_mstar"]) * SALPETER_PER_CHABRIER * L_SUN  # erg / s / Hz
     flux = (1 + z) * light / (4 * np.pi * luminosity_distance(z) ** 2)
-    dimmed = np.asarray(truth["a_v"]) * dust.attenuation(_R_BAND * 1e4 / (1 + z))
+    dimmed = np.asarray(truth["a_v"]) * dust.attenuation(R_BAND * 1e4 / (1 + z))
     return -2.5 * np.log10(flux) - 48.6 + dimmed + _EMILES_FAINTER
 
 
-_R_BAND = 0.6166  # um, where SDSS r looks
-_EMILES_FAINTER = 0.28  # mag: the median by which E-MILES, the sky's templates, are fainter in r than `sky.starlight`
+R_BAND = 0.6166  # um, where SDSS r looks
+_EMILES_FAINTER = 0.24  # mag: the median by which E-MILES, the sky's templates, are fainter in r than `sky.starlight`
 
 
 @lru_cache(maxsize=1)
-def _r_light():
-    """L_nu in r per solar mass formed, as functions of (log age, log age/tau, log 1+z) and of (log age, log 1+z)."""
+def r_light():
+    """L_nu in r per solar mass formed, of a history and of a burst: functions of (ln age, ln age/tau, ln 1+z) and of
+    (ln age, ln 1+z)."""
     age, x, z = np.geomspace(0.1, 14, 30), np.geomspace(0.1, 40, 30), np.linspace(0, 1, 11)
-    wave = np.sort(_R_BAND / (1 + z))
+    wave = np.sort(R_BAND / (1 + z))
     grid = [a.ravel() for a in np.meshgrid(age, x, indexing="ij")]
     smooth = starlight.starlight(grid[0], grid[0] / grid[1], wave, delayed=True)[:, ::-1].reshape(30, 30, 11)
     single = starlight.ssp(age_burst := np.geomspace(0.02, 4, 40), wave)[:, ::-1]
@@ -213,7 +214,7 @@ def history(rng, z: np.ndarray, log_mstar: np.ndarray, quiet_share: np.ndarray) 
     # the history began a quarter earlier. Star-forming: begun early, massive ones first (downsizing; by hand).
     old = 1.25 * 10 ** (relations.early_type_age(log_mstar) - 9) / 12.5  # of the universe at redshift 0.1
     share = np.where(quiescent, old, 0.72 + 0.06 * (log_mstar - 10))
-    age = universe * _truncated(rng, share, np.where(quiescent, 0.13, 0.10), 0.15, 0.97)
+    age = universe * truncated(rng, share, np.where(quiescent, 0.13, 0.10), 0.15, 0.97)
     # A delayed history of age t forms at most 2/t of its mass per unit time: keep clear of that, smoothly.
     age = (age**-4 + (1.7 / rate) ** -4) ** -0.25
     return {
@@ -249,74 +250,3 @@ def _dust(rng, z, log_mstar, quiet_a_v, quiescent, offset) -> dict[str, np.ndarr
     per_a_v = dust.line_attenuation([LINES["Halpha"]])[0]
     a_v = np.where(quiescent, quiet_a_v * rng.exponential(1, n), np.clip(a_halpha, 0.02, None) / per_a_v)
     return {"a_v": a_v, "inclination": np.degrees(np.arccos(cos_i))}
-
-
-def structure(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Size, profile and velocity dispersion. At given mass the compact galaxies are hotter, as the virial theorem asks.
-
-    Bulge shares were set by hand to follow Simard+ 2011 (2011ApJS..196...11S) in type and mass.
-    """
-    mass, quiescent = truth["log_mstar"], truth["quiescent"]
-    n = len(mass)
-    log_r, scatter = relations.half_light_radius(mass, quiescent)
-    size = scatter * rng.standard_normal(n)
-    # Slower star formation goes with a larger bulge (offset / 0.3 is a standard normal).
-    logit = np.where(quiescent, 0.4 + 0.8 * (mass - 10.5), -2.2 + 1.1 * (mass - 10) - 0.5 * truth["offset"])
-    # In the valley bulges are between those of the two sides (Bluck+ 2014, 2014MNRAS.441..599B).
-    logit -= 0.7 * (quiescent & (truth["log_sfr"] - mass > -11.5))
-    b_t = expit(logit + 0.8 * rng.standard_normal(n))
-    n_sersic = np.clip(10 ** (0.02 + 0.65 * b_t**0.7 + 0.07 * rng.standard_normal(n)), 0.5, 8)
-    log_sigma = relations.velocity_dispersion(mass) - 0.25 * size
-    # Discs: 0.12 dex colder (by hand), and less alike.
-    log_sigma += np.where(quiescent, 0.08, 0.10) * rng.standard_normal(n) - np.where(quiescent, 0, 0.12)
-    sigma_star = np.clip(10**log_sigma, 15, 500)
-    return {"r_e": 10 ** (log_r + size), "b_t": b_t, "n_sersic": n_sersic, "sigma_star": sigma_star}
-
-
-def metals(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Metals in stars and gas, whose residuals share a part, and the ionisation parameter.
-
-    At given mass the quiescent are richer, most at low mass (Peng, Maiolino & Cochrane 2015, 2015Natur.521..192P);
-    the mean over types stays Gallazzi's. Its range holds measurement errors: 0.6 of it is taken as real (by hand).
-    """
-    mass, n = truth["log_mstar"], len(truth["log_mstar"])
-    common, own = rng.standard_normal((2, n))
-    # 0.07 dex beyond the SFR dependence makes Tremonti's 0.1 dex; dwarfs scatter more.
-    enrichment = np.clip(0.07 + 0.05 * (10 - mass), 0.07, 0.15) * common
-    oh = relations.gas_metallicity(mass, np.where(truth["quiescent"], 0, truth["offset"])) + enrichment
-    median, half = relations.stellar_metallicity(mass)
-    by_type = 0.5 * np.clip((11.3 - mass) / 1.5, 0, 1) * (truth["quiescent"] - truth["quiet_share"])
-    mean = median + by_type + 0.3 * half * common
-    # Within what the templates cover.
-    metallicity = _truncated(rng, mean, 0.52 * half, -1.7, 0.22)
-    log_u = nebular.log_u_sequence(oh) + 0.15 * own + 0.2 * truth["offset"]  # Kaasinen+ 2018, 2018MNRAS.477.5568K
-    return {"oh": oh, "metallicity": metallicity, "log_u": log_u}
-
-
-def nucleus(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What ionises gas besides young stars: the old stars of every galaxy, and the active nuclei of some.
-
-    Old stars light what gas a galaxy has (Cid Fernandes+ 2011, 2011MNRAS.413.1687C), more of it where stars are younger
-    (Graves+ 2007, 2007ApJ...671..243G) and in discs; level and slopes by hand. Nuclei: `relations.active_fraction`;
-    Seyferts where stars form, LINERs where they do not (Kewley+ 2006, 2006MNRAS.372..961K), brighter where there is
-    more gas to accrete (Kauffmann+ 2003, 2003MNRAS.346.1055K). What young stars outshine shows in no diagram.
-    """
-    mass, b_t, n = truth["log_mstar"], truth["b_t"], len(truth["log_mstar"])
-    specific = truth["log_sfr"] - mass
-    old_gas = OLD_GAS - 1.5 * np.log10(truth["age_gyr"] / 7) - 1.2 * (np.maximum(b_t, 0.3) - 0.5)
-    old_gas += 0.13 * rng.standard_normal(n)
-    hotter = np.log10(truth["sigma_star"]) - relations.velocity_dispersion(mass)
-    active = rng.random(n) < relations.active_fraction(mass, specific, hotter, b_t)
-    seyfert = rng.random(n) < expit((specific + 11.4) / 0.25)
-    bright = np.where(seyfert, 29.8 + 0.2 * (specific + 11.2), 29.5)
-    bright = bright + np.where(seyfert, 0.35, 0.25) * rng.standard_normal(n)  # log L(H alpha) per mass, as old_gas
-    young = specific + nebular.LOG_HALPHA_PER_SFR + np.log10(nebular.ACTIVE_DECREMENT / nebular.BALMER["Halpha"])
-    strength = 1 / (1 + 10 ** (young - bright) + 10 ** (old_gas - bright))
-    kind = np.where(active, np.where(seyfert, "seyfert", "liner"), "none")
-    return {"old_gas": old_gas, "agn_class": kind, "agn_strength": np.where(active, strength, 0.0)}
-
-
-def _truncated(rng, mean, sigma, low: float, high: float) -> np.ndarray:
-    """Normal deviates between `low` and `high`."""
-    below, above = ndtr((low - mean) / sigma), ndtr((high - mean) / sigma)
-    return mean + sigma * ndtri(below + (above - below) * rng.random(len(mean)))

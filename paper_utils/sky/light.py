@@ -22,7 +22,8 @@ from paper_utils.base.photometry import responses
 from paper_utils.base.rebin import spline_means
 from paper_utils.base.wavelengths import LINES, log_grid, pixel_edges
 from paper_utils.sky import nebular, starlight, stellar
-from paper_utils.sky.populations import RANGES, Populations, checked, weights
+from paper_utils.sky.components import components
+from paper_utils.sky.populations import Populations, checked, weights
 
 ULTRAVIOLET = (480.0, 1700.0, 1900.0)  # Angstrom: where the continuation begins, where it ends, where it agrees
 ESCAPE = 0.05  # of the ionising light passes a galaxy's own gas; by hand, 0.09 at z = 3 by Steidel+ 2018, less later
@@ -118,26 +119,38 @@ def magnitudes(truth: Table, table: LightTable) -> np.ndarray:
     As `sdss_spectra.magnitudes`, to 0.01 mag, without making a spectrum. Lines are taken as infinitely narrow.
     Raises DataError for a redshift outside the table.
     """
-    z = checked(truth, {"z": (1e-5, table.z[-1])}, "The light table")["z"]
-    order = np.argsort(z, kind="stable")
-    rows = truth[[*RANGES, "z"]][order]
-    z = z[order]
+    both = components(truth)
+    z, a_v = np.asarray(both["z"]), np.asarray(both["a_v"])
+    order, stars = np.argsort(z, kind="stable"), np.empty((len(both), len(table.curves)))
+    for rows in np.split(order, range(4096, len(order), 4096)):  # no more at once: the histories fill the memory
+        stars[rows] = starlight_of(weights(both[rows], table.ssps), z[rows], a_v[rows], table)
+    bulge, disc = stars.reshape(2, len(truth), -1)
+    return -2.5 * np.log10(bulge + disc + gas(truth, table))
+
+
+def starlight_of(mass: torch.Tensor, z: np.ndarray, a_v: np.ndarray, table: LightTable) -> np.ndarray:
+    """Fluxes (N, B) [AB maggies: 1 is magnitude 0] of stars behind dust.
+
+    mass : (N, K) solar masses in the populations (`populations.weights`), on any device.   z, a_v : (N,).
+    Raises DataError for a redshift outside the table.
+    """
+    checked(Table({"z": z}), {"z": (1e-5, table.z[-1])}, "The light table")
     at = np.log1p(z) / STEP
     cell = np.minimum(at.astype(int), len(table.z) - 2)
-    light = np.empty((len(z), len(table.curves)))
-    starts = np.flatnonzero(np.diff(cell, prepend=-1))
-    starts = np.union1d(starts, np.arange(0, len(z), 4096))  # no more at once: the histories fill the memory
-    for start, stop in zip(starts, [*starts[1:], len(z)], strict=True):
-        part = slice(start, stop)
-        mass = weights(rows[part], table.ssps)
-        share = torch.as_tensor(at[part] - cell[start], dtype=torch.float32)[:, None]
-        dusty = torch.lerp(mass @ table.light[cell[start]], mass @ table.light[cell[start] + 1], share)
-        light[part] = _behind(dusty.numpy().reshape(len(mass), len(A_V), -1), np.asarray(rows["a_v"][part], float))
-    light += _line_light(truth[order], z, table)
-    flux = light * ((1 + z) * L_SUN / (4 * np.pi * luminosity_distance(z) ** 2))[:, None]
-    out = np.empty_like(light)
-    out[order] = -2.5 * np.log10(flux) - 48.6
-    return out
+    order = np.argsort(cell, kind="stable")
+    share = torch.as_tensor(at - cell, dtype=torch.float32, device=mass.device)[:, None]
+    nodes, dusty = table.light.to(mass.device), torch.empty(len(mass), table.light.shape[2], device=mass.device)
+    for rows in np.split(order, np.flatnonzero(np.diff(cell[order])) + 1):
+        at_cell, chosen = cell[rows[0]], torch.as_tensor(rows, device=mass.device)
+        ends = (mass[chosen] @ nodes[at_cell + end] for end in (0, 1))
+        dusty[chosen] = torch.lerp(*ends, share[chosen])
+    light = _behind(dusty.cpu().numpy().reshape(len(mass), len(A_V), -1), a_v)
+    return light * _arrives(z)
+
+
+def _arrives(z: np.ndarray) -> np.ndarray:
+    """AB maggies of 1 L_sun / Hz, (N, 1)."""
+    return ((1 + z) * L_SUN / (4 * np.pi * luminosity_distance(z) ** 2) * 10 ** (0.4 * 48.6))[:, None]
 
 
 def _behind(dusty: np.ndarray, a_v: np.ndarray) -> np.ndarray:
@@ -148,18 +161,23 @@ def _behind(dusty: np.ndarray, a_v: np.ndarray) -> np.ndarray:
     return dusty[rows, right - 1] ** (1 - share) * dusty[rows, right] ** share
 
 
-def _line_light(truth: Table, z: np.ndarray, table: LightTable) -> np.ndarray:
-    """Light of gas and nuclei in the bands (N, B) [L_sun / Hz]; rows in order of `z`: a band sees a slice of them."""
-    lines = nebular.luminosities(truth) / L_SUN
-    out = np.zeros((len(z), len(table.curves)))
+def gas(truth: Table, table: LightTable, seen=(1.0, 1.0, 1.0)) -> np.ndarray:
+    """Fluxes (N, B) [AB maggies] of lines and of what nuclei scatter; `seen` as in `nebular.luminosities`."""
+    order = np.argsort(np.asarray(truth["z"]), kind="stable")  # a band sees a slice of them
+    truth = truth[order]
+    z = np.asarray(truth["z"], float)
+    lines = nebular.luminosities(truth, seen=seen) / L_SUN
+    light = np.zeros((len(z), len(table.curves)))
     for line, rest in zip(lines.T, LINES.values(), strict=True):
         for b, (wave, response) in enumerate(table.curves.values()):
             part = slice(*np.searchsorted(z, [wave[0] / rest - 1, wave[-1] / rest - 1]))
-            seen = np.interp(rest * (1 + z[part]), wave, response)
-            out[part, b] += line[part] * seen * rest / (C_AA_S * table.norm[b])
+            at = np.interp(rest * (1 + z[part]), wave, response)
+            light[part, b] += line[part] * at * rest / (C_AA_S * table.norm[b])
     # The power law of active nuclei, L_nu = L_lambda lambda^2 / c, at the rest wavelengths that a band sees.
     power = 2 + nebular.SCATTERED_SLOPE
     in_band = [np.trapezoid(r * w ** (power - 1), w) for w, r in table.curves.values()] / table.norm
-    nucleus = nebular.scattered(truth) / L_SUN * 5100.0**-nebular.SCATTERED_SLOPE / C_AA_S * (1 + z) ** -power
+    nucleus = seen[2] * nebular.scattered(truth) / L_SUN * 5100.0**-nebular.SCATTERED_SLOPE / C_AA_S * (1 + z) ** -power
     passes = np.stack([np.interp(z, table.z, column) for column in table.arrives.T], axis=1)
-    return out + nucleus[:, None] * in_band * passes
+    out = np.empty_like(light)
+    out[order] = (light + nucleus[:, None] * in_band * passes) * _arrives(z)
+    return out

@@ -73,12 +73,13 @@ def log_u_sequence(oh: np.ndarray) -> np.ndarray:
     return -3.0 - 0.8 * (np.asarray(oh, float) - 8.69)
 
 
-def luminosities(params: Table, *, attenuated: bool = True) -> np.ndarray:
+def luminosities(params: Table, *, attenuated: bool = True, seen=(1.0, 1.0, 1.0)) -> np.ndarray:
     """Line luminosities of the galaxies of a truth table, (N, n_lines) float64 [erg/s], in the order of `LINES`.
 
     Uses the columns of `RANGES` and agn_class of `galaxies.draw`. The star-forming part has log L(H alpha) = log_sfr +
     41.27, the gas of old stars old_gas + log_mstar with the ratios of LINERs (Stasinska+ 2008, 2008MNRAS.391L..29S); an
-    active nucleus adds H beta until its share is `agn_strength`. As emitted if not `attenuated`, otherwise behind the
+    active nucleus adds H beta until its share is `agn_strength`. `seen` : what share of the light of the three, numbers
+    or (N,), is wanted, as in an aperture. As emitted if not `attenuated`, otherwise behind the
     dust that `a_v` [mag, of the stars] implies for the gas.
     Raises DataError if a column is missing, a class unknown or a strength outside 0 <= s < 1.
     """
@@ -89,7 +90,7 @@ def luminosities(params: Table, *, attenuated: bool = True) -> np.ndarray:
         raise DataError(
             f"agn_class {sorted(unknown)[0]!r} is unknown", remedy='Use "none", "seyfert" or "liner".', row="agn_class"
         )
-    young, old, active = _hbeta(p)
+    young, old, active = (part * share for part, share in zip(_hbeta(p), seen, strict=True))
     lines = young[:, None] * _star_forming(oh, log_u)
     for name, ratios in _ACTIVE.items():
         hbeta = np.where(kind == name, active, 0) + (old if name == "liner" else 0)

@@ -29,7 +29,7 @@ N_YOUNG = 9
 SALPETER_PER_CHABRIER = 1.9
 # Columns of the truth table and the range of each; more than 600 km/s no galaxy has.
 RANGES = {
-    "log_mstar": (0, 15), "age_gyr": (1e-3, 20), "tau_gyr": (1e-6, 100), "burst_fraction": (0, 1),
+    "log_mstar": (-20, 15), "age_gyr": (1e-3, 20), "tau_gyr": (1e-6, 100), "burst_fraction": (0, 1),
     "burst_age_gyr": (0, 20), "metallicity": (-5, 2), "a_v": (0, 50), "sigma_star": (0, 600),
 }  # fmt: skip
 

@@ -76,7 +76,7 @@ def half_light_radius(log_mstar: np.ndarray, quiescent: np.ndarray) -> tuple[np.
     """Mean log R_e [kpc] in r and its scatter [dex]: Shen+ 2003 (2003MNRAS.343..978S; b of the 2007 erratum), enlarged.
 
     Theirs are of z, where galaxies are a tenth smaller (Kelvin+ 2012, 2012MNRAS.421.1007K), and lack the outskirts that
-    SDSS's sky subtraction removes (Bernardi+ 2014, 2014MNRAS.443..874B): times 1.6, with which fibres take as much of
+    SDSS's sky subtraction removes (Bernardi+ 2014, 2014MNRAS.443..874B): times 1.5, with which fibres take as much of
     the light as SDSS's.
 
     The early-type power law is continued below 10^10.3 M_sun with the late type's faint slope, 0.14, as dwarf
@@ -87,21 +87,22 @@ def half_light_radius(log_mstar: np.ndarray, quiescent: np.ndarray) -> tuple[np.
     late = np.log10(0.1) + 0.14 * log_mstar + 0.25 * np.log10(1 + x)
     early = np.log10(2.88e-6) + 0.56 * np.maximum(log_mstar, 10.3) + 0.14 * np.minimum(log_mstar - 10.3, 0)
     scatter = (0.34 + 0.13 / (1 + x**2)) / np.log(10)
-    return np.where(quiescent, early, late) + np.log10(1.6), scatter
+    return np.where(quiescent, early, late) + np.log10(1.5), scatter
 
 
 def early_type_age(log_mstar: np.ndarray) -> np.ndarray:
     """Mean log age [yr] of early-type galaxies: by hand, about as Gallazzi+ 2006 (2006MNRAS.370.1106G) have it."""
-    return 9.78 + 0.10 * (np.asarray(log_mstar) - 11)
+    return 9.72 + 0.10 * (np.asarray(log_mstar) - 11)
 
 
 def active_fraction(log_mstar: np.ndarray, log_ssfr: np.ndarray, hotter: np.ndarray, b_t: np.ndarray) -> np.ndarray:
     """Share of galaxies whose nucleus is active, at log M*, log SFR/M* [1/yr], dispersion's excess [dex] and B/T.
 
-    Few below 10^10 M_sun or without a bulge (Kauffmann+ 2003, 2003MNRAS.346.1055K); commonest in the green valley
-    (Schawinski+ 2010, 2010ApJ...711..284S); more where, at given mass, a larger dispersion means a heavier black hole
+    Few below 10^10 M_sun, without a bulge (Kauffmann+ 2003, 2003MNRAS.346.1055K) or where no stars form. Many hide
+    behind star formation (Trump+ 2015, 2015ApJ...811...26T): those that one sees are commonest in the green valley
+    (Schawinski+ 2010, 2010ApJ...711..284S). More where, at given mass, a larger dispersion means a heavier black hole
     (Heckman & Best 2014, 2014ARA&A..52..589H). The numbers are by hand.
     """
-    valley = np.exp(-0.5 * ((np.asarray(log_ssfr) + 10.9) / 0.65) ** 2)
+    valley = np.exp(-0.5 * ((np.asarray(log_ssfr) + 10.3) / 0.75) ** 2)
     by_mass = 1.2 * np.tanh((np.asarray(log_mstar) - 10.4) / 0.5)
-    return expit(-4.8 + 2.2 * by_mass + 6.4 * valley + 5 * np.asarray(hotter) + 1.5 * (np.asarray(b_t) - 0.4))
+    return expit(-5.0 + 2.2 * by_mass + 6.4 * valley + 5.5 * np.asarray(hotter) + 1.5 * (np.asarray(b_t) - 0.4))

@@ -12,16 +12,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from astropy.table import Table, vstack
-from scipy.special import gammainc, gammaincinv
 
 from paper_utils.base import dust
 from paper_utils.base.constants import L_SUN
 from paper_utils.base.containers import WAVE_OBS, Spectra
-from paper_utils.base.distances import arrives, kpc_per_arcsec
+from paper_utils.base.distances import arrives
 from paper_utils.base.filters import Curves
 from paper_utils.base.photometry import ab_fluxes
 from paper_utils.base.wavelengths import LINES, log_grid, lsf_km_s
-from paper_utils.sky import foreground, galaxies, nebular, point_sources, spectrograph, stellar
+from paper_utils.sky import apertures, foreground, galaxies, nebular, point_sources, spectrograph, stellar
+from paper_utils.sky.components import components
 from paper_utils.sky.populations import Populations, checked
 
 Z_MAX = 0.5  # Melchior+ 2022, Sec. 2
@@ -30,10 +30,9 @@ WAVE_REST = log_grid(3780 / (1 + Z_MAX), 9275)
 # The stars' resolution is that of the instrument at this redshift, the survey's median. Elsewhere it is off by less
 # than 8 km/s up to z = 0.4, small against velocity dispersions of 50 to 300; the lines' widths are exact.
 Z_TYPICAL = 0.09
-FIBRE_RADIUS, SEEING = 1.5, 1.4  # arcsec (York+ 2000); full width at half maximum, as in SDSS's images in r
 # Galaxies whose spectra a processor holds at once, 16 MB: beyond 32 MB the C library asks the system for new memory
-# each time, which costs a quarter of the whole.
-_TOGETHER = 1024
+# each time, which costs a quarter of the whole. A galaxy is two systems of stars.
+_TOGETHER = 512
 
 
 class Batch(NamedTuple):
@@ -59,10 +58,17 @@ def rest_spectra(
     lsf : at the resolution of the SDSS spectrograph; otherwise at the templates' own (stars) and infinite (lines).
     lines : with the light of the gas, whose velocity dispersion is that of the stars, and of active nuclei.
     """
-    spectra = stellar.rest_spectra(truth, wave_rest, ssps, device, sigma_lsf=stars_lsf(wave_rest) if lsf else 0.0)
+    both = components(truth)
+    spectra = _whole(stellar.rest_spectra(both, wave_rest, ssps, device, stars_lsf(wave_rest) if lsf else 0.0))
     if lines:
         _add_lines(truth, wave_rest, spectra, lsf=lsf)
     return spectra
+
+
+def _whole(spectra: torch.Tensor) -> torch.Tensor:
+    """Bulges (N, L) and discs (N, L), one below the other, added."""
+    bulge, disc = spectra.chunk(2)
+    return bulge.add_(disc)
 
 
 def stars_lsf(wave_rest: np.ndarray) -> np.ndarray:
@@ -70,16 +76,21 @@ def stars_lsf(wave_rest: np.ndarray) -> np.ndarray:
     return lsf_km_s(wave_rest * (1 + Z_TYPICAL))
 
 
-def _add_lines(truth: Table, wave: np.ndarray, onto: torch.Tensor, *, observed: bool = False, lsf: bool = True) -> None:
-    """Add the light of gas and nuclei to spectra (N, L) [L_sun / Angstrom in the rest frame] on `wave`."""
+def _add_lines(
+    truth: Table, wave: np.ndarray, onto: torch.Tensor, *, observed=False, lsf=True, seen=(1.0, 1.0, 1.0)
+) -> None:
+    """Add the light of gas and nuclei to spectra (N, L) [L_sun / Angstrom in the rest frame] on `wave`.
+
+    seen : as in `nebular.luminosities`.
+    """
     z = np.asarray(truth["z"], float)
     at = np.outer(1 + z, list(LINES.values()))  # (N, n_lines)
     width = np.hypot(np.asarray(truth["sigma_star"], float)[:, None], lsf_km_s(at) if lsf else 0.0)
-    light = nebular.luminosities(truth) / L_SUN
+    light = nebular.luminosities(truth, seen=seen) / L_SUN
     light, width = (torch.as_tensor(column, dtype=torch.float32, device=onto.device) for column in (light, width))
     nebular.profiles(light, wave, width, onto=onto, z=z if observed else 0.0)
     # A power law is the same power law at any redshift.
-    nucleus = nebular.scattered(truth) / L_SUN * (1 + z * observed) ** -nebular.SCATTERED_SLOPE
+    nucleus = seen[2] * nebular.scattered(truth) / L_SUN * (1 + z * observed) ** -nebular.SCATTERED_SLOPE
     power_law = (wave / 5100.0) ** nebular.SCATTERED_SLOPE
     onto.addr_(*(torch.as_tensor(v, dtype=torch.float32, device=onto.device) for v in (nucleus, power_law)))
 
@@ -91,31 +102,39 @@ def fibre_spectra(truth: Table, ssps: Populations, device: str = "cpu") -> torch
     `foreground.transmission` undoes it. Raises DataError for a redshift beyond `Z_MAX`.
     """
     z = checked(truth, {"z": (1e-5, Z_MAX)}, "A fibre spectrum")["z"]
-    scale = torch.as_tensor(fibre_fraction(truth) * arrives(z), dtype=torch.float32, device=device)[:, None]
+    scale = torch.as_tensor(arrives(z), dtype=torch.float32, device=device)[:, None]
     ebv = torch.as_tensor(foreground.towards(truth), dtype=torch.float32, device=device)[:, None]
     law = torch.as_tensor(-0.4 * np.log(10) * dust.galactic(WAVE_OBS), dtype=torch.float32, device=device)
     out = torch.empty(len(truth), WAVE_OBS.size, device=device)
     step = _TOGETHER if str(device) == "cpu" else max(len(truth), 1)
     for start in range(0, len(truth), step):
         rows = slice(start, start + step)
-        spectra = stellar.redshifted_spectra(
-            truth[rows], WAVE_REST, WAVE_OBS, ssps, device, sigma_lsf=stars_lsf(WAVE_REST)
+        part = apertures.fibre(truth[rows])
+        stars = components(truth[rows], part.bulge, part.disc)
+        spectra = _whole(
+            stellar.redshifted_spectra(stars, WAVE_REST, WAVE_OBS, ssps, device, sigma_lsf=stars_lsf(WAVE_REST))
         )
-        _add_lines(truth[rows], WAVE_OBS, spectra, observed=True)
+        _add_lines(truth[rows], WAVE_OBS, spectra, observed=True, seen=_gas(part))
         torch.mul(spectra, scale[rows], out=out[rows]).mul_((ebv[rows] * law).exp_())
     return out
 
 
-def fibre_fraction(truth: Table) -> np.ndarray:
-    """Share of each galaxy's light inside the fibre, (N,), at every wavelength the same: 0.14 to 0.43 for two thirds.
+def fibre_lines(truth: Table) -> np.ndarray:
+    """Luminosities of the lines inside the fibre, (N, n_lines) [erg/s], behind dust, in the order of `LINES`.
 
-    A round Sersic profile on the fibre's axis; seeing adds to its half-light radius in quadrature.
+    Gas around young stars lies in the disc, outside of a bar, gas of old stars where the stars are, nuclei in the
+    middle: a fibre takes much of a nucleus and little of a disc that is near.
     """
-    n = np.asarray(truth["n_sersic"], float)
-    # Half of a Gaussian's light lies within half its full width.
-    half_light = np.hypot(np.asarray(truth["r_e"], float) / kpc_per_arcsec(truth["z"]), SEEING / 2)
-    b = gammaincinv(2 * n, 0.5)
-    return gammainc(2 * n, b * (FIBRE_RADIUS / half_light) ** (1 / n))
+    return nebular.luminosities(truth, seen=_gas(apertures.fibre(truth)))
+
+
+def _gas(part: apertures.Fibre) -> tuple:
+    return part.young, part.stars, part.point
+
+
+def fibre_fraction(truth: Table) -> np.ndarray:
+    """Share of the light of each galaxy's stars in r that the fibre takes, (N,): 0.14 to 0.43 for two thirds."""
+    return apertures.fibre(truth).stars
 
 
 def batches(

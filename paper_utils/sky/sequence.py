@@ -15,7 +15,7 @@ from astropy.table import Table
 from paper_utils.base.distances import distance_modulus
 from paper_utils.base.filters import Curves, curves_of
 from paper_utils.base.wavelengths import log_grid
-from paper_utils.sky import galaxies, light, nebular, sdss_spectra
+from paper_utils.sky import galaxies, light, nebular, properties, sdss_spectra
 from paper_utils.sky.populations import Populations
 
 # log SFR / M* [1/yr], age [Gyr], [M/H], A_V [mag], 12 + log O/H. By hand, along the mean of the deep mock galaxies.
@@ -81,7 +81,7 @@ def _truth() -> Table:
         "z": np.full(n, 0.1), "log_mstar": np.zeros(n), "log_sfr": ssfr, "age_gyr": age,
         "tau_gyr": age / galaxies.age_over_tau(np.minimum(rate * age, 1.7)), "burst_fraction": np.zeros(n),
         "burst_age_gyr": np.ones(n), "metallicity": metallicity, "a_v": a_v, "sigma_star": np.full(n, SIGMA_STAR),
-        "oh": oh, "log_u": nebular.log_u_sequence(oh), "old_gas": np.full(n, galaxies.OLD_GAS),
+        "b_t": np.zeros(n), "oh": oh, "log_u": nebular.log_u_sequence(oh), "old_gas": np.full(n, properties.OLD_GAS),
         "agn_class": np.full(n, "none"), "agn_strength": np.zeros(n),
     }  # fmt: skip
     return Table(columns)

@@ -1,11 +1,10 @@
 """What a galaxy looks like: where the light of its spectrum lies.
 
-The stars that make a galaxy's spectrum are put in their places. Bulge and disc share the Sersic profile of the truth
-(`n_sersic`, half-light radius `r_e`) between them: the bulge is its inner part, `b_t` of the light in r, made of the
-oldest stars that there are; young stars and their gas lie in knots along spiral arms, or anywhere in galaxies of little
-mass; gas that an active nucleus lights, and what it scatters, is a point. A disc seen edge-on has a dust lane, reddened
-and deeper with `a_v`. What no column describes (arms, orientation) is drawn. Numbers without a source were set by hand
-to look like SDSS stamps.
+The stars that make a galaxy's spectrum are put in their places. Bulge and disc (`sky.components`) share the Sersic
+profile of the truth between them (`sky.apertures`); some discs have a bar. Young stars and their gas lie in knots along
+spiral arms, or anywhere in galaxies of little mass; gas that an active nucleus lights, and what it scatters, is a
+point. A disc seen edge-on has a dust lane, reddened and deeper with `a_v`. What no column describes (arms, orientation)
+is drawn. Numbers without a source were set by hand to look like SDSS stamps.
 """
 
 from __future__ import annotations
@@ -16,84 +15,86 @@ from functools import lru_cache
 import numpy as np
 import torch
 from astropy.table import Table
+from scipy.special import expit
 
 from paper_utils.base import dust
-from paper_utils.base.constants import L_SUN
-from paper_utils.base.distances import arrives, kpc_per_arcsec, luminosity_distance
+from paper_utils.base.distances import kpc_per_arcsec
 from paper_utils.base.filters import Curves, curves_of
-from paper_utils.base.photometry import ab_fluxes, line_fluxes
-from paper_utils.base.wavelengths import LINES
-from paper_utils.sky import light_profiles, nebular, populations, sdss_spectra, stellar
+from paper_utils.sky import apertures, light, light_profiles, populations
 from paper_utils.sky.cameras import Camera
+from paper_utils.sky.components import components
 from paper_utils.sky.populations import Populations
 
-# Columns of shape in the truth table and the range of each, in addition to those of starlight and gas.
-RANGES = {
-    "r_e": (1e-3, 1e3), "n_sersic": light_profiles.N_SERSIC, "b_t": (0, 1), "inclination": (0, 90), "quiescent": (0, 1),
-}  # fmt: skip
 YOUNG, OLD = 0.12, 2.0  # Gyr: younger than a turn of the spiral pattern; older than most stars of a disc's bright part
-SEGREGATION = 0.8  # of the bulge is made of the oldest stars that there are, the rest of the galaxy's mixture
-IN_KNOTS = np.array([0.0, 0.3, 0.8])  # share of the old, middle-aged and young light of a disc that lies in its knots
+# Share of the old, middle-aged and young light of a disc that lies in its knots; of the middle-aged it varies.
+IN_KNOTS = np.array([0.0, 0.3, 0.8])
 N_KNOTS = 60
-# Thickness of discs (as for their dust in `galaxies`) and of bulges; that of discs grows with the bulge, which makes
-# early types round.
-THICK_DISC, THICK_BULGE = 0.2, 0.65
-N_NODES = {"bulge": 5, "disc": 17}  # round Gaussians in a row that draw an elongated one
+Z_MAX = 0.75  # where u leaves the templates
+# Round Gaussians in a row that draw an elongated one; the inner ones are hidden behind the PSF, and few will do.
+N_NODES, N_INNER = {"bulge": 5, "disc": 17}, 4
 
 
 def lights(truth: Table, ssps: Populations, camera: Camera, device: str = "cpu") -> dict[str, np.ndarray]:
-    """Fluxes (N, B) [nmgy] of the bulge, disc, knots and nucleus of galaxies; their sum is the synthetic photometry.
+    """Fluxes (N, B) [nmgy] of the bulge, disc, bar, knots and nucleus of galaxies; their sum is the photometry.
 
-    Bulge and disc split the light in r by `b_t`.
+    Bulge and disc are the two systems of `components`. Raises DataError for senseless rows and z beyond `Z_MAX`.
     """
-    columns = populations.checked(truth, RANGES, "A shape")
-    z = np.asarray(truth["z"], float)
-    curves = band_curves(camera)
-    # One grid for all redshifts of the sky, so that the templates are prepared once.
-    wave = sdss_spectra.band_grid(curves, np.array([0.0, max(sdss_spectra.Z_MAX, z.max())]))
-    by_age = [
-        sdss_spectra.band_fluxes(stellar.rest_spectra(truth, wave, stars, device), wave, z, curves)
-        for stars in _by_age(ssps)
-    ]
-    gas = nebular.luminosities(truth)
-    quiet = truth.copy()
-    quiet["agn_strength"] = 0.0
-    of_young = nebular.luminosities(quiet)
-    at, arrived = np.outer(1 + z, list(LINES.values())), 1 / (4 * np.pi * luminosity_distance(z)[:, None] ** 2)
-    by_age[2] = by_age[2] + line_fluxes(at, of_young * arrived, curves)
-    light = 1e9 * np.stack(by_age, axis=1)  # (N, 3, B): old, middle-aged, young
-    nucleus = 1e9 * (line_fluxes(at, (gas - of_young) * arrived, curves) + _scattered(truth, z, curves))
-
-    in_r = light[:, :, camera.bands.index("r")]  # (N, 3)
-    wanted = columns["b_t"] * in_r.sum(axis=1)
-    before = np.cumsum(in_r, axis=1) - in_r  # the light of all that is older
-    oldest_first = np.clip(wanted[:, None] - before, 0, in_r) / np.maximum(in_r, 1e-30)
-    share = SEGREGATION * oldest_first + (1 - SEGREGATION) * columns["b_t"][:, None]
-    bulge, rest = (light * share[..., None]).sum(axis=1), light * (1 - share)[..., None]
-    in_knots = IN_KNOTS * (1 - columns["quiescent"])[:, None]
-    knots = (rest * in_knots[..., None]).sum(axis=1)
-    return {"bulge": bulge, "disc": rest.sum(axis=1) - knots, "knots": knots, "nucleus": nucleus}
+    p = populations.checked(truth, apertures.RANGES | {"z": (1e-5, Z_MAX), "log_sfr": (-30, 10)}, "A shape")
+    table, n = _light_table(ssps, camera, str(device)), len(truth)
+    both = components(truth)
+    mass = populations.weights(both, ssps, device)
+    in_bulge, in_disc = mass[:n], mass[n:]
+    by_age = [in_disc * shining for shining in _shining(ssps, device)]
+    a_v = np.asarray(both["a_v"])
+    parts = light.starlight_of(
+        torch.cat([in_bulge, *by_age]), np.tile(p["z"], 4), np.concatenate([a_v[:n], *[a_v[n:]] * 3]), table
+    )
+    bulge, *disc = 1e9 * parts.reshape(4, n, -1)
+    disc[2] = disc[2] + 1e9 * light.gas(truth, table, (1.0, 1.0, 0.0))
+    disc = np.stack(disc, axis=1)  # (N, 3, B): old, middle-aged, young
+    in_knots = IN_KNOTS * (1 - p["quiescent"])[:, None]
+    in_knots[:, 1] *= _contrast(p["log_sfr"] - np.asarray(truth["log_mstar"]))
+    knots = (disc * in_knots[..., None]).sum(axis=1)
+    smooth = disc.sum(axis=1) - knots
+    r = camera.bands.index("r")  # in which the bar has its share; it has the colours of the smooth disc
+    bar = smooth * np.minimum(apertures.in_bar(p) * disc.sum(axis=1)[:, r] / smooth[:, r], 0.9)[:, None]
+    nucleus = 1e9 * light.gas(truth, table, (0.0, 0.0, 1.0))
+    return {"bulge": bulge, "disc": smooth - bar, "bar": bar, "knots": knots, "nucleus": nucleus}
 
 
-def _scattered(truth: Table, z: np.ndarray, curves: Curves) -> np.ndarray:
-    """Fluxes (N, B) [AB maggies] of the continuum that Seyfert nuclei scatter into sight."""
-    wave = sdss_spectra.band_grid(curves, np.zeros(1))
-    power_law = (wave / 5100.0) ** nebular.SCATTERED_SLOPE
-    arrived = nebular.scattered(truth) / L_SUN * arrives(z) * 1e-17 * (1 + z) ** -nebular.SCATTERED_SLOPE
-    return arrived[:, None] * ab_fluxes(wave, power_law[None], curves)
+def _contrast(specific: np.ndarray) -> np.ndarray:
+    """Of arms, by log SFR / M* [1/yr]: stronger where more stars form (Kendall+ 2015, 2015MNRAS.446.4155K; by hand)."""
+    return np.clip(1 + 0.6 * (specific + 10.2), 0.3, 2.0)
+
+
+@lru_cache(maxsize=8)
+def _light_table(ssps: Populations, camera: Camera, device: str) -> light.LightTable:
+    table = light.light_table(ssps, band_curves(camera), Z_MAX)
+    return dataclasses.replace(table, light=table.light.to(device))
+
+
+@lru_cache(maxsize=8)
+def _shining(ssps: Populations, device: str) -> tuple[torch.Tensor, ...]:
+    """Which populations (K,) are old, middle-aged, young: 1 or 0."""
+    ages, edges = np.repeat(ssps.ages, ssps.metals.size), ((OLD, np.inf), (YOUNG, OLD), (0, YOUNG))
+    return tuple(tensor((ages >= low) & (ages < high), device) for low, high in edges)
 
 
 def draw(shape: dict, flux: dict, size: int, core_var: torch.Tensor) -> torch.Tensor:
     """Noiseless stamps (n, B, size, size) of the galaxies alone, behind the core of a PSF: variances (n, B)."""
     blur = core_var.min(dim=1, keepdim=True).values  # (n, 1)
-    light = {part: shape[part][..., None] * flux[part][:, None] for part in ("bulge", "disc", "knots")}
-    smooth = [
-        light_profiles.elongated(
-            shape["sigma"] * shape["stretch_" + part][:, None], shape["q_" + part], shape["angle"], light[part], blur, n
-        )
-        for part, n in N_NODES.items()
-    ]
-    knots = light_profiles.Gaussians(shape["x"], shape["y"], shape["var"], light["knots"])
+    smooth = []
+    for part, most in N_NODES.items():
+        sigma = shape["sigma"] * shape["stretch_" + part][:, None]
+        share = shape[part][..., None] * flux[part][:, None]
+        for some, nodes in ((slice(0, N_INNER), 5), (slice(N_INNER, None), most)):
+            row = sigma[:, some], shape["q_" + part], shape["angle"], share[:, some]
+            smooth.append(light_profiles.elongated(*row, blur, nodes))
+    bar = shape["bar_sigma"][:, None], shape["bar_q"], shape["bar_angle"], flux["bar"][:, None]
+    smooth.append(light_profiles.elongated(*bar, blur, 7))
+    knots = light_profiles.Gaussians(
+        shape["x"], shape["y"], shape["var"], shape["knots"][..., None] * flux["knots"][:, None]
+    )
     zero = torch.zeros_like(shape["angle"])[:, None]
     nucleus = light_profiles.Gaussians(zero, zero, zero, flux["nucleus"][:, None])
     scene = light_profiles.together(*smooth, knots, nucleus)
@@ -121,51 +122,59 @@ def _dust_lane(image: torch.Tensor, shape: dict, total: torch.Tensor, blur: torc
 
 def shapes(rng, truth: Table, camera: Camera, device: str) -> dict[str, torch.Tensor]:
     """Everything about N galaxies but their fluxes, in pixels and radians: tensors with N rows."""
-    p = populations.checked(truth, RANGES | {"a_v": populations.RANGES["a_v"], "log_mstar": (0, 15)}, "A shape")
+    more = {"a_v": populations.RANGES["a_v"], "log_mstar": (0, 15), "log_sfr": (-30, 10)}
+    p = populations.checked(truth, apertures.RANGES | more, "A shape")
     z, n = np.asarray(truth["z"], float), len(truth)
     r_e = p["r_e"] / kpc_per_arcsec(z) / camera.pixel_scale
-    share, sigma = light_profiles.sersic(p["n_sersic"])
-    inner = np.cumsum(share, axis=1) - share
-    bulge = np.clip(p["b_t"][:, None] - inner, 0, share)  # the inner Gaussians, up to b_t
-    disc = share - bulge
+    s = apertures.shape(p)
     cos_i = np.cos(np.radians(p["inclination"]))
-    thick = THICK_DISC + (THICK_BULGE - THICK_DISC) * p["b_t"] ** 2
-    q, q_bulge = (np.sqrt(cos_i**2 + t**2 * (1 - cos_i**2)) for t in (thick, THICK_BULGE))
     angle = rng.uniform(0, np.pi, n)
     edge_on = np.clip((p["inclination"] - 70) / 12, 0, 1) * (1 - p["quiescent"]) * (1 - p["b_t"])
     middle = np.array([np.average(wave, weights=response) for wave, response in band_curves(camera).values()])
     law = dust.attenuation(middle / (1 + z[:, None]))  # (N, B)
+    in_plane = rng.uniform(0, np.pi, n)
+    bar_sigma, bar_q, bar_angle = apertures.bar(p["inclination"], in_plane)
     arrays = {
-        "sigma": sigma * r_e[:, None],
-        "bulge": bulge / np.maximum(bulge.sum(axis=1, keepdims=True), 1e-9),
-        "disc": disc / np.maximum(disc.sum(axis=1, keepdims=True), 1e-9),
-        "q_disc": q, "stretch_disc": light_profiles.stretch(q),
-        "q_bulge": q_bulge, "stretch_bulge": light_profiles.stretch(q_bulge),
+        "sigma": s.sigma * r_e[:, None], "bulge": s.bulge, "disc": s.disc,
+        "q_disc": s.q_disc, "stretch_disc": light_profiles.stretch(s.q_disc),
+        "q_bulge": s.q_bulge, "stretch_bulge": light_profiles.stretch(s.q_bulge),
+        "bar_sigma": bar_sigma * r_e, "bar_q": bar_q, "bar_angle": angle + bar_angle,
         "angle": angle, "x0": rng.uniform(-0.5, 0.5, n), "y0": rng.uniform(-0.5, 0.5, n),
         "lane_tau": (edge_on * np.minimum(0.3 + p["a_v"], 2))[:, None] * law,
         "lane_length": 3 * r_e, "lane_width": 0.08 * r_e,
         "lane_offset": 0.4 * r_e * cos_i * rng.choice([-1, 1], n),
-    } | _knots(rng, p, disc, sigma, q, angle, r_e)  # fmt: skip
+    } | _knots(rng, p, s, angle, in_plane, r_e)  # fmt: skip
     return {name: tensor(value, device) for name, value in arrays.items()}
 
 
-def _knots(rng, p, disc, sigma, q, angle, r_e) -> dict[str, np.ndarray]:
-    """Positions, sizes and shares of flux of the knots, (N, N_KNOTS): as far out as the disc's own light."""
-    n = len(r_e)
+def _knots(rng, p, s: apertures.Shape, angle, in_plane, r_e) -> dict[str, np.ndarray]:
+    """Positions, sizes and shares of flux of the knots, (N, N_KNOTS): as far out as the disc's own light.
+
+    Arms are two and long where galaxies are massive and form few stars, more and patchy where they form many (Hart+
+    2016, 2016MNRAS.461.3663H); two from the ends of a bar. They are tighter in massive galaxies and those with bulges
+    (Savchenko & Reshetnikov 2013, 2013MNRAS.436.1074S, with much scatter). The numbers are by hand.
+    """
+    n, q = len(r_e), s.q_disc
     which = (np.arange(N_KNOTS) + rng.random((n, N_KNOTS))) / N_KNOTS  # one from each equal part of the disc's light
-    cumulative = np.cumsum(disc, axis=1) / disc.sum(axis=1, keepdims=True)
+    cumulative = np.cumsum(s.disc, axis=1) / s.disc.sum(axis=1, keepdims=True)
     component = (which[..., None] > cumulative[:, None, :-1]).sum(axis=2)
     # Light of a round Gaussian lies at Rayleigh-distributed radii; cut where discs end.
-    radius = np.take_along_axis(sigma, component, axis=1) * np.sqrt(-2 * np.log(rng.uniform(0.01, 1, (n, N_KNOTS))))
+    radius = np.take_along_axis(s.sigma, component, axis=1) * np.sqrt(-2 * np.log(rng.uniform(0.01, 1, (n, N_KNOTS))))
     radius = np.where(radius < 3, radius, rng.uniform(1, 3, (n, N_KNOTS)))  # in R_e
-    n_arms = rng.choice([2, 3, 4], n, p=[0.6, 0.2, 0.2])[:, None]
-    pitch = np.radians(12 + 20 * (1 - p["b_t"]) * rng.random(n))[:, None]
+    active = expit((p["log_sfr"] - p["log_mstar"] + 10.0) / 0.3)  # half on the main sequence of 10^10 M_sun
+    n_arms = np.where(rng.random(n) < np.where(p["bar"] > 0, 0.85, 0.8 - 0.5 * active), 2, rng.choice([3, 4, 5], n))
+    pitch = 22 - 4 * np.clip(p["log_mstar"] - 10, -1, 1) - 10 * p["b_t"] + 5 * rng.standard_normal(n)
+    pitch = np.radians(np.clip(pitch, 7, 40))[:, None]
     sense = rng.choice([-1, 1], n)[:, None]
-    # Low-mass galaxies have no arms, and a third of the others are flocculent.
-    scatter = np.where((p["log_mstar"] < 9.5) | (rng.random(n) < 0.33), 1.5, 0.2)[:, None]
-    arm = rng.integers(0, 12, (n, N_KNOTS)) % n_arms
-    phase = sense * np.log(radius + 0.05) / np.tan(pitch) + 2 * np.pi * arm / n_arms
-    phase = phase + scatter * rng.standard_normal((n, N_KNOTS)) + rng.uniform(0, 2 * np.pi, n)[:, None]
+    # Low-mass galaxies have no arms, and more of the others are flocculent the more stars they form.
+    flocculent = rng.random(n) < np.where(p["bar"] > 0, 0.15, 0.15 + 0.4 * active)
+    scatter = np.where((p["log_mstar"] < 9.5) | flocculent, 1.5, 0.2)[:, None]
+    arm = rng.integers(0, 60, (n, N_KNOTS)) % n_arms[:, None]
+    phase = sense * np.log(radius + 0.05) / np.tan(pitch) + 2 * np.pi * arm / n_arms[:, None]
+    # Where there is a bar arms begin at its ends, half the light's radius out.
+    begins = np.where(p["bar"] > 0, in_plane, rng.uniform(0, 2 * np.pi, n))
+    begins = begins - sense[:, 0] * np.log(2 * apertures.BAR_LENGTH) / np.tan(pitch[:, 0])
+    phase = phase + scatter * rng.standard_normal((n, N_KNOTS)) + begins[:, None]
     scale = (r_e * light_profiles.stretch(q))[:, None]
     major, minor = scale * radius * np.cos(phase), scale * radius * np.sin(phase) * q[:, None]
     flux = np.exp(0.7 * rng.standard_normal((n, N_KNOTS)))
@@ -175,14 +184,6 @@ def _knots(rng, p, disc, sigma, q, angle, r_e) -> dict[str, np.ndarray]:
         "var": (r_e[:, None] * (0.06 + 0.10 * radius)) ** 2 * q[:, None],
         "knots": flux / flux.sum(axis=1, keepdims=True),
     }
-
-
-@lru_cache(maxsize=4)
-def _by_age(ssps: Populations) -> tuple[Populations, ...]:
-    """The populations three times: only the old shine, only the middle-aged, only the young."""
-    ages, edges = ssps.ages[:, None, None], ((OLD, np.inf), (YOUNG, OLD), (0, YOUNG))
-    shining = [np.where((ages >= low) & (ages < high), ssps.spectra, 0) for low, high in edges]
-    return tuple(dataclasses.replace(ssps, spectra=spectra) for spectra in shining)
 
 
 @lru_cache(maxsize=8)

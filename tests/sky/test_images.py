@@ -8,9 +8,21 @@ import torch
 from astropy.modeling import fitting, models
 
 from paper_utils.base import paths
+from paper_utils.base.containers import WAVE_OBS
 from paper_utils.base.distances import kpc_per_arcsec
 from paper_utils.base.errors import DataError
-from paper_utils.sky import artefacts, cameras, field, foreground, galaxies, light_profiles, sdss_spectra, structure
+from paper_utils.base.photometry import ab_fluxes
+from paper_utils.sky import (
+    apertures,
+    artefacts,
+    cameras,
+    field,
+    foreground,
+    galaxies,
+    light_profiles,
+    sdss_spectra,
+    structure,
+)
 from paper_utils.sky import images as morphology
 from paper_utils.sky.cameras import CAMERAS, PAN_STARRS, SDSS
 
@@ -50,7 +62,13 @@ def test_parts_add_up_to_the_photometry_of_the_spectrum(truth, ssps, camera):
         assert (part >= 0).all()
     r = camera.bands.index("r")
     stars = sum(light.values())[:, r] - light["nucleus"][:, r]
-    np.testing.assert_allclose(light["bulge"][:, r] / stars, truth["b_t"], rtol=1e-3)
+    off = light["bulge"][:, r] / stars - truth["b_t"]
+    assert abs(np.median(off)) < 0.03
+    assert np.percentile(abs(off), 90) < 0.07
+    # A bar has its share, of the smooth disc's colour.
+    barred = np.asarray(truth["bar"]) > 0
+    assert np.median(light["bar"][barred, r] / stars[barred] / truth["bar"][barred]) == pytest.approx(1, abs=0.1)
+    assert (light["bar"][~barred] == 0).all()
 
 
 def test_bulges_are_redder_than_discs_and_knots_are_blue(truth, ssps):
@@ -59,14 +77,41 @@ def test_bulges_are_redder_than_discs_and_knots_are_blue(truth, ssps):
     def g_r(part):
         return -2.5 * np.log10(part[:, 1] / np.maximum(part[:, 2], 1e-30) + 1e-30)
 
-    spiral = ~np.asarray(truth["quiescent"]) & (np.asarray(truth["b_t"]) > 0.02)
-    assert (g_r(light["bulge"]) > g_r(light["disc"]))[spiral].all()
-    assert np.median((g_r(light["bulge"]) - g_r(light["disc"]))[spiral]) > 0.1
-    assert np.median((g_r(light["disc"]) - g_r(light["knots"]))[spiral]) > 0.1
-    # Quiescent galaxies have no knots, and little gradient.
     quiet = np.asarray(truth["quiescent"])
+    spiral = ~quiet & (np.asarray(truth["b_t"]) > 0.02)
+    apart = g_r(light["bulge"]) - g_r(light["disc"])
+    assert (apart > 0)[spiral].mean() > 0.98
+    assert np.median(apart[spiral]) > 0.1
+    assert np.median((g_r(light["disc"]) - g_r(light["knots"]))[spiral]) > 0.1
+    # Quiescent galaxies have no knots, and a smaller gradient.
     assert (light["knots"][quiet] == 0).all()
-    assert np.median(abs(g_r(light["bulge"]) - g_r(light["disc"]))[quiet]) < 0.1
+    assert 0.02 < np.median(apart[quiet]) < np.median(apart[spiral])
+
+
+def test_a_fibre_on_the_image_holds_the_light_of_the_spectrum(ssps):
+    """An aperture of 3 arcsec on noiseless stamps, at the fibre's seeing, against the photometry of fibre spectra."""
+    truth = galaxies.draw(150, 8, (0.03, 0.25))
+    camera = dataclasses.replace(SDSS, size=24, fwhm=(apertures.SEEING,) * 5, wing_share=0.0)
+    flux = {name: structure.tensor(v, "cpu") for name, v in structure.lights(truth, ssps, camera).items()}
+    shape = structure.shapes(np.random.default_rng(0), truth, camera, "cpu")
+    core = structure.tensor(camera.psf()[0][:1], "cpu").expand(len(truth), -1)
+    cube = structure.draw(shape, flux, camera.size, core).double().numpy()
+    # Pixels in nine parts each, about the galaxy's own centre.
+    at = (np.arange(24 * 9) - (24 * 9 - 1) / 2) / 9
+    x, y = (at - shape[name].numpy()[:, None] for name in ("x0", "y0"))
+    inside = np.hypot(x[:, None, :], y[:, :, None]) * camera.pixel_scale < apertures.FIBRE_RADIUS
+    inside = inside.reshape(len(truth), 24, 9, 24, 9).mean(axis=(2, 4))
+    seen = np.einsum("nbyx,nyx->bn", cube, inside)
+    truth["ebv"] = 0.0  # the parts of an image lie before the Milky Way's dust
+    spectra = sdss_spectra.fibre_spectra(truth, ssps).double().numpy() * 1e-17
+    curves = {band: curve for band, curve in structure.band_curves(camera).items() if band in "gri"}
+    wanted = 1e9 * ab_fluxes(WAVE_OBS, spectra, curves).T
+    for band, ours, theirs in zip("gri", seen[1:4], wanted, strict=True):
+        ratio = ours / theirs
+        assert np.median(ratio) == pytest.approx(1, abs=0.02), band
+        assert np.percentile(abs(ratio - 1), 84) < 0.08, band  # knots and dust lanes lie where they lie
+    colour = np.log10(seen[1] / seen[2]) - np.log10(wanted[0] / wanted[1])
+    assert abs(np.median(2.5 * colour)) < 0.01
 
 
 def test_active_nuclei_are_points_of_line_light(truth, ssps):
@@ -104,7 +149,7 @@ def test_half_light_radii_are_those_of_the_truth(truth, ssps):
     expected = np.asarray(some["r_e"]) / kpc_per_arcsec(some["z"])
     ratio = half / expected
     assert np.median(ratio) == pytest.approx(1, abs=0.03)
-    assert np.percentile(abs(ratio - 1), 90) < 0.10  # arms scatter it
+    assert np.percentile(abs(ratio - 1), 84) < 0.15  # arms and bars scatter it, and light shares that are not b_t
 
 
 def test_independent_fitter_finds_index_and_radius_of_smooth_galaxies(truth, ssps):
@@ -121,8 +166,8 @@ def test_independent_fitter_finds_index_and_radius_of_smooth_galaxies(truth, ssp
         start = models.Sersic2D(amplitude=image[70, 82], r_eff=9, n=1.6, ellip=0.05, theta=0)
         weight = 1 / np.sqrt(image[keep] + 1e-3 * image.max())
         fit = fitting.TRFLSQFitter()(start, x[keep], y[keep], image[keep], weights=weight, maxiter=500)
-        assert fit.n.value == pytest.approx(n, rel=0.05)
-        assert fit.r_eff.value * SDSS.pixel_scale == pytest.approx(5.0, rel=0.05)
+        assert fit.n.value == pytest.approx(n, rel=0.1)
+        assert fit.r_eff.value * SDSS.pixel_scale == pytest.approx(5.0, rel=0.08)
         assert fit.ellip.value < 0.02
 
 

@@ -11,7 +11,7 @@ from paper_utils.base.errors import DataError
 from paper_utils.base.filters import sdss_curves
 from paper_utils.base.rebin import rebin
 from paper_utils.base.wavelengths import LINES, log_grid, lsf_km_s
-from paper_utils.sky import foreground, galaxies, nebular, sdss_spectra, spectrograph
+from paper_utils.sky import apertures, foreground, galaxies, nebular, sdss_spectra, spectrograph
 
 C_KMS = 299792.458
 PIXEL_KMS = np.log(10) * 1e-4 * C_KMS  # of the spectrograph
@@ -141,7 +141,10 @@ def test_the_fibre_takes_the_light_within_it(sample):
         r = radius * np.geomspace(1e-5, 1e4, 40_001)
         total = np.cumsum(Sersic1D(1, radius, n)(r) * r**2)  # even steps of log r: r dr goes as r^2
         expected.append(np.interp(1.5, r, total) / total[-1])
-    np.testing.assert_allclose(sdss_spectra.fibre_fraction(truth), expected, rtol=0.01)
+    # Nearly: real shapes are flat, and blurred by convolution, not in quadrature (tests/sky/test_images.py, exactly).
+    ratio = sdss_spectra.fibre_fraction(truth) / expected
+    np.testing.assert_allclose(ratio, 1, atol=0.15)
+    assert np.median(ratio) == pytest.approx(1, abs=0.08)
     # Brinchmann+ 2004: a third of the light is typical.
     assert np.median(sdss_spectra.fibre_fraction(sample.truth)) == pytest.approx(0.33, abs=0.08)
 
@@ -166,7 +169,7 @@ def test_halpha_is_as_bright_as_the_star_formation_rate_says(ssps, glowing):
     seen = line(truth, sdss_spectra.fibre_spectra(truth, ssps), "Halpha")[0]
     distance = Planck18.luminosity_distance(np.asarray(truth["z"])).to_value("cm")
     # Kennicutt & Evans 2012: log L = 41.27 + log SFR; a part of it enters the fibre.
-    expected = 10 ** (2.0 + 41.27 + 17) / (4 * np.pi * distance**2) * sdss_spectra.fibre_fraction(truth)
+    expected = 10 ** (2.0 + 41.27 + 17) / (4 * np.pi * distance**2) * apertures.fibre(truth).young
     np.testing.assert_allclose(seen, expected, rtol=0.01)
 
 
@@ -198,11 +201,14 @@ def test_magnitudes_agree_with_sedpy(ssps, sample):
 
 def test_magnitudes_are_those_of_the_spectrum(sample, ssps):
     """The r band lies inside the spectrograph's range at every redshift: integrate the noiseless spectrum."""
-    r = sdss_spectra.magnitudes(sample.truth, sdss_curves(), ssps)["r"]
+    truth = sample.truth[:100].copy()
+    truth["r_e"] = 1e-3  # all parts are points: the fibre takes the same share of each
+    r = sdss_spectra.magnitudes(truth, sdss_curves(), ssps)["r"]
+    clean = sdss_spectra.fibre_spectra(truth, ssps).double().numpy()
     wave, response = sdss_curves()["r"]
     weight = np.interp(WAVE_OBS, wave, response, left=0, right=0)
-    above = sample.clean.double().numpy() / foreground.transmission(WAVE_OBS, sample.truth["ebv"])
-    photons = above @ (weight * WAVE_OBS**2) * 1e-17 / sdss_spectra.fibre_fraction(sample.truth)
+    above = clean / foreground.transmission(WAVE_OBS, truth["ebv"])
+    photons = above @ (weight * WAVE_OBS**2) * 1e-17 / apertures.fibre(truth).point
     ab = 10 ** (-0.4 * 48.6) * C_KMS * 1e13 * weight.sum()  # F_lambda of 0 mag is 48.6's F_nu times c / lambda^2
     np.testing.assert_allclose(r, -2.5 * np.log10(photons / ab), atol=0.01)
 
