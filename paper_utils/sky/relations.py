@@ -92,7 +92,7 @@ def half_light_radius(log_mstar: np.ndarray, quiescent: np.ndarray) -> tuple[np.
 
 def early_type_age(log_mstar: np.ndarray) -> np.ndarray:
     """Mean log age [yr] of early-type galaxies: by hand, about as Gallazzi+ 2006 (2006MNRAS.370.1106G) have it."""
-    return 9.72 + 0.10 * (np.asarray(log_mstar) - 11)
+    return 9.71 + 0.10 * (np.asarray(log_mstar) - 11)
 
 
 def active_fraction(log_mstar: np.ndarray, log_ssfr: np.ndarray, hotter: np.ndarray, b_t: np.ndarray) -> np.ndarray:
