@@ -28,7 +28,7 @@ ULTRAVIOLET = (480.0, 1700.0, 1900.0)  # Angstrom: where the continuation begins
 ESCAPE = 0.05  # of the ionising light passes a galaxy's own gas; by hand, 0.09 at z = 3 by Steidel+ 2018, less later
 STEP = 0.005  # of the table in ln(1 + z): a tenth of an ALHAMBRA band
 # A_V of the table: between these, magnitudes are interpolated.
-A_V = np.array([0.0, 0.1, 0.22, 0.36, 0.52, 0.72, 1.0, 1.4, 2.0, 3.0])
+A_V = np.array([0.0, 0.08, 0.18, 0.3, 0.44, 0.6, 0.8, 1.04, 1.34, 1.72, 2.2, 3.0])
 
 
 def extended(ssps: Populations) -> Populations:
@@ -70,7 +70,7 @@ class LightTable:
 
 
 def light_table(ssps: Populations, curves: Curves, z_max: float = DEEP_Z[1]) -> LightTable:
-    """The `LightTable` of these populations and bands up to z_max (seconds, 75 MB for 24 bands: keep it).
+    """The `LightTable` of these populations and bands up to z_max (seconds, 90 MB for 24 bands: keep it).
 
     curves : band -> (observed wavelength [vacuum Angstrom], response per photon).
     Raises DataError if a band leaves the populations at some redshift from 0 to z_max.
