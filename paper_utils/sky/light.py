@@ -141,11 +141,14 @@ def magnitudes(truth: Table, table: LightTable) -> np.ndarray:
 
 
 def _behind(dusty: np.ndarray, a_v: np.ndarray) -> np.ndarray:
-    """Light (N, B) behind a_v (N,), from that at the nodes `A_V`, (N, A, B): magnitudes are almost linear in dust."""
-    right = np.searchsorted(A_V[1:-1], a_v) + 1
-    share = ((a_v - A_V[right - 1]) / (A_V[right] - A_V[right - 1]))[:, None]
-    rows = np.arange(len(a_v))
-    return dusty[rows, right - 1] ** (1 - share) * dusty[rows, right] ** share
+    """Light (N, B) behind a_v (N,), from that at the nodes `A_V`, (N, A, B): logarithms are parabolas of dust."""
+    right, rows = np.clip(np.searchsorted(A_V, a_v), 1, len(A_V) - 2) + 1, np.arange(len(a_v))
+    log_light = 0.0
+    for i, j, k in ((0, 1, 2), (1, 0, 2), (2, 0, 1)):
+        at, *others = (A_V[right - n] for n in (i, j, k))
+        share = np.prod([(a_v - other) / (at - other) for other in others], axis=0)
+        log_light = log_light + share[:, None] * np.log(dusty[rows, right - i])
+    return np.exp(log_light)
 
 
 def _line_light(truth: Table, z: np.ndarray, table: LightTable) -> np.ndarray:
