@@ -27,6 +27,7 @@ from paper_utils.sky.populations import Populations, checked, weights
 
 ULTRAVIOLET = (480.0, 1700.0, 1900.0)  # Angstrom: where the continuation begins, where it ends, where it agrees
 ESCAPE = 0.05  # of the ionising light passes a galaxy's own gas; by hand, 0.09 at z = 3 by Steidel+ 2018, less later
+TINY = 1e-30  # L_sun / Hz: what has no stars has no light, but a logarithm
 STEP = 0.005  # of the table in ln(1 + z): a tenth of an ALHAMBRA band
 # A_V of the table: between these, magnitudes are interpolated.
 A_V = np.array([0.0, 0.08, 0.18, 0.3, 0.44, 0.6, 0.8, 1.04, 1.34, 1.72, 2.2, 3.0])
@@ -160,7 +161,7 @@ def _behind(dusty: np.ndarray, a_v: np.ndarray) -> np.ndarray:
     for i, j, k in ((0, 1, 2), (1, 0, 2), (2, 0, 1)):
         at, *others = (A_V[right - n] for n in (i, j, k))
         share = np.prod([(a_v - other) / (at - other) for other in others], axis=0)
-        log_light = log_light + share[:, None] * np.log(dusty[rows, right - i])
+        log_light = log_light + share[:, None] * np.log(np.maximum(dusty[rows, right - i], TINY))
     return np.exp(log_light)
 
 
