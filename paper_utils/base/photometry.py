@@ -50,6 +50,25 @@ def measurement_matrix(
     return matrix
 
 
+def matrices(wave_um: np.ndarray, at_um: np.ndarray, response: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Measurement matrices A (N, B, L) of galaxies at redshifts `z` (N,), each as `measurement_matrix`, "filters".
+
+    at_um, response : (B, Q) of each band, as in `Photometry`. Rows of bands that leave the grid are zero.
+    """
+    grid, n, out = np.log(wave_um), len(z), np.zeros((len(z), len(at_um), wave_um.size))
+    for row, at, seen in zip(out.transpose(1, 0, 2), at_um, response, strict=True):
+        x = np.log(at) - np.log1p(z)[:, None]
+        right = np.clip(np.searchsorted(grid, x), 1, grid.size - 1)
+        share = np.clip((x - grid[right - 1]) / (grid[right] - grid[right - 1]), 0, 1)
+        weight = seen * np.where(np.arange(at.size) % (at.size - 1), 1, 0.5)  # the trapezoidal rule in ln(lambda)
+        inside = ((x[:, 0] > grid[0] - 1e-9) & (x[:, -1] < grid[-1] + 1e-9))[:, None]
+        weight = inside * weight / weight.sum()
+        place = right + wave_um.size * np.arange(n)[:, None]
+        for at_place, part in ((place, share), (place - 1, 1 - share)):
+            row += np.bincount(at_place.ravel(), (weight * part).ravel(), row.size).reshape(row.shape)
+    return out
+
+
 def bands_within(wave_um: np.ndarray, z: float, method: Method) -> tuple[Band, ...]:
     """Those of HELP_BANDS that the grid covers at a redshift (all of them at z = 2)."""
     return tuple(band for band in HELP_BANDS if _covers(wave_um, _quadrature(band, method)[0] / (1 + z)))

@@ -9,6 +9,8 @@ from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from paper_utils.base import plots
+from paper_utils.base.containers import Photometry
+from paper_utils.base.results import Results
 
 WAVE_LABEL = "Rest-frame wavelength [µm]"
 FLUX_LABEL = r"$c\,F_\nu\,/\,F_{\rm bol}$ [µm]"  # its integral over dlambda / lambda^2 is 1
@@ -143,6 +145,45 @@ def plot_band(wave_um: NDArray, truth: NDArray, mean: NDArray, half: NDArray, na
         ax.tick_params(labelsize=7)
         plots.label_micron(ax, CLOSE_UP)
     return plots.complete_grid(fig, axes, len(truth), WAVE_LABEL, "log (reconstructed / true) [dex]", "center", 3)
+
+
+def plot_applied(results: Results) -> Figure:
+    """All objects of `Reconstructor.apply`: their spectra, how novel they are, and the coverage that was reached."""
+    fig, (left, middle, right) = plt.subplots(1, 3, figsize=(plots.WIDTH, 2.8))
+    wave, spectra = results.arrays["wave_um"], results.arrays["spectrum"][:, 1]
+    shapes = spectra / np.exp(np.log(spectra).mean(axis=1, keepdims=True))
+    left.plot(wave, shapes[:: max(len(shapes) // 30, 1)].T, color=plots.GREY, lw=0.5, alpha=0.5)
+    left.plot(wave, np.median(shapes, axis=0), color=plots.MODEL)
+    left.set(yscale="log", xlabel=WAVE_LABEL, title=r"$F_\nu$, medians, at one level")
+    plots.label_micron(left, CLOSE_UP)
+    middle.hist(results.table["novelty"], np.linspace(0, 100, 21), color=plots.MODEL)
+    flagged = np.mean(np.asarray(results.table["flag"]) != "")
+    middle.set(xlabel="novelty [percentile]", title=f"{len(results)} galaxies, {100 * flagged:.0f} % flagged")
+    coverage = results.table.meta["coverage"]
+    right.plot([100 * share for share in coverage.values()], list(coverage), "o", ms=3, color=plots.MODEL)
+    right.axvline(68, color=plots.TRUTH, ls="--")
+    right.set(xlim=(40, 100), xlabel="held-out galaxies inside [%]", title="68 % intervals hold")
+    right.tick_params(axis="y", labelsize=6)
+    return fig
+
+
+def plot_galaxy(results: Results, photometry: Photometry, i: int) -> Figure:
+    """Spectrum of the i-th galaxy with its 68 % interval, its photometry (limits as arrows) and predicted bands."""
+    fig, ax = plt.subplots(figsize=(0.7 * plots.WIDTH, 3.0))
+    low, middle, high = results.arrays["spectrum"][i]
+    wave, rest = results.arrays["wave_um"], np.exp(np.log(photometry.wave_um).mean(axis=1)) / (1 + photometry.z[i])
+    ax.fill_between(wave, low, high, color=plots.SKY, alpha=0.5, lw=0, label="68 % interval")
+    ax.plot(wave, middle, color=plots.MODEL, label="median")
+    flux, error, limit = photometry.flux[i], photometry.error[i], photometry.limit[i] > 0
+    seen = (error > 0) & ~limit & (flux > 0)
+    ax.errorbar(rest[seen], flux[seen], error[seen], fmt="o", ms=3, color=plots.PHOTOMETRY, label="photometry")
+    ax.plot(rest[limit], flux[limit], "v", ms=4, color=plots.PHOTOMETRY)
+    title = f"{photometry.ids[i]}, z = {photometry.z[i]:.3g}"
+    ax.set(yscale="log", xlabel=WAVE_LABEL, ylabel=r"$F_\nu$ [mJy]")
+    ax.set_title(f"{title}: {results.table['flag'][i]}" if results.table["flag"][i] else title)
+    plots.label_micron(ax, (0.1, 1, 5, 10, 35, 100))
+    ax.legend()
+    return fig
 
 
 # Of each schematic: boxes with their places, arrows between them by number, and arrows of gradients.
