@@ -42,7 +42,7 @@ class Mixture(nn.Module):
         std = size[:n_pc] / len(x) ** 0.5
         scale = np.stack([extra.mean(0), extra.std(0) + 1e-9])
         s = np.hstack([(x - x.mean(0)) @ axes[:n_pc].T / std, (extra - scale[0]) / scale[1]])
-        how = {"reg_covar": 1e-3, "max_iter": 40, "tol": 1e-2, "random_state": seed}
+        how = {"reg_covar": 1e-3, "max_iter": 100, "tol": 3e-2, "random_state": seed}
         fitted = GaussianMixture(min(n_parts, max(len(x) // 300, 1)), **how).fit(s)
         self = cls(x.shape[1], len(fitted.weights_), n_pc, extra.shape[1])
         self.mean.copy_(torch.tensor(x.mean(0)))
@@ -121,9 +121,10 @@ class Mixture(nn.Module):
             weight = torch.where(use, (flux / sigma) ** 2, 0.0) + 1e-12
             residual = torch.where(use, torch.log(flux.clamp(min=1e-300) / f), 0.0)
         else:
-            hazard = torch.exp(-0.5 * t**2 - log_below) / (2 * np.pi) ** 0.5
-            weight = torch.where(limit, hazard * (hazard + t), 1.0) * (f / sigma) ** 2 + 1e-12
-            residual = torch.where(limit, -hazard, t) * f / sigma / weight
+            far = t.clamp(max=-20)  # where the exact form loses its digits
+            hazard = torch.where(t > -20, torch.exp(-0.5 * t**2 - log_below) / (2 * np.pi) ** 0.5, -far - 1 / far)
+            weight = (torch.where(limit, hazard * (hazard + t), 1.0) * (f / sigma) ** 2).clamp(1e-12, 1e8)
+            residual = (torch.where(limit, -hazard, t) * f / sigma / weight).clamp(-3, 3)
         centre, covariance, precision = prior
         away = s - centre
         J = weight.sqrt()[..., None] * slope
