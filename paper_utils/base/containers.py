@@ -140,14 +140,12 @@ class Photometry(Container):
 
     def _rules(self) -> Iterator[tuple]:
         yield "error", self.error < 0, "Errors are 1 sigma, or 0 where there is no measurement."
-        yield "limit", (self.limit != 0) & (self.limit != 1), "Give 1 for an upper limit, else 0."
-        odd = (self.limit == 1) & (self.error > 0) & (self.flux <= 0)
-        yield "flux", odd, "An upper limit is a positive flux."
+        odd = ~np.isin(self.limit, (0, 1)) | ((self.limit == 1) & (self.error > 0) & (self.flux <= 0))
+        yield "limit", odd, "Limits are marked by 1, others by 0; the flux of a limit is positive."
         yield "z", ~((self.z >= 1e-4) & (self.z <= 10)), "Redshifts lie in 0.0001 to 10; leave out the others."
-        steps = np.diff(np.log(np.abs(self.wave_um)), axis=1)
-        uneven = (self.wave_um[:, 0] <= 0) | (np.ptp(steps, axis=1) > 1e-3 * steps.mean(axis=1))
-        yield "bands", uneven, "Sample its curve with base.filters.sampled.", "the curve is not even in log wavelength"
-        yield "bands", ~(self.response.sum(axis=1) > 0), "Give its response.", "the curve is zero"
+        steps = np.diff(np.log(np.maximum(self.wave_um, 1e-30)), axis=1)
+        bad = (np.ptp(steps, axis=1) > 1e-3 * steps.mean(axis=1)) | ~(self.response.sum(axis=1) > 0)
+        yield "bands", bad, "Sample it with base.filters.sampled.", "the curve is not even in log wavelength, or zero"
 
     def _summary(self) -> str:
         n, n_limits = ((self.error > 0) & (self.limit == kind) for kind in (0, 1))

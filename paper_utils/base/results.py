@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
 import h5py
 import numpy as np
 from astropy.table import Table
 
-from paper_utils.base.errors import DataError, readable
+from paper_utils.base.errors import DataError
 from paper_utils.base.paths import atomic
 
 FORMATS = {".ecsv": "ascii.ecsv", ".fits": "fits", ".csv": "ascii.csv", ".parquet": "parquet"}
@@ -37,31 +36,15 @@ class Results:
         """
         path = Path(path)
         check_ending(path)
-        files = [path.with_suffix(".h5"), path] if self.arrays else [path]
-        if self.arrays:
-            with atomic(files[0]) as temporary, h5py.File(temporary, "w") as file:
-                file["ids"] = np.char.encode(np.asarray(self.table["id"]).astype(str), "utf-8")
-                for name, values in self.arrays.items():
-                    file[name] = values
-                    file[name].attrs["unit"] = self.units.get(name, "")
+        beside = path.with_suffix(".h5")
+        with atomic(beside) as temporary, h5py.File(temporary, "w") as file:
+            file["id"] = np.char.encode(np.asarray(self.table["id"]).astype(str), "utf-8")
+            for name, values in self.arrays.items():
+                file[name] = values
+                file[name].attrs["unit"] = self.units.get(name, "")
         with atomic(path) as temporary:
             self.table.write(temporary, format=FORMATS[path.suffix], overwrite=True)
-        return files
-
-    @classmethod
-    def load(cls, path: Path | str) -> Self:
-        """Read what `save` wrote. Raises DataError."""
-        path = Path(path)
-        check_ending(path)
-        with readable(path, "a table of results", "Write it again."):
-            table = Table.read(path, format=FORMATS[path.suffix])
-            table.convert_bytestring_to_unicode()
-            if not (beside := path.with_suffix(".h5")).is_file():
-                return cls(table)
-            with h5py.File(beside) as file:
-                names = [name for name in file if name != "ids"]
-                units = {name: file[name].attrs["unit"] for name in names}
-                return cls(table, {name: file[name][()] for name in names}, units)
+        return [path, beside]
 
 
 def check_ending(path: Path) -> None:

@@ -25,9 +25,8 @@ class Mixture(nn.Module):
         super().__init__()
         self.n_pc, self.n_extra, n = n_pc, n_extra, n_pc + n_extra + 1
         self.sizes = {"n_parts": n_parts, "n_pc": n_pc, "n_extra": n_extra}
-        shapes = {"mean": (n_wave,), "components": (n_wave, n), "weight": (n_parts,), "centre": (n_parts, n),
-                  "covariance": (n_parts, n, n), "extra": (2, n_extra)}  # fmt: skip
-        for name, shape in shapes.items():
+        shapes = {"mean": (n_wave,), "components": (n_wave, n), "weight": (n_parts,), "centre": (n_parts, n)}
+        for name, shape in (shapes | {"covariance": (n_parts, n, n)}).items():
             self.register_buffer(name, torch.zeros(shape, dtype=D))
 
     @classmethod
@@ -39,17 +38,14 @@ class Mixture(nn.Module):
         x = np.log(np.asarray(flux, float))
         _, size, axes = np.linalg.svd(x - x.mean(0), full_matrices=False)
         n_pc = min(n_pc, len(x) // 5, int((size > 1e-4 * size[0]).sum()))
-        std = size[:n_pc] / len(x) ** 0.5
-        scale = np.stack([extra.mean(0), extra.std(0) + 1e-9])
-        s = np.hstack([(x - x.mean(0)) @ axes[:n_pc].T / std, (extra - scale[0]) / scale[1]])
-        how = {"reg_covar": 1e-3, "max_iter": 100, "tol": 3e-2, "random_state": seed}
-        fitted = GaussianMixture(min(n_parts, max(len(x) // 300, 1)), **how).fit(s)
-        self = cls(x.shape[1], len(fitted.weights_), n_pc, extra.shape[1])
-        self.mean.copy_(torch.tensor(x.mean(0)))
-        self.components[:, :n_pc], self.components[:, -1] = torch.tensor(axes[:n_pc].T * std), 1.0
-        self.weight.copy_(torch.tensor(fitted.weights_))
-        self.centre[:, :-1], self.extra[:] = torch.tensor(fitted.means_), torch.tensor(scale)
-        self.covariance[:, :-1, :-1] = torch.tensor(fitted.covariances_)
+        scaled = axes[:n_pc].T * size[:n_pc] / len(x) ** 0.5  # each component of unit variance
+        s = np.hstack([np.linalg.lstsq(scaled, (x - x.mean(0)).T, rcond=None)[0].T, extra])
+        n_parts, how = min(n_parts, max(len(x) // 300, 1)), {"max_iter": 100, "tol": 3e-2, "random_state": seed}
+        fitted = GaussianMixture(n_parts, reg_covar=1e-3, **how).fit(s)
+        self = cls(x.shape[1], n_parts, n_pc, extra.shape[1])
+        self.mean[:], self.weight[:] = torch.tensor(x.mean(0)), torch.tensor(fitted.weights_)
+        self.components[:, :n_pc], self.components[:, -1] = torch.tensor(scaled), 1.0
+        self.centre[:, :-1], self.covariance[:, :-1, :-1] = map(torch.tensor, (fitted.means_, fitted.covariances_))
         self.covariance[:, -1, -1] = SIGMA_AMPLITUDE**2
         return self
 
@@ -59,8 +55,8 @@ class Mixture(nn.Module):
 
         A : (N, B, n_wave), of the unit in which the amplitude's prior is centred.   flux, sigma : (N, B); sigma is
         infinite where there is no measurement.   limit : (N, B) whether flux is an upper limit, which a measurement of
-        that sigma did not exceed.   misfit : -2 ln of likelihood and prior at their maximum, less its expectation, in
-        units of its scatter. An object's draws do not depend on which others are with it.
+        that sigma did not exceed.   misfit : chi2 of fluxes and prior at their best, whose expectation is the number of
+        fluxes. An object's draws do not depend on which others are with it.
         """
         n, device = len(A), self.mean.device
         everywhere = torch.arange(n, device=device)[:, None]
@@ -85,13 +81,10 @@ class Mixture(nn.Module):
         lower = torch.linalg.cholesky(self.covariance)[parts[everywhere, chosen]]
         start = torch.einsum("ndij,dj->ndi", lower, of_prior)
         J, chol, gain = (table[everywhere, chosen] for table in (*root, gain))
-        off = of_noise - torch.einsum("ndbi,ndi->ndb", J, start)
-        fixed = torch.cholesky_solve(off[..., None], chol)
-        drawn = s[everywhere, chosen] + start + (gain.transpose(-1, -2) @ fixed)[..., 0]
-        extra = drawn[..., self.n_pc : self.n_pc + self.n_extra] * self.extra[1] + self.extra[0]
-        n_seen = (sigma.isfinite() & ~limit).sum(1).clamp(min=1)
-        misfit = (-2 * best.amax(1) - n_seen) / (2 * n_seen) ** 0.5
-        return self.mean + drawn @ self.components.T, extra, misfit
+        off = torch.cholesky_solve((of_noise - (J @ start[..., None])[..., 0])[..., None], chol)
+        drawn = s[everywhere, chosen] + start + (gain.transpose(-1, -2) @ off)[..., 0]
+        extra = drawn[..., self.n_pc : self.n_pc + self.n_extra]
+        return self.mean + drawn @ self.components.T, extra, -2 * best.amax(1)
 
     def _climb(self, given, prior, s: Tensor, n_steps: int) -> tuple[Tensor, Tensor]:
         """Gauss-Newton from s (N, G, D), with shorter steps where one led down; the best s and ln of its value."""

@@ -13,7 +13,7 @@ from paper_utils.base.containers import SedLibrary
 from paper_utils.base.errors import DataError
 from paper_utils.base.filters import HELP_BANDS
 from paper_utils.base.photometry import measurement_matrix
-from paper_utils.midir.apply import QUANTILES, Reconstructor
+from paper_utils.midir.apply import Reconstructor
 from paper_utils.midir.mixture import Mixture
 from paper_utils.midir.model import GLO, WGAN, Adversaries, glo_loss, to_sphere, whitened_components
 from paper_utils.nets import settings, training
@@ -167,10 +167,9 @@ def reconstructor(glo: GLO, fitting: SedLibrary, s: Settings, run: Run) -> Recon
     sizes = {"mixture": mixture.sizes, "n_held": n_held}
     model = Reconstructor(bands, REDSHIFT, s.photometry, **search, **sizes, **glo.config).to(glo.s.device)
     model.mixture.load_state_dict(mixture.state_dict())
-    model.held.copy_(torch.as_tensor(np.hstack([np.log(fitting.flux[held]), agn[held]])))
     A = measurement_matrix(fitting.wave_um, HELP_BANDS, REDSHIFT, s.photometry)
-    seen = np.quantile(np.log10(fitting.flux @ A.T), QUANTILES, axis=0)
-    for buffer, values in ((model.wave_um, fitting.wave_um), (model.A, A), (model.seen, seen)):
+    held_values = np.hstack([np.log(fitting.flux[held]), agn[held]])
+    for buffer, values in ((model.wave_um, fitting.wave_um), (model.A, A), (model.held, held_values)):
         buffer.copy_(torch.as_tensor(values))
     model.glo.load_state_dict(glo.state_dict())
     model.card = glo.card

@@ -63,15 +63,24 @@ def redshifts(n, low, high):
 def test_noiseless_galaxies_come_back_with_their_amplitude(trained):
     model, test = trained
     photometry, truth = observe(test.flux, redshifts(len(test), 0.3, 3))
-    results = model.apply(photometry, floor=0.0)
+    results = model.apply(photometry, floor=0.0, predict=["spitzer_irac_ch2"])
     found, table = results.arrays["spectrum"], results.table
     assert (chi2(found[:, 1], truth[:, MID]) < 5).mean() > 0.85
-    flux = truth / WAVE_UM
-    log_l = np.log10(np.trapezoid(flux, np.log(WAVE_UM), axis=1) / mjy(0, photometry.z))
-    off = np.abs(table["log_l_bol_p50"] - log_l)[np.asarray(table["n_detected"]) > 15]
-    assert np.median(off) < np.log10(1.01)
+    assert np.median(np.abs(table["spitzer_irac_ch2_p50"] / photometry.flux[:, 11] - 1)) < 0.01
+    log_l = np.log10(np.trapezoid(truth / WAVE_UM, np.log(WAVE_UM), axis=1) / mjy(0, photometry.z))
+    assert np.median(np.abs(table["log_l_bol_p50"] - log_l)) < 0.01
     agn = np.asarray(test.params["f_AGN"])
     assert np.std(table["f_agn_p50"] - agn) < 0.6 * agn.std()
+
+
+def test_twice_the_flux_is_twice_the_spectrum(trained):
+    model, test = trained
+    photometry, _ = observe(test.flux[:10], redshifts(10, 0.3, 3), noise=0.05)
+    one, two = (
+        model.apply(dataclasses.replace(photometry, flux=k * photometry.flux, error=k * photometry.error)).arrays
+        for k in (1, 2)
+    )
+    np.testing.assert_allclose(two["spectrum"], 2 * one["spectrum"], rtol=5e-3)
 
 
 @pytest.mark.parametrize(("noise", "depth"), [(0.05, 0.0), (0.1, 0.2)], ids=["5 %", "10 %, limits"])
@@ -120,7 +129,9 @@ def test_limits_are_respected_and_alone_are_flagged(trained):
     photometry, _ = observe(test.flux[:20], z, bands={**HELP, **band}, noise=0.1)
     optical = photometry.error.copy()
     optical[:, 13:] = 0  # no infrared
-    expected = np.asarray(model.apply(dataclasses.replace(photometry, error=optical), predict=["jwst_f2100w"]).table["jwst_f2100w_p50"])
+    expected = np.asarray(
+        model.apply(dataclasses.replace(photometry, error=optical), predict=["jwst_f2100w"]).table["jwst_f2100w_p50"]
+    )
 
     def limited(at):
         flux, error, limit = photometry.flux.copy(), optical.copy(), np.zeros_like(optical)
@@ -131,7 +142,7 @@ def test_limits_are_respected_and_alone_are_flagged(trained):
     assert np.median(limited(100) / expected) == pytest.approx(1, abs=0.1)
     assert (limited(0.1) < 0.4 * expected).mean() > 0.9
     nothing = dataclasses.replace(photometry, limit=(photometry.error > 0).astype(float))
-    assert all("upper limits alone" in flag for flag in model.apply(nothing).table["flag"])
+    assert all("no detection" in flag for flag in model.apply(nothing).table["flag"])
 
 
 def test_bands_blueward_of_the_lyman_limit_are_left_out_with_a_note(trained):
@@ -148,7 +159,7 @@ def test_strange_galaxies_are_novel(trained):
     model, test = trained
     z = redshifts(40, 0.3, 2)
     strange = test.flux[:40] * np.where((WAVE_UM > 2) & (WAVE_UM < 12), 12.0, 1.0)
-    odd, usual = (model.apply(observe(flux, z, noise=0.03)[0]) for flux in (strange, test.flux[:40]))
+    odd, usual = (model.apply(observe(flux, z, noise=0.03)[0], floor=0.0) for flux in (strange, test.flux[:40]))
     assert np.median(odd.table["novelty"]) > 95
     assert 20 < np.median(usual.table["novelty"]) < 80
     assert np.mean([("unlike" in flag) for flag in odd.table["flag"]]) > 0.4
@@ -193,4 +204,5 @@ def test_templates_of_real_galaxies_are_held_or_flagged(trained):
     results = trained[0].apply(photometry)
     low, _, high = results.arrays["spectrum"].transpose(1, 0, 2)
     inside = ((truth[:, MID] >= low) & (truth[:, MID] <= high)).mean(axis=1)
-    assert inside[np.asarray(results.table["flag"]) == ""].mean() > 0.6
+    assert inside.mean() > 0.5  # 0.68 if they were of the library
+    assert np.mean(np.asarray(results.table["flag"]) != "") > 0.4
