@@ -16,11 +16,13 @@ data/README.md describes the file; `redshift` and `bands` are needed, and a `uni
 """
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, Field
+from sedpy.observate import list_available_filters
 
 from paper_utils.base import storage
 from paper_utils.base.constants import C_KMS, L_SUN
@@ -72,93 +74,83 @@ def read(path: Path | str, mapping: Path | str | None = None) -> Photometry:
     if mapping is None:
         remedy = "Say with --mapping which column is which (data/README.md)."
         raise DataError("a table of fluxes needs a mapping", remedy=remedy, source=path)
-    mapping = Path(mapping)
-    file = mappings.parsed(mapping, _File)
-    curves = np.stack([_curve(name, band, mapping) for name, band in file.bands.items()], axis=1)
+    file = mappings.parsed(mapping := Path(mapping), _File)
+    curves = np.stack([_curve(name, band, file, mapping) for name, band in file.bands.items()], axis=1)
     needed = [file.redshift, *(name for b in file.bands.values() for name in (b.flux, b.error, b.limit) if name)]
-    marks = [mark for mark in file.missing if not isinstance(mark, str)]
-    blanks = [mark for mark in file.missing if isinstance(mark, str)]
-    remedy = "Correct the mapping: it gives the names of the file's columns."
-    columns, ids = tables.read_whole(path, list(dict.fromkeys(needed)), id_column=file.id, blanks=blanks, remedy=remedy)
+    how = {"blanks": [mark for mark in file.missing if isinstance(mark, str)], "remedy": "Correct the mapping."}
+    columns, ids = tables.read_whole(path, list(dict.fromkeys(needed)), id_column=file.id, **how)
     tables.check_ids(ids, path, file.id)
+
+    def refuse(bad: np.ndarray, column: str | None, problem: str, remedy: str) -> None:
+        for i in np.flatnonzero(bad)[:1]:
+            problem = problem.format(columns[column][i])
+            raise DataError(problem, remedy=remedy, source=path, row=f"row {i + 1}, column {column!r}")
+
     z = columns[file.redshift]
-    problem, remedy = "the redshift is {:g}", "Give one in 0.0001 to 10, or leave the row out."
-    _refuse(~((z >= 1e-4) & (z <= 10)), path, file.redshift, problem, remedy, z)
-    measured = [_measured(name, band, file, columns, marks, path) for name, band in file.bands.items()]
+    remedy = "Give one in 0.0001 to 10, or leave the row out."
+    refuse(~((z >= 1e-4) & (z <= 10)), file.redshift, "the redshift is {:g}", remedy)
+    measured = [_measured(band, file, columns, refuse) for band in file.bands.values()]
     flux, error, limit = np.stack(measured, axis=-1)
     photometry = Photometry(flux, error, limit, list(file.bands), *curves, z, np.array(ids)).check(source=path)
     _check_luminosities(photometry, path)
     return photometry
 
 
-def _curve(name: str, band: _Band, mapping: Path) -> np.ndarray:
-    refuse, where = refusal(mapping), f"bands: {name}"
-    if isinstance(band.filter, str) and (file := mapping.parent / band.filter).is_file():
-        wave, response = seds.read_two_columns(file)
+def _curve(name: str, band: _Band, file: _File, mapping: Path) -> np.ndarray:
+    """The curve (2, Q) of a band, its unit being one that it can have."""
+    refuse, where, curve, unit = refusal(mapping), f"bands: {name}", band.filter, band.unit or file.unit
+    known = list_available_filters()
+    if unit is None or (unit == "Vega" and curve not in known):
+        problem = "Vega magnitudes in a band that sedpy does not know" if unit else "no unit"
+        refuse(where, problem, f"Give `unit:` {', '.join([*MJY, 'AB'])}.")
+    if isinstance(curve, str) and (mapping.parent / curve).is_file():
+        wave, response = seds.read_two_columns(mapping.parent / curve)
         if not ((np.diff(wave) > 0).all() and CURVES_UM[0] < wave[0] and wave[-1] < CURVES_UM[1]):
             problem = f"the curve runs over {wave[0]:g}-{wave[-1]:g} um"
             refuse(where, problem, "Give wavelengths in Angstrom, increasing, and the response per photon.")
         return sampled((wave, np.clip(response, 0, None)))
-    if isinstance(band.filter, str):
-        from sedpy.observate import list_available_filters
-
-        if band.filter not in (known := list_available_filters()):
-            near = ", ".join(difflib.get_close_matches(band.filter, known, n=3, cutoff=0.4)) or "wise_w3, sdss_r0 ..."
-            remedy = f"Near it: {near}; or give the file of a curve, or [centre, full width] in um."
-            refuse(where, f"neither a file nor a curve of sedpy is called {band.filter!r}", remedy)
-    elif band.filter[1] >= 2 * band.filter[0]:
-        refuse(where, f"a top-hat {band.filter[1]:g} um wide at {band.filter[0]:g} um", "Give [centre, full width].")
-    return sampled(band.filter)
+    if isinstance(curve, str) and curve not in known:
+        near = ", ".join(difflib.get_close_matches(curve, known, n=3, cutoff=0.4)) or "wise_w3, sdss_r0 ..."
+        remedy = f"Near it: {near}; or give the file of a curve, or [centre, full width] in um."
+        refuse(where, f"neither a file nor a curve of sedpy is called {curve!r}", remedy)
+    if not isinstance(curve, str) and curve[1] >= 2 * curve[0]:
+        refuse(where, f"a top-hat {curve[1]:g} um wide at {curve[0]:g} um", "Give [centre, full width].")
+    return sampled(curve)
 
 
-def _measured(name: str, band: _Band, file: _File, columns, marks, path: Path) -> tuple[np.ndarray, ...]:
+def _measured(band: _Band, file: _File, columns: dict, refuse: Callable) -> tuple[np.ndarray, ...]:
     """Flux and error [mJy] and whether it is a limit, (N,) each."""
-    unit = band.unit or file.unit
-    if unit is None or (unit == "Vega" and not (isinstance(band.filter, str) and band.filter[-4:] != ".dat")):
-        problem = "no unit" if unit is None else "Vega magnitudes in a band that sedpy does not know"
-        raise DataError(problem, remedy=f"Give `unit:` {', '.join([*MJY, 'AB'])}.", source=path, row=f"band {name!r}")
+    unit, marks = band.unit or file.unit, [mark for mark in file.missing if not isinstance(mark, str)]
     given = columns[band.flux], columns[band.error] if band.error else np.full(len(columns[band.flux]), np.nan)
     flux, error = (np.where(np.isin(v, marks) | ~np.isfinite(v), np.nan, v) for v in given)
     limit = np.nan_to_num(columns[band.limit]) != 0 if band.limit else np.zeros(len(flux), bool)
-    if "negative error" in file.limits:
-        limit |= error < 0
-    if "zero flux" in file.limits and unit in MJY:
-        limit |= (flux == 0) & (error > 0)
-    negative = (error < 0) & ~limit & ~np.isnan(flux)
+    limit |= (error < 0) & ("negative error" in file.limits)
+    limit |= (flux == 0) & (error > 0) & ("zero flux" in file.limits and unit in MJY)
     remedy = "If that marks a limit, say `limits: [negative error]`; if it marks no value, list it under `missing:`."
-    _refuse(negative, path, band.error, "the error is {:g}", remedy, error)
+    refuse((error < 0) & ~limit & ~np.isnan(flux), band.error, "the error is {:g}", remedy)
     if unit in MJY:
         flux, error = flux * MJY[unit], error * MJY[unit]
     else:
         flux = 3631e3 * 10 ** (-0.4 * (flux - (vega_offset(band.filter) if unit == "Vega" else 0.0)))
         error = flux * error * np.log(10) / 2.5
-    without = ~(error > 0)
     if file.relative_error:
-        error = np.where(without, file.relative_error * np.abs(flux), error)
+        error = np.where(error > 0, error, file.relative_error * np.abs(flux))
     remedy = "Give its error, `relative_error:` for all such fluxes, or list its mark under `missing:`."
-    _refuse(
-        without & ~limit & ~(error > 0) & ~np.isnan(flux), path, band.flux, "the flux {:g} has no error", remedy, flux
-    )
+    refuse(~(error > 0) & ~limit & ~np.isnan(flux), band.flux, "the flux {:g} has no error", remedy)
     value = np.where(flux > 0, flux, file.n_sigma * np.abs(error))
     flux, error = np.where(limit, value, flux), np.where(limit, value / file.n_sigma, error)
     missing = np.isnan(flux) | np.isnan(error)
     return np.where(missing, 0.0, flux), np.where(missing, 0.0, error), limit & ~missing
 
 
-def _refuse(bad: np.ndarray, path: Path, column: str | None, problem: str, remedy: str, values: np.ndarray) -> None:
-    for i in np.flatnonzero(bad)[:1]:
-        raise DataError(problem.format(values[i]), remedy=remedy, source=path, row=f"row {i + 1}, column {column!r}")
-
-
 def _check_luminosities(photometry: Photometry, path: Path) -> None:
-    area = 4 * np.pi * luminosity_distance(photometry.z) ** 2 / L_SUN
-    for i, (name, wave_um) in enumerate(zip(photometry.bands, photometry.wave_um, strict=True)):
-        flux, error = photometry.flux[:, i], photometry.error[:, i]
-        seen = (error > 0) & (photometry.limit[:, i] == 0) & (flux > 2 * error)
-        if not seen.any():
-            continue
-        log_l = np.median(np.log10(area[seen] * flux[seen] * 1e-26 * C_KMS * 1e9 / wave_um.mean()))
-        if not TYPICAL[0] < log_l < TYPICAL[1]:
-            problem = f"the median luminosity is 10^{log_l:.1f} L_sun (nu L_nu), which galaxies do not have"
-            remedy = f"Fluxes are 10^{abs(log_l - 10.5):.0f} times too {'large' if log_l > 10.5 else 'small'}: "
-            raise DataError(problem, remedy=f"{remedy}check `unit:`.", source=path, row=f"band {str(name)!r}")
+    nu_mjy = 1e-26 * C_KMS * 1e9 / photometry.wave_um.mean(axis=1)
+    area = 4 * np.pi * luminosity_distance(photometry.z)[:, None] ** 2 / L_SUN
+    seen = (photometry.limit == 0) & (photometry.error > 0) & (photometry.flux > 2 * photometry.error)
+    log_l = np.where(seen, np.log10(area * nu_mjy * np.where(seen, photometry.flux, 1.0)), np.nan)
+    for name, values in zip(photometry.bands, log_l.T, strict=True):
+        middle = np.median(values[~np.isnan(values)]) if (~np.isnan(values)).any() else TYPICAL[0]
+        if not TYPICAL[0] <= middle <= TYPICAL[1]:
+            problem = f"the median luminosity is 10^{middle:.1f} L_sun (nu L_nu), which galaxies do not have"
+            remedy = f"Fluxes are too {'large' if middle > TYPICAL[1] else 'small'}: check `unit:`."
+            raise DataError(problem, remedy=remedy, source=path, row=f"band {str(name)!r}")

@@ -150,15 +150,14 @@ def plot_band(wave_um: NDArray, truth: NDArray, mean: NDArray, half: NDArray, na
 def plot_applied(results: Results) -> Figure:
     """All objects of `Reconstructor.apply`: their spectra, how novel they are, and the coverage that was reached."""
     fig, (left, middle, right) = plt.subplots(1, 3, figsize=(plots.WIDTH, 2.8))
-    wave, spectra = results.arrays["wave_um"], results.arrays["spectrum"][:, 1]
-    shapes = spectra / np.exp(np.log(spectra).mean(axis=1, keepdims=True))
-    left.plot(wave, shapes[:: max(len(shapes) // 30, 1)].T, color=plots.GREY, lw=0.5, alpha=0.5)
-    left.plot(wave, np.median(shapes, axis=0), color=plots.MODEL)
-    left.set(yscale="log", xlabel=WAVE_LABEL, title=r"$F_\nu$, medians, at one level")
+    shapes = results.arrays["spectrum"][:, 1]
+    shapes = shapes / np.exp(np.log(shapes).mean(axis=1, keepdims=True))
+    left.plot(results.arrays["wave_um"], shapes[:: len(shapes) // 30 + 1].T, color=plots.GREY, lw=0.5)
+    left.plot(results.arrays["wave_um"], np.median(shapes, axis=0), color=plots.MODEL)
+    left.set(yscale="log", xlabel=WAVE_LABEL, title=r"$F_\nu$ at one level, and the median")
     plots.label_micron(left, CLOSE_UP)
     middle.hist(results.table["novelty"], np.linspace(0, 100, 21), color=plots.MODEL)
-    flagged = np.mean(np.asarray(results.table["flag"]) != "")
-    middle.set(xlabel="novelty [percentile]", title=f"{len(results)} galaxies, {100 * flagged:.0f} % flagged")
+    middle.set(xlabel="novelty [percentile]", title=f"{len(results)} galaxies")
     coverage = results.table.meta["coverage"]
     right.plot([100 * share for share in coverage.values()], list(coverage), "o", ms=3, color=plots.MODEL)
     right.axvline(68, color=plots.TRUTH, ls="--")
@@ -167,21 +166,20 @@ def plot_applied(results: Results) -> Figure:
     return fig
 
 
-def plot_galaxy(results: Results, photometry: Photometry, i: int) -> Figure:
-    """Spectrum of the i-th galaxy with its 68 % interval, its photometry (limits as arrows) and predicted bands."""
+def plot_galaxy(results: Results, seen: Photometry, i: int) -> Figure:
+    """Spectrum of the i-th galaxy with its 68 % interval, and its photometry, limits as arrows."""
     fig, ax = plt.subplots(figsize=(0.7 * plots.WIDTH, 3.0))
     low, middle, high = results.arrays["spectrum"][i]
-    wave, rest = results.arrays["wave_um"], np.exp(np.log(photometry.wave_um).mean(axis=1)) / (1 + photometry.z[i])
-    ax.fill_between(wave, low, high, color=plots.SKY, alpha=0.5, lw=0, label="68 % interval")
-    ax.plot(wave, middle, color=plots.MODEL, label="median")
-    flux, error, limit = photometry.flux[i], photometry.error[i], photometry.limit[i] > 0
-    seen = (error > 0) & ~limit & (flux > 0)
-    ax.errorbar(rest[seen], flux[seen], error[seen], fmt="o", ms=3, color=plots.PHOTOMETRY, label="photometry")
-    ax.plot(rest[limit], flux[limit], "v", ms=4, color=plots.PHOTOMETRY)
-    title = f"{photometry.ids[i]}, z = {photometry.z[i]:.3g}"
+    ax.fill_between(results.arrays["wave_um"], low, high, color=plots.SKY, alpha=0.5, lw=0, label="68 % interval")
+    ax.plot(results.arrays["wave_um"], middle, color=plots.MODEL, label="median")
+    used = (seen.error[i] > 0) & (seen.flux[i] > 0)
+    rest = np.exp(np.log(seen.wave_um[used]).mean(axis=1)) / (1 + seen.z[i])
+    limit = seen.limit[i, used] > 0
+    bars = {"yerr": seen.error[i, used] * np.where(limit, 2, 1), "uplims": limit, "fmt": "o", "ms": 3}
+    ax.errorbar(rest, seen.flux[i, used], **bars, color=plots.PHOTOMETRY, label="photometry")
     ax.set(yscale="log", xlabel=WAVE_LABEL, ylabel=r"$F_\nu$ [mJy]")
-    ax.set_title(f"{title}: {results.table['flag'][i]}" if results.table["flag"][i] else title)
-    plots.label_micron(ax, (0.1, 1, 5, 10, 35, 100))
+    ax.set_title(f"{seen.ids[i]}, z = {seen.z[i]:.3g}  {results.table['flag'][i]}")
+    plots.label_micron(ax, (0.1, 1, *CLOSE_UP, 100))
     ax.legend()
     return fig
 

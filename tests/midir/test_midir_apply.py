@@ -56,7 +56,7 @@ def test_the_file_alone_reconstructs_the_same_to_the_bit(trained, tmp_path):
 
 
 def test_it_knows_what_it_was_trained_for(trained):
-    model, library = trained[0]["reconstructor"], trained[1]
+    model = trained[0]["reconstructor"]
     assert len(model.bands) == 20
     assert model.redshift == 2
     np.testing.assert_array_equal(model.A, measurement_matrix(WAVE_UM))
