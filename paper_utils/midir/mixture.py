@@ -68,21 +68,18 @@ class Mixture(nn.Module):
         parts = best.topk(min(N_BEST, len(self.weight)), dim=1).indices
         prior = tuple(table[parts] for table in prior)
         s, best = self._climb(given, prior, s[everywhere, parts], 9)
-        root, gain, _, _, value = self._system(given, prior, s)
-        evidence = value + torch.log(self.weight[parts]) - root[1].diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        (J, chol), gain, _, _, value = self._system(given, prior, s)
+        evidence = value + torch.log(self.weight[parts]) - chol.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
-        noise = torch.Generator().manual_seed(seed)  # the same for every object
+        noise, every = torch.Generator().manual_seed(seed), torch.arange(n_draws, device=device)  # of all objects
         at = ((torch.randperm(n_draws, generator=noise).to(device, D) + 0.5) / n_draws).repeat(n, 1)
-        chosen = torch.searchsorted(torch.softmax(evidence, 1).cumsum(1), at)
-        chosen = chosen.clamp(max=parts.shape[1] - 1)
-        of_prior = torch.randn(n_draws, self.centre.shape[1], generator=noise, dtype=D).to(device)
-        of_noise = torch.randn(n_draws, A.shape[1], generator=noise, dtype=D).to(device)
+        chosen = torch.searchsorted(torch.softmax(evidence, 1).cumsum(1), at).clamp(max=parts.shape[1] - 1)
+        normal = torch.randn(n_draws, s.shape[-1] + A.shape[1], generator=noise, dtype=D).to(device)
+        of_prior, of_data = normal[:, : s.shape[-1]], normal[:, s.shape[-1] :]
         # Conditioned by correcting draws of the prior by their misfit to noisy data (Hoffman & Ribak 1991).
-        lower = torch.linalg.cholesky(self.covariance)[parts[everywhere, chosen]]
-        start = torch.einsum("ndij,dj->ndi", lower, of_prior)
-        J, chol, gain = (table[everywhere, chosen] for table in (*root, gain))
-        off = torch.cholesky_solve((of_noise - (J @ start[..., None])[..., 0])[..., None], chol)
-        drawn = s[everywhere, chosen] + start + (gain.transpose(-1, -2) @ off)[..., 0]
+        start = (of_prior @ torch.linalg.cholesky(self.covariance).mT)[parts]  # (N, G, n_draws, D)
+        off = torch.cholesky_solve(of_data.T - J @ start.mT, chol)
+        drawn = (s[:, :, None] + start + off.mT @ gain)[everywhere, chosen, every]
         extra = drawn[..., self.n_pc : self.n_pc + self.n_extra]
         return self.mean + drawn @ self.components.T, extra, -2 * best.amax(1)
 
@@ -111,7 +108,7 @@ class Mixture(nn.Module):
         log_below = torch.special.log_ndtr(t)
         if in_log:
             use = ~limit & (flux > 2 * sigma)
-            weight = torch.where(use, (flux / sigma) ** 2, 0.0) + 1e-12
+            weight = torch.where(use, (flux / sigma) ** 2, 0.0).clamp(1e-12, 1e8)
             residual = torch.where(use, torch.log(flux.clamp(min=1e-300) / f), 0.0)
         else:
             far = t.clamp(max=-20)  # where the exact form loses its digits
