@@ -1,5 +1,7 @@
 """Tables of fluxes as people keep them: the same galaxy in any unit is the same, and what cannot be is refused."""
 
+import re
+
 import numpy as np
 import pytest
 import yaml
@@ -47,9 +49,6 @@ def test_what_was_written_comes_back(tmp_path, name):
     assert (found.limit == 0).all()
     again = Photometry.load(found.save(tmp_path / "p.h5"))
     assert again.content_hash() == photometry.read(tmp_path / "p.h5").content_hash() == found.content_hash()
-
-
-VEGA = np.array([0.142, -5.17, np.nan])
 
 
 @pytest.mark.parametrize("unit", ["Jy", "uJy", "cgs", "AB"])
@@ -146,6 +145,20 @@ def test_a_curve_of_ones_own(tmp_path):
     assert found.wave_um[0, found.response[0].argmax()] == pytest.approx(12, rel=0.01)
     np.savetxt(tmp_path / "mine.dat", np.c_[wave * 1e-4, np.ones(50)])
     refused((tmp_path / "t.csv", tmp_path / "m.yaml"), "bands: w3", "Angstrom")
+
+
+def test_the_mapping_of_the_readme(tmp_path):
+    text = re.search(r"```yaml\n(id.*?)```", (paths.DATA / "README.md").read_text(), re.DOTALL)[1]
+    (tmp_path / "m.yaml").write_text(text)
+    (tmp_path / "curves").mkdir()
+    np.savetxt(tmp_path / "curves" / "iras60.dat", np.c_[[3e5, 6e5, 8e5], [0.1, 1, 0.1]])
+    table = {"name": ["a", "b"], "z_spec": [0.05, 0.1], "F22": [5.0, -99], "E22": [0.5, -99], "F60": [300, 0.0]}
+    table |= {"E60": [-1, 20.0], "F100": [0.4, 0.3], "E100": [np.nan, 0.03], "is_limit": [0, 1]}
+    Table(table).write(tmp_path / "t.csv")
+    found = photometry.read(tmp_path / "t.csv", tmp_path / "m.yaml")
+    np.testing.assert_allclose(found.flux, [[5, 300, 400], [0, 60, 300]])
+    np.testing.assert_allclose(found.error, [[0.5, 100, 40], [0, 20, 100]])
+    np.testing.assert_allclose(found.limit, [[0, 1, 0], [0, 1, 1]])
 
 
 @pytest.mark.skipif(not (REAL / "mcirsed_ir_photometry").is_dir(), reason="infrared galaxies are not here")
