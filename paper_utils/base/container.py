@@ -136,7 +136,7 @@ def _coerce(value, field):
         return np.char.decode(array, "utf-8", "replace")
     if kind == "text" and (given in "iu" or given == "O" and all(isinstance(item, str) for item in array.flat)):
         return array.astype(str)
-    if kind == "float" and given in "iuf":
+    if kind == "float" and given in "biuf":
         keeps = given == "f" and len(field.metadata["axes"]) > 1
         return array.astype(array.dtype.newbyteorder("=") if keeps else "f8", copy=False)
     return array

@@ -120,6 +120,39 @@ class Images(Container):
 
 
 @dataclass(frozen=True, eq=False)
+class Photometry(Container):
+    """Flux densities of galaxies in bands whose response is known.
+
+    flux, error : (N, B) F_nu and its 1 sigma [mJy]; an error of 0 marks a band without a measurement.
+    limit : (N, B) 1 where flux is an upper limit, else 0.
+    bands : (B,) names.   wave_um, response : (B, Q) observed wavelengths, even in log, and the response per photon.
+    z : (N,) redshift, of which the luminosity comes.   ids : (N,) text, unique.
+    """
+
+    flux: np.ndarray = array("NB", "mJy")
+    error: np.ndarray = array("NB", "mJy")
+    limit: np.ndarray = array("NB")
+    bands: np.ndarray = array("B", kind="text")
+    wave_um: np.ndarray = array("BQ", "um")
+    response: np.ndarray = array("BQ")
+    z: np.ndarray = array("N")
+    ids: np.ndarray = array("N", kind="text")
+
+    def _rules(self) -> Iterator[tuple]:
+        yield "error", self.error < 0, "Errors are 1 sigma, or 0 where there is no measurement."
+        odd = ~np.isin(self.limit, (0, 1)) | ((self.limit == 1) & (self.error > 0) & (self.flux <= 0))
+        yield "limit", odd, "Limits are marked by 1, others by 0; the flux of a limit is positive."
+        yield "z", ~((self.z >= 1e-4) & (self.z <= 10)), "Redshifts lie in 0.0001 to 10; leave out the others."
+        steps = np.diff(np.log(np.maximum(self.wave_um, 1e-30)), axis=1)
+        bad = (np.ptp(steps, axis=1) > 1e-3 * steps.mean(axis=1)) | ~(self.response.sum(axis=1) > 0)
+        yield "bands", bad, "Sample it with base.filters.sampled.", "the curve is not even in log wavelength, or zero"
+
+    def _summary(self) -> str:
+        n, n_limits = ((self.error > 0) & (self.limit == kind) for kind in (0, 1))
+        return f"galaxies, bands {' '.join(self.bands)}, {n.sum()} fluxes, {n_limits.sum()} limits"
+
+
+@dataclass(frozen=True, eq=False)
 class Catalogue(Container):
     """A survey's catalogue under its own column names.
 

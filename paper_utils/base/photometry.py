@@ -50,6 +50,22 @@ def measurement_matrix(
     return matrix
 
 
+def matrices(wave_um: np.ndarray, at_um: np.ndarray, response: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Measurement matrices A (N, B, L) of galaxies at redshifts `z` (N,), each as `measurement_matrix`, "filters".
+
+    at_um, response : (B, Q) of each band, as in `Photometry`. Rows of bands that leave the grid are zero.
+    """
+    out = np.zeros((len(z), len(at_um), wave_um.size))
+    for b, (observed, seen) in enumerate(zip(at_um, response, strict=True)):
+        rest = observed / (1 + np.asarray(z))[:, None]
+        right, share = _between(wave_um, rest)
+        weight = _trapezoid(seen) * np.array([_covers(wave_um, at) for at in rest])[:, None]
+        place = right + wave_um.size * np.arange(len(z))[:, None]
+        for at, part in ((place, share), (place - 1, 1 - share)):
+            out[:, b] += np.bincount(at.ravel(), (weight * part).ravel(), out[:, b].size).reshape(len(z), -1)
+    return out
+
+
 def bands_within(wave_um: np.ndarray, z: float, method: Method) -> tuple[Band, ...]:
     """Those of HELP_BANDS that the grid covers at a redshift (all of them at z = 2)."""
     return tuple(band for band in HELP_BANDS if _covers(wave_um, _quadrature(band, method)[0] / (1 + z)))
@@ -69,19 +85,27 @@ def _quadrature(band: Band, method: Method) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f'method is "interpolate" or "filters", not {method!r}')
     wave, transmission = transmission_curve(band.curve)
     observed = np.geomspace(wave[0], wave[-1], N_QUADRATURE)
-    weight = np.interp(observed, wave, transmission)
-    # On a grid even in ln(lambda) the trapezoidal rule is a sum with half weights at the ends.
+    return observed, _trapezoid(np.interp(observed, wave, transmission))
+
+
+def _trapezoid(response: np.ndarray) -> np.ndarray:
+    """Weights of F_nu, which sum to 1: on a grid even in ln(lambda) a sum with half weights at the ends."""
+    weight = response.astype(float)
     weight[[0, -1]] /= 2
-    return observed, weight / weight.sum()
+    return weight / weight.sum()
+
+
+def _between(wave_um: np.ndarray, at_um: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of interpolation linear in log wavelength: the grid point right of each, and its share."""
+    x, grid = np.log(at_um), np.log(wave_um)
+    right = np.clip(np.searchsorted(grid, x), 1, grid.size - 1)
+    return right, np.clip((x - grid[right - 1]) / (grid[right] - grid[right - 1]), 0, 1)
 
 
 def _hats(wave_um: np.ndarray, at_um: np.ndarray) -> np.ndarray:
     """The matrix (len(at_um), L) of interpolation linear in log wavelength."""
-    x, grid = np.log(at_um), np.log(wave_um)
-    right = np.clip(np.searchsorted(grid, x), 1, grid.size - 1)
-    fraction = np.clip((x - grid[right - 1]) / (grid[right] - grid[right - 1]), 0, 1)
-    hats = np.zeros((x.size, grid.size))
-    rows = np.arange(x.size)
+    right, fraction = _between(wave_um, at_um)
+    hats, rows = np.zeros((at_um.size, wave_um.size)), np.arange(at_um.size)
     hats[rows, right - 1] = 1 - fraction
     hats[rows, right] = fraction
     return hats

@@ -5,6 +5,7 @@ that several studies draw; those of one study are in its own figures.py.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from numpy.typing import NDArray
+
+from paper_utils.base import paths
 
 # Okabe & Ito (2008). The same thing has the same colour in every notebook.
 COLOURS = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#7F7F7F"
@@ -43,6 +46,13 @@ def use_style() -> None:
     plt.rc("legend", frameon=False, fontsize=8)
     plt.rc("lines", linewidth=1.3)
     plt.rc(("xtick", "ytick"), direction="in")
+
+
+def save(fig: Figure, file: Path) -> None:
+    """Write a figure whole, and close it."""
+    with paths.atomic(file) as temporary:
+        fig.savefig(temporary, dpi=110)
+    plt.close(fig)
 
 
 def label_micron(ax: Axes, ticks: Sequence[float]) -> None:

@@ -14,7 +14,7 @@ data/README.md describes the file; every key but `bands` may be left out:
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
@@ -58,10 +58,11 @@ def _named(value: object) -> object:
     return {_name(item): item for item in value} if isinstance(value, list) else value
 
 
-def _listed(value: object) -> object:
+def listed(value: object) -> object:
     return value if isinstance(value, list) else [value]
 
 
+Model = TypeVar("Model", bound=BaseModel)
 Name = Annotated[str, BeforeValidator(_name)]
 Mark = Annotated[float, Field(strict=True, allow_inf_nan=False)] | str
 
@@ -86,11 +87,12 @@ class _File(BaseModel, extra="forbid"):
     labels: Annotated[dict[Name, Name], BeforeValidator(_named)] = {}
     columns: Annotated[dict[Name, Name], BeforeValidator(_named)] = {}
     truth: Annotated[dict[Name, Name], BeforeValidator(_named)] = {}
-    missing: Annotated[list[Mark], BeforeValidator(_listed)] = []
+    missing: Annotated[list[Mark], BeforeValidator(listed)] = []
     flux_zero_point: Annotated[float, Field(strict=True, gt=-1000, lt=1000)] | None = None
 
 
 KEYS = tuple(_File.model_fields)
+REMEDY = "Write it as in data/README.md; its keys are {}."
 MESSAGES = {"missing": "there is no such key, which is needed", "extra_forbidden": "no key is called so"}
 
 
@@ -103,24 +105,30 @@ def alhambra() -> Mapping:
 
 def load(path: Path | str) -> Mapping:
     """A user's mapping from a YAML file. Raises DataError naming the key that is unknown or has no sensible value."""
+    path, remedy = Path(path), REMEDY.format(", ".join(KEYS))
+    try:
+        return _mapping(parsed(path, _File))
+    except ValueError as problem:
+        raise DataError(str(problem), remedy=remedy, source=path) from None
+
+
+def parsed(path: Path, kind: type[Model]) -> Model:
+    """A YAML file as a model of its keys. Raises DataError naming the key that is unknown or has no sensible value."""
     import yaml
 
-    path = Path(path)
-    remedy = f"Write it as in data/README.md; its keys are {', '.join(KEYS)}."
+    remedy = REMEDY.format(", ".join(kind.model_fields))
     with readable(path, "a readable YAML file", remedy):
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     if isinstance(content, dict):  # a key left empty is one left out
         content = {key: value for key, value in content.items() if value is not None}
     try:
-        return _mapping(_File.model_validate(content))
+        return kind.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         message = f"{first['msg'].removeprefix('Value error, ')}: {str(first['input'])[:60]!r}"
         problem = MESSAGES.get(first["type"], message)
         key = ": ".join(str(part) for part in first["loc"] if part != "[key]")
         raise DataError(problem, remedy=remedy, source=path, row=key or None) from None
-    except ValueError as problem:
-        raise DataError(str(problem), remedy=remedy, source=path) from None
 
 
 def _mapping(file: _File) -> Mapping:

@@ -66,7 +66,7 @@ def read_swire(folder: Path | str) -> SedLibrary:
         raise DataError("no .sed files here", remedy="Give the folder with the SWIRE templates.", source=folder)
     flux, rows = [], []
     for file in files:
-        wave_um, f_lambda = _read_two_columns(file)
+        wave_um, f_lambda = read_two_columns(file)
         try:
             flux.append(resample(wave_um, f_lambda * wave_um**2))
         except DataError as problem:
@@ -130,7 +130,7 @@ def _positive(values: np.ndarray, what: str):
         raise DataError(f"the {what} is {values[row, i]:g}", remedy=remedy, row=f"spectrum {row}, point {i}")
 
 
-def _read_two_columns(file: Path) -> tuple[np.ndarray, np.ndarray]:
+def read_two_columns(file: Path) -> tuple[np.ndarray, np.ndarray]:
     """Wavelengths in um, from Angstrom, and F_lambda."""
     if not file.stat().st_size:
         raise DataError("the file is empty", remedy="Copy it again.", source=file)

@@ -110,6 +110,4 @@ def _draw(spectra: Spectra, what: str, table: Table, details: list[dict], output
                 fig = plot_lines(rest, flux - fit["stars"], row)
             else:
                 fig = plot_fit(rest, flux, spectra.ivar[i], row, fit.get("stars"), fit.get("gas"))
-            with paths.atomic(output / f"{name.replace('/', '_')}.{what}.png") as temporary:
-                fig.savefig(temporary, dpi=110)
-            plt.close(fig)
+            plots.save(fig, output / f"{name.replace('/', '_')}.{what}.png")

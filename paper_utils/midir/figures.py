@@ -9,6 +9,8 @@ from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from paper_utils.base import plots
+from paper_utils.base.containers import Photometry
+from paper_utils.base.results import Results
 from paper_utils.stats import scores
 
 WAVE_LABEL = "Rest-frame wavelength [µm]"
@@ -163,6 +165,43 @@ def plot_band(wave_um: NDArray, truth: NDArray, mean: NDArray, half: NDArray, na
     reach = 1.3 * np.sort((np.abs(mean - truth) + half).max(axis=1))[-2:][0]
     axes[0, 0].set_ylim(-reach, reach)
     return plots.complete_grid(fig, axes, len(truth), WAVE_LABEL, "log (found / true) [dex]", "center", 3)
+
+
+def plot_applied(results: Results) -> Figure:
+    """All objects of `Reconstructor.apply`: their spectra, how novel they are, and the coverage that was reached."""
+    fig, (left, middle, right) = plt.subplots(1, 3, figsize=(plots.WIDTH, 2.8))
+    shapes = results.arrays["spectrum"][:, 1]
+    shapes = shapes / np.exp(np.log(shapes).mean(axis=1, keepdims=True))
+    left.plot(results.arrays["wave_um"], shapes[:: len(shapes) // 30 + 1].T, color=plots.GREY, lw=0.5)
+    left.plot(results.arrays["wave_um"], np.median(shapes, axis=0), color=plots.MODEL)
+    left.set(yscale="log", xlabel=WAVE_LABEL, title=r"$F_\nu$ at one level, and the median")
+    plots.label_micron(left, CLOSE_UP)
+    middle.hist(results.table["novelty"], np.linspace(0, 100, 21), color=plots.MODEL)
+    middle.set(xlabel="novelty [percentile]", title=f"{len(results)} galaxies")
+    coverage = results.table.meta["coverage"]
+    right.plot([100 * share for share in coverage.values()], list(coverage), "o", ms=3, color=plots.MODEL)
+    right.axvline(68, color=plots.TRUTH, ls="--")
+    right.set(xlim=(40, 100), xlabel="held-out galaxies inside [%]", title="68 % intervals hold")
+    right.tick_params(axis="y", labelsize=6)
+    return fig
+
+
+def plot_galaxy(results: Results, seen: Photometry, i: int) -> Figure:
+    """Spectrum of the i-th galaxy with its 68 % interval, and its photometry, limits as arrows."""
+    fig, ax = plt.subplots(figsize=(0.7 * plots.WIDTH, 3.0))
+    low, middle, high = results.arrays["spectrum"][i]
+    ax.fill_between(results.arrays["wave_um"], low, high, color=plots.SKY, alpha=0.5, lw=0, label="68 % interval")
+    ax.plot(results.arrays["wave_um"], middle, color=plots.MODEL, label="median")
+    used = (seen.error[i] > 0) & (seen.flux[i] > 0)
+    rest = np.exp(np.log(seen.wave_um[used]).mean(axis=1)) / (1 + seen.z[i])
+    limit = seen.limit[i, used] > 0
+    bars = {"yerr": seen.error[i, used] * np.where(limit, 2, 1), "uplims": limit, "fmt": "o", "ms": 3}
+    ax.errorbar(rest, seen.flux[i, used], **bars, color=plots.PHOTOMETRY, label="photometry")
+    ax.set(yscale="log", xlabel=WAVE_LABEL, ylabel=r"$F_\nu$ [mJy]")
+    ax.set_title(f"{seen.ids[i]}, z = {seen.z[i]:.3g}  {results.table['flag'][i]}")
+    plots.label_micron(ax, (0.1, 1, *CLOSE_UP, 100))
+    ax.legend()
+    return fig
 
 
 # Of each schematic: boxes with their places, arrows between them by number, and arrows of gradients.

@@ -13,7 +13,8 @@ from paper_utils.base.containers import SedLibrary
 from paper_utils.base.errors import DataError
 from paper_utils.base.filters import HELP_BANDS
 from paper_utils.base.photometry import measurement_matrix
-from paper_utils.midir.apply import QUANTILES, Reconstructor
+from paper_utils.midir.apply import Reconstructor
+from paper_utils.midir.mixture import Mixture
 from paper_utils.midir.model import GLO, WGAN, Adversaries, glo_loss, to_sphere, whitened_components
 from paper_utils.nets import settings, training
 from paper_utils.nets.dense import MLP
@@ -25,6 +26,7 @@ from paper_utils.nets.settings import setting
 REDSHIFT = 2.0  # of the galaxies that the 20 bands see (Table 1)
 WEIGHT_DECAY = 1e-5  # of the generator in GLO; the paper has one, not printed
 LR_MLP = 2e-3
+N_HELD = 400  # galaxies at most on which the intervals of `Reconstructor.apply` are calibrated
 SECOND = "logGLO, second rates"
 
 
@@ -188,10 +190,17 @@ def reconstructor(glo: GLO, fitting: SedLibrary, s: Settings, run: Run) -> Recon
     searches need fewer steps than those from random latents."""
     bands = [f"{band.telescope} {band.name} {band.observed_um:g}" for band in HELP_BANDS]
     search = {"n_starts": s.n_restarts, "n_steps": min(s.n_steps, 300), "lr": 0.001}
-    model = Reconstructor(bands, REDSHIFT, s.photometry, **search, **glo.config).to(glo.s.device)
+    has_agn = fitting.params is not None and "f_AGN" in fitting.params.colnames
+    agn = np.asarray(fitting.params["f_AGN"], float)[:, None] if has_agn else np.empty((len(fitting), 0))
+    order, n_held = np.random.default_rng(run.seed).permutation(len(fitting)), min(N_HELD, len(fitting) // 5)
+    held, rest, flux = order[:n_held], order[n_held:], fitting.normalised().flux
+    mixture = Mixture.learn(flux[rest], agn[rest], run.seed)
+    sizes = {"mixture": mixture.sizes, "n_held": n_held}
+    model = Reconstructor(bands, REDSHIFT, s.photometry, **search, **sizes, **glo.config).to(glo.s.device)
+    model.mixture.load_state_dict(mixture.state_dict())
     A = measurement_matrix(fitting.wave_um, HELP_BANDS, REDSHIFT, s.photometry)
-    seen = np.quantile(np.log10(fitting.flux @ A.T), QUANTILES, axis=0)
-    for buffer, values in ((model.wave_um, fitting.wave_um), (model.A, A), (model.seen, seen)):
+    held_values = np.hstack([np.log(flux[held]), agn[held]])
+    for buffer, values in ((model.wave_um, fitting.wave_um), (model.A, A), (model.held, held_values)):
         buffer.copy_(torch.as_tensor(values))
     model.glo.load_state_dict(glo.state_dict())
     model.card = glo.card

@@ -1,4 +1,4 @@
-"""The command line: `companion reproduce`, `train`, `measure`, `scoreboard`, `lab`, `publish`; `data` in cli_data.py.
+"""The command line: `companion reproduce`, `train`, `measure`, `scoreboard`, `lab`, `publish`; others in cli_*.py.
 
 Heavy libraries are imported inside the commands, so that `companion --help` answers at once.
 """
@@ -14,7 +14,7 @@ import typer
 from paper_utils.base import paths
 from paper_utils.base.errors import CompanionError, ProfileError
 from paper_utils.nets.settings import PROFILES
-from paper_utils.runs import cli_data, parameters
+from paper_utils.runs import cli_apply, cli_data, parameters
 
 commands = typer.Typer(
     help="Five machine-learning studies of galaxy spectra, regenerated from one mock sky.",
@@ -23,6 +23,7 @@ commands = typer.Typer(
     pretty_exceptions_enable=False,
 )
 commands.add_typer(cli_data.commands, name="data", no_args_is_help=True)
+commands.command()(cli_apply.apply)
 Profile = StrEnum("Profile", PROFILES)
 Tool = StrEnum("Tool", ("redshift", "indices", "lines", "ppxf", "firefly"))
 Device = StrEnum("Device", ("auto", "cpu", "cuda"))

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paper_utils.base import paths, storage
-from paper_utils.base.containers import N_WAVE, WAVE_OBS, WAVE_UM, Catalogue, Images, SedLibrary, Spectra
+from paper_utils.base.containers import N_WAVE, WAVE_OBS, WAVE_UM, Catalogue, Images, Photometry, SedLibrary, Spectra
 from paper_utils.base.errors import DataError
 from paper_utils.files.user import check_file
 
@@ -431,3 +431,26 @@ def test_truth_and_resolution_are_checked(columns, named):
     columns = {name: filled[value] if isinstance(value, str) else value for name, value in columns.items()}
     with pytest.raises(DataError, match=named):
         replace(plain, **columns).check()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"error": [[-1.0, 1.0]]}, "object 'a'.*band 'r'.*error is -1.*0 where there is no measurement"),
+        ({"limit": [[0, 2.0]]}, "band 'w'.*limit is 2"),
+        ({"flux": [[0.0, 1.0]], "limit": [[1, 0]]}, "limit of.*positive|flux of a limit is positive"),
+        ({"z": [0.0]}, "object 'a'.*z is 0.*0.0001 to 10"),
+        ({"wave_um": [[1.0, 2.0, 3.0], [5.0, 10.0, 20.0]]}, "band 'r'.*not even in log"),
+    ],
+)
+def test_photometry_that_cannot_be_is_refused(tmp_path, change, message):
+    good = {
+        "flux": [[1.0, 2.0]], "error": [[0.1, 0.2]], "limit": [[False, True]], "bands": ["r", "w"],
+        "wave_um": [[1.0, 2.0, 4.0], [5.0, 10.0, 20.0]], "response": np.ones((2, 3)), "z": [0.1], "ids": ["a"],
+    }  # fmt: skip
+    photometry = Photometry(**good).check()
+    assert "1 fluxes, 1 limits" in str(photometry)
+    again = Photometry.load(photometry.save(tmp_path / "p.h5"))
+    assert again.content_hash() == photometry.content_hash()
+    with pytest.raises(DataError, match=message):
+        Photometry(**good | change).check()

@@ -11,8 +11,8 @@ from sedpy.observate import Filter, getSED
 from paper_utils.base import paths
 from paper_utils.base.containers import WAVE_UM
 from paper_utils.base.errors import DataError
-from paper_utils.base.filters import HELP_BANDS, Band, transmission_curve
-from paper_utils.base.photometry import measurement_matrix
+from paper_utils.base.filters import HELP_BANDS, Band, sampled, transmission_curve
+from paper_utils.base.photometry import matrices, measurement_matrix
 
 CIGALE = paths.ROOT.parent / "shared" / "real_data" / "filters" / "cigale"
 METHODS = ("interpolate", "filters")
@@ -54,6 +54,18 @@ def test_flat_spectrum_gives_itself_at_any_redshift(method, z, constant):
     assert matrix.shape == (20, 223)
     assert (matrix >= 0).all()
     np.testing.assert_allclose(matrix @ np.full(223, constant), constant, rtol=1e-12)
+
+
+def test_matrices_of_many_redshifts_are_those_of_each():
+    """Curves sampled at 500 points for 2000; a band that leaves the grid is a row of zeros."""
+    z, curves = np.array([0.5, 2.0, 4.0]), np.stack([sampled(band.curve) for band in HELP_BANDS], axis=1)
+    together = matrices(WAVE_UM, *curves, z)
+    for row, redshift in zip(together[:2], z, strict=False):
+        alone = measurement_matrix(WAVE_UM, z=redshift, method="filters")
+        spectra = WAVE_UM ** np.array([[-2.0], [0.0], [3.0]])
+        np.testing.assert_allclose(spectra @ row.T, spectra @ alone.T, rtol=2e-3)
+    assert not together[2, 0].any()  # GALEX FUV at z = 4
+    np.testing.assert_allclose(together[2, 1:].sum(-1), 1)
 
 
 @given(z=st.floats(-0.5, 4), slope=st.floats(-5, 5), offset=st.floats(-5, 5))

@@ -56,16 +56,14 @@ def test_the_file_alone_reconstructs_the_same_to_the_bit(trained, tmp_path):
 
 
 def test_it_knows_what_it_was_trained_for(trained):
-    model, library = trained[0]["reconstructor"], trained[1]
+    model = trained[0]["reconstructor"]
     assert len(model.bands) == 20
     assert model.redshift == 2
     np.testing.assert_array_equal(model.A, measurement_matrix(WAVE_UM))
     np.testing.assert_array_equal(model.wave_um, WAVE_UM)
-    photometry = np.log10(train.relative(library, model.A.numpy()).flux @ model.A.numpy().T)
+    photometry = train.relative(trained[1], model.A.numpy()).flux @ model.A.numpy().T
     rest_um = model.A.numpy() @ WAVE_UM
-    np.testing.assert_allclose(np.trapezoid(10**photometry / rest_um, np.log(rest_um)), 1, rtol=1e-6)
-    assert (model.seen.diff(dim=0) >= 0).all()
-    assert (model.seen[0].numpy() >= photometry.min(0)).all()
+    np.testing.assert_allclose(np.trapezoid(photometry / rest_um, np.log(rest_um)), 1, rtol=1e-6)
     with pytest.raises(DataError, match="GALEX FUV"):
         model.predict(np.ones((3, 19)))
 

@@ -1,0 +1,89 @@
+"""`companion apply`: a table goes in, results come out whole, and errors are one line."""
+
+import h5py
+import numpy as np
+import pyarrow.parquet
+import pytest
+from astropy.table import Table
+
+from paper_utils.base import paths
+from paper_utils.base.containers import WAVE_UM, SedLibrary
+from paper_utils.base.errors import DataError
+from paper_utils.base.results import Results
+from paper_utils.midir import train
+from paper_utils.midir.model import GLO
+from paper_utils.nets.run import Run
+
+MAPPING = """redshift: z
+unit: mJy
+bands:
+  w3: {flux: f12, error: e12, filter: wise_w3}
+  w4: {flux: f22, error: e22, filter: wise_w4}
+  p100: {flux: f100, error: e100, filter: herschel_pacs_100}
+"""
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A model of smooth spectra, a table of three galaxies and its mapping."""
+    rng = np.random.default_rng(0)
+    flux = np.exp(rng.normal(size=(200, 3)) @ np.vander(np.log(WAVE_UM) / 8, 3).T)
+    library = SedLibrary(WAVE_UM, flux, [f"g{i}" for i in range(200)]).normalised()
+    run = Run("01", "smoke", device="cpu", progress=False)
+    glo = GLO(200, n_latent=5, width=8)
+    train.reconstructor(glo, library, train.Settings.load("01", "smoke"), run).save(tmp_path / "model.safetensors")
+    table = {"z": [0.03, 0.05, 0.1], "f12": [20, 10, 3.0], "f22": [40, 20, 5.0], "f100": [2000, 900, 150.0]}
+    Table(table | {name.replace("f", "e"): 0.1 * np.array(table[name]) for name in ("f12", "f22", "f100")}).write(
+        tmp_path / "t.csv"
+    )
+    (tmp_path / "m.yaml").write_text(MAPPING)
+    return tmp_path
+
+
+def test_a_table_becomes_spectra(files, companion):
+    arguments = ["apply", "1", files / "t.csv", "--mapping", files / "m.yaml", "--model", files / "model.safetensors"]
+    status, out, _ = companion(*arguments, "--output", files / "out", "--figures")
+    assert status == 0
+    assert "68 % intervals" in out
+    assert {file.name for file in (files / "out").iterdir()} == {
+        "results.ecsv", "results.h5", "summary.png", "1.png", "2.png", "3.png",
+    }  # fmt: skip
+    table = Table.read(files / "out" / "results.ecsv")
+    assert {"id", "s_97_p50", "log_l_5_35_p16", "jwst_f770w_p84", "novelty", "flag", "note"} <= set(table.colnames)
+    assert "f_agn_p50" not in table.colnames  # the library says nothing of it
+    assert table["jwst_f770w_p50"].unit == "mJy"
+    with h5py.File(files / "out" / "results.h5") as file:
+        assert file["spectrum"].shape == (3, 3, file["wave_um"].size)
+        assert file["spectrum"].attrs["unit"] == "mJy"
+        assert (np.diff(file["spectrum"][()], axis=1) >= 0).all()
+
+
+def test_errors_are_one_line_and_leave_nothing(files, companion, monkeypatch):
+    monkeypatch.setattr(paths, "OUTPUT", files / "output")
+    given = ["apply", "01", files / "t.csv", "--mapping", files / "m.yaml", "--output", files / "out"]
+    status, _, err = companion(*given)
+    assert status == 2
+    assert "companion train 01" in err
+    (files / "m.yaml").write_text(MAPPING.replace("mJy", "Jy").replace("wise_w3", "wise_w3"))
+    Table.read(files / "t.csv").write(files / "t.csv", overwrite=True)
+    (files / "m.yaml").write_text(MAPPING.replace("unit: mJy", "unit: cgs"))
+    status, _, err = companion(*given, "--model", files / "model.safetensors")
+    assert status == 2
+    assert "too large" in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (files / "out").exists()
+
+
+@pytest.mark.parametrize("ending", [".ecsv", ".fits", ".csv", ".parquet"])
+def test_results_are_kept_by_the_ending_of_the_file(tmp_path, ending):
+    table = Table({"id": ["a", "b"], "x_p50": [1.0, 2.5], "flag": ["", "odd"]})
+    written = Results(table, {"y": np.arange(6.0).reshape(2, 3)}, {"y": "mJy"}).save(tmp_path / f"r{ending}")
+    read = pyarrow.parquet.read_table if ending == ".parquet" else Table.read
+    again = read(written[0])
+    np.testing.assert_array_equal(again["x_p50"], table["x_p50"])
+    with h5py.File(tmp_path / "r.h5") as file:
+        assert file["y"].attrs["unit"] == "mJy"
+        assert [name.decode() for name in file["id"]] == ["a", "b"]
+    with pytest.raises(DataError, match=".ecsv"):
+        Results(table).save(tmp_path / "r.txt")
+    assert not list(tmp_path.glob("*.txt"))
