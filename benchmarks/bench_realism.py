@@ -174,7 +174,7 @@ def measured(n, ssps):
     yield "signal-to-noise, scatter [dex]", spread, spectrograph.SNR_SCATTER_DEX, 0.05, "SDSS DR7, main sample"
     yield "light in the fibre", np.median(sdss_spectra.fibre_fraction(truth)), 0.33, 0.05, "Brinchmann+ 2004"
 
-    petrosian, fibre = outside(truth[z < 0.25][:400], ssps)
+    petrosian, fibre = outside(truth[z < 0.25][:800], ssps)
     for i, (colour, value) in enumerate({"u-g": -0.084, "g-r": -0.023, "r-i": -0.015}.items()):
         yield f"Petrosian minus model {colour}", np.median(petrosian[:, i]), value, 0.02, SIZES
 

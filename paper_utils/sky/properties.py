@@ -12,7 +12,7 @@ from scipy.special import expit, ndtr, ndtri
 from paper_utils.sky import nebular, relations
 
 # log L(H alpha) per mass [erg/s/M_sun] that stars of 7 Gyr excite where b_t is 0.5, its fall with b_t and its scatter.
-OLD_GAS, OLD_BT, OLD_GAS_SCATTER = 29.48, 1.6, 0.15
+OLD_GAS, OLD_BT, OLD_GAS_SCATTER = 29.42, 3.4, 0.15
 SEYFERT, LINER = 28.8, 29.1  # the same of nuclei; of Seyferts at 10^-11.2 / yr
 
 
