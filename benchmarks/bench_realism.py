@@ -82,12 +82,18 @@ def boosted(features, wanted):
 
 
 def break_histogram(break_4000):
-    """Places of the two peaks of the 4000 A break, and the valley's share of the lower one."""
+    """Places of the two peaks of the 4000 A break, of parabolas through three bins each, and the valley's share of the
+    lower one."""
     edges = np.arange(1.0, 2.2, 0.05)
     counts = np.histogram(break_4000, edges)[0]
-    middle, blue = edges[:-1] + 0.025, edges[:-1] < 1.52
+    blue = edges[:-1] + 0.025 < 1.545
     low, high = np.argmax(np.where(blue, counts, 0)), np.argmax(np.where(blue, 0, counts))
-    return middle[low], middle[high], counts[low:high].min() / min(counts[low], counts[high])
+
+    def place(peak):
+        left, top, right = counts[peak - 1 : peak + 2].astype(float)
+        return edges[peak] + 0.025 + 0.025 * (right - left) / (2 * top - left - right)
+
+    return place(low), place(high), counts[low:high].min() / min(counts[low], counts[high])
 
 
 def outside(truth, ssps):

@@ -30,7 +30,7 @@ LOG_MSTAR = (8.0, 12.0)
 # templates are Salpeter's; with it the history that gives their mass and light also gives their star-formation rate.
 RETURNED = 0.27
 # Share of the quiescent that are still quenching: at these log M*, small ones late; and the log of their specific rate.
-IN_VALLEY, VALLEY = ((10.5, 11.0), (0.30, 0.04)), -11.0
+IN_VALLEY, VALLEY = ((10.5, 11.0), (0.36, 0.05)), -11.0
 WHOLE = 0.87  # dust of a whole galaxy over that of the part in a fibre
 UNITS = {
     "log_mstar": "dex(Msun)", "log_sfr": "dex(Msun/yr)", "age_gyr": "Gyr", "tau_gyr": "Gyr", "burst_age_gyr": "Gyr",
@@ -197,11 +197,11 @@ def history(rng, z: np.ndarray, log_mstar: np.ndarray, quiet_share: np.ndarray) 
     quiescent = rng.random(n) < quiet_share
     offset = 0.3 * rng.standard_normal(n)
     sequence = relations.main_sequence(log_mstar, z)
-    # Quiescent galaxies hardly form stars: 10^-12.3 / yr, an upper limit where it is measured (Salim+ 2016,
+    # Quiescent galaxies hardly form stars: 10^-12.5 / yr, below the limit where it is measured (Salim+ 2016,
     # 2016ApJS..227....2S). Some are on their way there, in the green valley between the peaks (Salim 2014,
     # 2014SerAJ.189....1S); their share fills the valley of the 4000 A break as in SDSS.
     leaving = rng.random(n) < np.interp(log_mstar, *IN_VALLEY)
-    quiet_rate = np.where(leaving, VALLEY, -12.3) + 1.3 * offset
+    quiet_rate = np.where(leaving, VALLEY, -12.5) + 1.3 * offset
     log_sfr = np.where(quiescent, log_mstar + quiet_rate, sequence + offset)
 
     universe = age_of_universe(z)

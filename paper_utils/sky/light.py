@@ -120,6 +120,7 @@ def magnitudes(truth: Table, table: LightTable) -> np.ndarray:
     As `sdss_spectra.magnitudes`, to 0.01 mag, without making a spectrum. Lines are taken as infinitely narrow.
     Raises DataError for a redshift outside the table.
     """
+    checked(truth, {"z": (1e-5, table.z[-1])}, "The light table")
     both = components(truth)
     z, a_v = np.asarray(both["z"]), np.asarray(both["a_v"])
     order, stars = np.argsort(z, kind="stable"), np.empty((len(both), len(table.curves)))

@@ -11,8 +11,8 @@ from scipy.special import expit, ndtr, ndtri
 
 from paper_utils.sky import nebular, relations
 
-# log L(H alpha) per mass [erg/s/M_sun] that stars of 7 Gyr excite where b_t is 0.5, its fall with b_t and its scatter.
-OLD_GAS, OLD_BT, OLD_GAS_SCATTER = 29.42, 3.4, 0.15
+# log L(H alpha) per mass [erg/s/M_sun] that stars of 7 Gyr excite, its fall with b_t, beyond what, and its scatter.
+OLD_GAS, OLD_BT, OLD_FROM, OLD_GAS_SCATTER = 29.4, 4.8, 0.6, 0.15
 SEYFERT, LINER = 28.8, 29.1  # the same of nuclei; of Seyferts at 10^-11.2 / yr
 
 
@@ -80,7 +80,7 @@ def nucleus(rng, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """
     mass, b_t, n = truth["log_mstar"], truth["b_t"], len(truth["log_mstar"])
     specific = truth["log_sfr"] - mass
-    old_gas = OLD_GAS - 1.5 * np.log10(truth["age_gyr"] / 7) - OLD_BT * (np.maximum(b_t, 0.45) - 0.5)
+    old_gas = OLD_GAS - 1.5 * np.log10(np.maximum(truth["age_gyr"], 5) / 7) - OLD_BT * np.maximum(b_t - OLD_FROM, 0)
     old_gas += OLD_GAS_SCATTER * rng.standard_normal(n)
     hotter = np.log10(truth["sigma_star"]) - relations.velocity_dispersion(mass)
     active = rng.random(n) < relations.active_fraction(mass, specific, hotter, b_t)

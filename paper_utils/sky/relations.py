@@ -76,7 +76,7 @@ def half_light_radius(log_mstar: np.ndarray, quiescent: np.ndarray) -> tuple[np.
     """Mean log R_e [kpc] in r and its scatter [dex]: Shen+ 2003 (2003MNRAS.343..978S; b of the 2007 erratum), enlarged.
 
     Theirs are of z, where galaxies are a tenth smaller (Kelvin+ 2012, 2012MNRAS.421.1007K), and lack the outskirts that
-    SDSS's sky subtraction removes (Bernardi+ 2014, 2014MNRAS.443..874B): times 1.5, with which fibres take as much of
+    SDSS's sky subtraction removes (Bernardi+ 2014, 2014MNRAS.443..874B): times 1.45, with which fibres take as much of
     the light as SDSS's.
 
     The early-type power law is continued below 10^10.3 M_sun with the late type's faint slope, 0.14, as dwarf
@@ -87,7 +87,7 @@ def half_light_radius(log_mstar: np.ndarray, quiescent: np.ndarray) -> tuple[np.
     late = np.log10(0.1) + 0.14 * log_mstar + 0.25 * np.log10(1 + x)
     early = np.log10(2.88e-6) + 0.56 * np.maximum(log_mstar, 10.3) + 0.14 * np.minimum(log_mstar - 10.3, 0)
     scatter = (0.34 + 0.13 / (1 + x**2)) / np.log(10)
-    return np.where(quiescent, early, late) + np.log10(1.5), scatter
+    return np.where(quiescent, early, late) + np.log10(1.45), scatter
 
 
 def early_type_age(log_mstar: np.ndarray) -> np.ndarray:

@@ -214,7 +214,8 @@ def test_active_nuclei_with_mass_valley_and_dispersion(volume):
     forming = at & ~volume["quiescent"]
     for other in (hotter, volume["b_t"]):
         more = other > np.median(other[forming])
-        assert active[forming & more].mean() > 1.2 * active[forming & ~more].mean()
+        odds = [share / (1 - share) for share in (active[forming & rows].mean() for rows in (more, ~more))]
+        assert odds[0] > 1.25 * odds[1]
     seyfert, liner = (volume["agn_class"] == name for name in ("seyfert", "liner"))
     assert np.median(specific[seyfert]) > -11.3 > np.median(specific[liner])
     assert (volume["agn_strength"][~active] == 0).all()
@@ -224,8 +225,8 @@ def test_active_nuclei_with_mass_valley_and_dispersion(volume):
 def test_old_stars_light_more_gas_where_they_are_younger_and_in_discs(volume):
     level = (
         properties.OLD_GAS
-        - 1.5 * np.log10(volume["age_gyr"] / 7)
-        - properties.OLD_BT * (np.maximum(volume["b_t"], 0.45) - 0.5)
+        - 1.5 * np.log10(np.maximum(volume["age_gyr"], 5) / 7)
+        - properties.OLD_BT * np.maximum(volume["b_t"] - properties.OLD_FROM, 0)
     )
     assert np.mean(volume["old_gas"] - level) == pytest.approx(0, abs=0.01)
     assert np.std(volume["old_gas"] - level) == pytest.approx(properties.OLD_GAS_SCATTER, abs=0.01)
