@@ -19,7 +19,7 @@ from paper_utils.sky.populations import RANGES, checked
 # (0.2 dex per dex of radius: Kuntschner+ 2010, 2010MNRAS.408...97K; more is needed here, as nothing else reddens an old
 # bulge), the bulge's A_V over the disc's (centres have more dust: Iglesias-Paramo+ 2013, 2013A&A...553L...7I), and
 # where between the mean age of the whole, 0, and its beginning, 1, the bulge's mean age lies.
-METALS, DUST, OLDER = 0.66, 1.9, 0.35
+METALS, DUST, OLDER = 0.55, 1.15, 0.35
 METALS_MAX, TEMPLATES_END = 0.45, 0.22  # the light of the last template is that of all beyond
 DIMMER = 0.45  # natural log of the light in r that E-MILES loses per dex of [M/H]
 FORMED = 16.0  # age / tau of a bulge at least: it formed at once

@@ -115,7 +115,7 @@ def r_magnitude(truth) -> np.ndarray:
 
 
 R_BAND = 0.6166  # um, where SDSS r looks
-_EMILES_FAINTER = 0.24  # mag: the median by which E-MILES, the sky's templates, are fainter in r than `sky.starlight`
+_EMILES_FAINTER = 0.27  # mag: the median by which E-MILES, the sky's templates, are fainter in r than `sky.starlight`
 
 
 @lru_cache(maxsize=1)
@@ -221,7 +221,7 @@ def history(rng, z: np.ndarray, log_mstar: np.ndarray, quiet_share: np.ndarray) 
         "z": z, "log_mstar": log_mstar, "quiescent": quiescent, "log_sfr": log_sfr, "age_gyr": age,
         "tau_gyr": age / age_over_tau(rate * age), "burst_fraction": burst_fraction,
         "burst_age_gyr": np.minimum(burst_age, 0.8 * age), "quiet_share": quiet_share, "offset": offset,
-    } | _dust(rng, z, log_mstar, np.where(leaving, 0.35, 0.23), quiescent, offset)  # fmt: skip
+    } | _dust(rng, z, log_mstar, np.where(leaving, 0.35, 0.25), quiescent, offset)  # fmt: skip
 
 
 def age_over_tau(y: np.ndarray) -> np.ndarray:

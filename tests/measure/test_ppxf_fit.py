@@ -12,10 +12,17 @@ from paper_utils.base.dust import R_V_STARS
 from paper_utils.base.errors import DataError
 from paper_utils.files import sdss
 from paper_utils.measure import emission, ppxf_fit
-from paper_utils.sky import foreground, sdss_spectra, stellar
+from paper_utils.sky import apertures, foreground, sdss_spectra, stellar
+from paper_utils.sky.components import components
 
 SPECTRA = paths.ROOT.parent / "shared" / "real_data" / "sdss_galaxy_spectra"
 ONCE = ppxf_fit.Config(n_draws=0)
+
+
+def in_fibre(truth):
+    """Bulges, then discs, as far as they lie in the fibre."""
+    part = apertures.fibre(truth)
+    return components(truth, part.bulge, part.disc)
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +32,17 @@ def mocks(emiles, ssps):
     forming = np.asarray(spectra.truth["log_sfr"] - spectra.truth["log_mstar"]) > -11
     spectra = spectra.select(np.concatenate([np.flatnonzero(~forming)[:3], np.flatnonzero(forming)[:3]]))
     v = (ssps.wave_rest > ppxf_fit.V_BAND[0]) & (ssps.wave_rest < ppxf_fit.V_BAND[1])
-    light = stellar.weights(spectra.truth, ssps).numpy() * ssps.spectra[..., v].mean(axis=-1).ravel()
+    both = in_fibre(spectra.truth)
+    of_parts = stellar.weights(both, ssps).numpy() * ssps.spectra[..., v].mean(axis=-1).ravel()
+    bulge, disc = of_parts.reshape(2, len(spectra), -1)
+    light, share = bulge + disc, bulge.sum(axis=1) / (bulge + disc).sum(axis=1)
+    a_v = np.asarray(both["a_v"]).reshape(2, -1)
     # What is younger than the youngest template counts as that.
     ages, metals = np.meshgrid(np.log10(np.maximum(ssps.ages, emiles.ages[0])), ssps.metals, indexing="ij")
     truth = {
         "log_age": light @ ages.ravel() / light.sum(axis=1),
         "metal": light @ metals.ravel() / light.sum(axis=1),
-        "ebv": np.asarray(spectra.truth["a_v"]) / R_V_STARS,
+        "ebv": (share * a_v[0] + (1 - share) * a_v[1]) / R_V_STARS,
         "sigma_star": np.asarray(spectra.truth["sigma_star"]),
     }
     return spectra, truth
@@ -66,8 +77,8 @@ def test_the_light_of_the_stars_is_separated_from_the_gas(mocks, emiles, ssps):
     one = spectra.select([3])
     found = ppxf_fit.fit(WAVE_OBS, one.flux[0], one.ivar[0], one.z[0], emiles, config=ONCE)
     lsf = sdss_spectra.stars_lsf(sdss_spectra.WAVE_REST)
-    stars = stellar.redshifted_spectra(one.truth, sdss_spectra.WAVE_REST, WAVE_OBS, ssps, sigma_lsf=lsf)[0].numpy()
-    stars *= arrives(one.z) * sdss_spectra.fibre_fraction(one.truth)
+    both = stellar.redshifted_spectra(in_fibre(one.truth), sdss_spectra.WAVE_REST, WAVE_OBS, ssps, sigma_lsf=lsf)
+    stars = both.sum(dim=0).numpy() * arrives(one.z)
     good = np.isfinite(found["stars"])
     assert good.mean() > 0.9
     assert np.median(np.abs(found["stars"][good] / stars[good] - 1)) < 0.02
