@@ -91,7 +91,7 @@ def draw(shape: dict, flux: dict, size: int, core_var: torch.Tensor) -> torch.Te
             row = sigma[:, some], shape["q_" + part], shape["angle"], share[:, some]
             smooth.append(light_profiles.elongated(*row, blur, nodes))
     bar = shape["bar_sigma"][:, None], shape["bar_q"], shape["bar_angle"], flux["bar"][:, None]
-    smooth.append(light_profiles.elongated(*bar, blur, 7))
+    smooth.append(light_profiles.elongated(*bar, blur, N_NODES["disc"]))
     knots = light_profiles.Gaussians(
         shape["x"], shape["y"], shape["var"], shape["knots"][..., None] * flux["knots"][:, None]
     )
