@@ -37,6 +37,7 @@ def same_number_of_threads_afterwards():
 def test_a_benchmark_runs(name, request, monkeypatch, capsys):
     if "templates.emiles" in FILES[name].read_text(encoding="utf-8"):
         request.getfixturevalue("emiles")  # or it is skipped
+    monkeypatch.syspath_prepend(FILES[name].parent)  # what benchmarks share lies beside them
     spec = importlib.util.spec_from_file_location(FILES[name].stem, FILES[name])
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -9,11 +9,14 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from astropy.table import Table
 
 from paper_utils.alhambra import figures as catalogue_plots
 from paper_utils.alhambra.model import Spec
 from paper_utils.autoencoder import figures as spectra_plots
 from paper_utils.base import paths, plots
+from paper_utils.base.containers import Photometry
+from paper_utils.base.results import Results
 from paper_utils.diffusion import figures as diffusion_plots
 from paper_utils.diffusion import figures_derived as derived_plots
 from paper_utils.latents import figures as image_plots
@@ -29,6 +32,17 @@ BANDS = np.geomspace(0.05, 160, 20)
 SEEN = np.array([np.interp(BANDS, WAVE, f) for f in FLUX])
 CHI2 = np.geomspace(0.1, 90, 100)
 LOG = np.log10(FLUX[:, MID])
+APPLIED = Results(
+    Table(
+        {"id": ["a", "b"], "novelty": [20.0, 97.0], "flag": ["", "unlike the library"]}, meta={"coverage": {"s": 0.7}}
+    ),
+    {"spectrum": FLUX[:6, MID].reshape(2, 3, -1), "wave_um": WAVE[MID]},
+)
+OBSERVED = Photometry(
+    SEEN[:2], 0.1 * SEEN[:2], np.eye(2, 20), [f"b{i}" for i in range(20)], BANDS[:, None] * [0.9, 1.1],
+    np.ones((20, 2)),
+    [0.1, 0.2], ["a", "b"],
+)  # fmt: skip
 HISTORY = {"step": [1, 2, 3], "mse": [1.0, 0.1, 0.05]}
 
 OPTICAL = np.geomspace(3800, 9200, 300)
@@ -187,6 +201,8 @@ FIGURES = {
     "robustness": lambda: image_plots.plot_robustness(
         {"seeing": ([1, 2], {"a": [0.5, 0.6]}), "depth [mag]": ([0, 1], {"a": [0.5, 30.0]})}, "loss"
     ),
+    "applied": lambda: midir_plots.plot_applied(APPLIED),
+    "galaxy": lambda: midir_plots.plot_galaxy(APPLIED, OBSERVED, 0),
     "band": lambda: midir_plots.plot_band(WAVE[MID], LOG[:3], LOG[:3], 0.1 + 0 * LOG[:3], ["a", "b", "c"]),
 }
 
@@ -207,7 +223,7 @@ def test_axes_are_labelled_and_finite(name):
     assert axes
     shared = bool(fig.get_supxlabel())
     assert shared or all(ax.get_xlabel() for ax in axes if ax.get_label() != "<colorbar>")
-    assert fig.get_supylabel() or any(ax.get_ylabel() for ax in axes) or name == "scores"
+    assert fig.get_supylabel() or any(ax.get_ylabel() for ax in axes) or name in ("scores", "applied")
     for ax in axes:
         assert ax.has_data() or ax.get_label() == "<colorbar>"
         assert np.isfinite([*ax.get_xlim(), *ax.get_ylim()]).all()
@@ -222,8 +238,19 @@ def test_every_figure_is_tested():
         "plot_networks",
         "plot_missing",
         "plot_pipeline",
+        "plot_realism",
     }
     assert drawn == {name for make in FIGURES.values() for name in make.__code__.co_names if name.startswith("plot_")}
+
+
+def test_realism_shows_every_row_and_what_is_far_off_as_a_triangle():
+    table = Table.read(paths.DATA / "realism.csv")
+    fig = sky_plots.plot_realism(table)
+    rows = [label.get_text() for ax in fig.axes for label in ax.get_yticklabels()]
+    assert sorted(rows) == sorted(table["quantity"])
+    far = (abs(table["mock"] - table["real"]) > 1.9 * table["tolerance"]).sum()
+    marks = [line for ax in fig.axes for line in ax.lines if line.get_marker() in "<>"]
+    assert sum(len(line.get_xdata()) for line in marks) == far
 
 
 def test_histogram_counts_every_galaxy():
