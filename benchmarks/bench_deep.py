@@ -4,8 +4,6 @@ realism. Ends with 1 where a tolerance is broken.
 python benchmarks/bench_deep.py [number of objects, 30000] [--write: renew data/realism.csv and the page]
 """
 
-import sys
-
 import numpy as np
 import realism
 import torch
@@ -46,8 +44,7 @@ def measured(n, ssps, seed=0):
 def main():
     torch.set_num_threads(1)
     ssps = populations.from_emiles(templates.emiles())
-    given, write = realism.arguments()
-    sys.exit(bool(realism.show("deep", measured(int(given[0]) if given else 30_000, ssps), write)))
+    realism.run("deep", lambda n: measured(n, ssps), 30_000)
 
 
 if __name__ == "__main__":

@@ -24,10 +24,21 @@ from paper_utils.base.constants import C_KMS, L_SUN
 from paper_utils.base.containers import WAVE_OBS
 from paper_utils.base.distances import arrives
 from paper_utils.files import templates
-from paper_utils.sky import apertures, components, galaxies, nebular, populations, sdss_spectra, spectrograph, stellar
+from paper_utils.sky import (
+    apertures,
+    components,
+    foreground,
+    galaxies,
+    nebular,
+    populations,
+    sdss_spectra,
+    spectrograph,
+    stellar,
+)
 
 N, N_LOOP, ROUNDS = 5_000, 150, 7
 LINES = np.array(list(wavelengths.LINES.values()))
+GALACTIC = dust.galactic(WAVE_OBS)  # A / E(B-V)
 
 
 def prepared(truth, ssps, lam):
@@ -43,6 +54,7 @@ def prepared(truth, ssps, lam):
         "lines": sdss_spectra.fibre_lines(truth) / L_SUN,
         "nuclei": part.point * nebular.scattered(truth) / L_SUN,
         "law": dust.attenuation(lam),
+        "ebv": foreground.towards(truth),
         "missing": lambda at: np.interp(at, rest, missing),
     }
 
@@ -61,7 +73,7 @@ def one(row, i, known, lam, spectra, cut, rng):
     light += (known["lines"][i] / (width * np.sqrt(2 * np.pi))) @ profiles / rest
     light += known["nuclei"][i] * (rest / 5100) ** nebular.SCATTERED_SLOPE
     light *= arrives(z)
-    clean = np.interp(WAVE_OBS, rest * (1 + z), light)
+    clean = np.interp(WAVE_OBS, rest * (1 + z), light) * 10 ** (-0.4 * known["ebv"][i] * GALACTIC)
     sigma = spectrograph.sigma(torch.from_numpy(clean[None]))[0].numpy()
     return clean, clean + sigma * rng.standard_normal(sigma.size)
 

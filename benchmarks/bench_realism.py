@@ -9,7 +9,6 @@ python benchmarks/bench_realism.py [number of galaxies, 24000] [--write: renew d
 """
 
 import dataclasses
-import sys
 
 import numpy as np
 import realism
@@ -223,8 +222,7 @@ def measured(n, ssps):
 def main():
     torch.set_num_threads(1)
     ssps = populations.from_emiles(templates.emiles())
-    given, write = realism.arguments()
-    sys.exit(bool(realism.show("optical", measured(int(given[0]) if given else 24_000, ssps), write)))
+    realism.run("optical", lambda n: measured(n, ssps), 24_000)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,8 @@ page paper_utils/sky/README.md. `bench_realism.py`, `bench_midir_library.py` and
 """
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-import numpy as np
 from astropy.table import Table, vstack
 
 from paper_utils.base import paths
@@ -15,9 +14,18 @@ COLUMNS = ("part", "quantity", "mock", "real", "tolerance", "reference")
 BEGIN, END = "<!-- the table, written by the benchmarks -->\n", "<!-- its end -->\n"
 
 
-def kept(table: Table) -> np.ndarray:
-    """Whether each row's mock value lies within the tolerance of the real one; NaN does not."""
-    return np.abs(table["mock"] - table["real"]) <= table["tolerance"]
+def kept(row) -> bool:
+    """Whether the mock value of a row, or of each row of a table, is within the tolerance of the real; NaN is not."""
+    return abs(row["mock"] - row["real"]) <= row["tolerance"]
+
+
+def run(part: str, rows: Callable[[int | str], Iterable], default: int | str, allowed: float = 0.0) -> None:
+    """The command of a benchmark: `show` rows(its argument, or the default), and leave with 1 where a larger share of
+    rows than is allowed is not kept. `--write` anywhere renews csv and page.
+    """
+    words = [word for word in sys.argv[1:] if word != "--write"]
+    asked = type(default)(words[0]) if words else default
+    sys.exit(show(part, rows(asked), "--write" in sys.argv[1:]) > allowed)
 
 
 def show(part: str, rows: Iterable[tuple[str, float, float, float, str]], write: bool) -> float:
@@ -29,7 +37,7 @@ def show(part: str, rows: Iterable[tuple[str, float, float, float, str]], write:
     print(f"{'quantity':40} | {'mock':>7} | {'real':>7} | {'+-':>6} | {'reference':44} | kept", flush=True)
     for quantity, mock, real, tolerance, reference in rows:
         found.append((part, quantity, *(round(float(value), 4) for value in (mock, real, tolerance)), reference))
-        good = "yes" if abs(mock - real) <= tolerance else "NO"
+        good = "yes" if kept({"mock": mock, "real": real, "tolerance": tolerance}) else "NO"
         print(f"{quantity:40} | {mock:7.3f} | {real:7.3f} | {tolerance:6.3f} | {reference:44} | {good}", flush=True)
     table = Table(rows=found, names=COLUMNS)
     broken = table["quantity"][~kept(table)].tolist()
@@ -53,8 +61,3 @@ def _write(table: Table) -> None:
     _, _, tail = rest.partition(END)
     with paths.atomic(PAGE) as file:
         file.write_text(head + BEGIN + "\n" + "".join(lines) + "\n" + END + tail, encoding="utf-8")
-
-
-def arguments() -> tuple[list[str], bool]:
-    """What the command was given besides `--write`, and whether that was among it."""
-    return [word for word in sys.argv[1:] if word != "--write"], "--write" in sys.argv[1:]

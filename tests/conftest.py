@@ -44,6 +44,14 @@ def write_notebook(path: Path, *cells: str, parameters: str = PARAMETERS) -> Pat
     return path
 
 
+def in_fibre(truth):
+    """Mock galaxies' bulges, then their discs, as far as they lie in the fibre: what a fit of its spectrum may find."""
+    from paper_utils.sky import apertures, components
+
+    part = apertures.fibre(truth)
+    return components.components(truth, part.bulge, part.disc)
+
+
 def in_a_fresh_process(code: str, *files: Path | str) -> None:
     """Runs lines that know nothing of this process but `files`, their sys.argv[1:]; np, torch and Model are at hand."""
     from paper_utils.base import paths

@@ -4,6 +4,7 @@ from importlib import resources
 
 import numpy as np
 import pytest
+from conftest import in_fibre
 
 from paper_utils.base import paths
 from paper_utils.base.containers import WAVE_OBS, Spectra
@@ -12,17 +13,10 @@ from paper_utils.base.dust import R_V_STARS
 from paper_utils.base.errors import DataError
 from paper_utils.files import sdss
 from paper_utils.measure import emission, ppxf_fit
-from paper_utils.sky import apertures, foreground, sdss_spectra, stellar
-from paper_utils.sky.components import components
+from paper_utils.sky import foreground, sdss_spectra, stellar
 
 SPECTRA = paths.ROOT.parent / "shared" / "real_data" / "sdss_galaxy_spectra"
 ONCE = ppxf_fit.Config(n_draws=0)
-
-
-def in_fibre(truth):
-    """Bulges, then discs, as far as they lie in the fibre."""
-    part = apertures.fibre(truth)
-    return components(truth, part.bulge, part.disc)
 
 
 @pytest.fixture(scope="module")

@@ -82,7 +82,7 @@ def test_mock_galaxies_have_the_colours_of_real_ones(ssps):
     truth = truth[galaxies.r_magnitude(truth) < 16.6]  # the faint ones are not compared
     bands = sdss_spectra.magnitudes(truth, sdss_curves() | two_mass_curves(), ssps)
     mock = colours.complete(colours.of(bands, truth["z"]))
-    assert len(mock) > 3500
+    assert len(mock) > 3900
     real = colours.published()
     for colour in colours.COLOURS:
         (model,) = colours.rows(real, "model complete", colour)

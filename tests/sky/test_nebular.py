@@ -69,7 +69,7 @@ def test_doublets_keep_their_ratios():
     np.testing.assert_allclose(ratio(lines, "NII_6584", "NII_6548"), 3.05, rtol=1e-6)
     np.testing.assert_allclose(ratio(lines, "SII_6716", "SII_6731"), 1.35, rtol=1e-6)
     # Neighbours in wavelength stay close to that behind dust.
-    np.testing.assert_allclose(ratio(nebular.luminosities(sample), "OIII_5007", "OIII_4959"), 2.98, rtol=0.06)
+    np.testing.assert_allclose(ratio(nebular.luminosities(sample), "OIII_5007", "OIII_4959"), 2.98, rtol=0.05)
 
 
 def test_metals_follow_the_calibration():
@@ -185,7 +185,7 @@ def test_star_forming_galaxies_lie_where_real_ones_do(resolve, nearby):
 def test_star_forming_sequence_is_the_real_one(resolve, nearby):
     """At given [N II]/Ha no mass scale and no aperture enters; [O III] is 0.16 dex too strong at -1.1, 0.18 at -0.5."""
     for at in np.arange(-1.1, -0.35, 0.15):
-        for ours, theirs, tolerance in zip(nearby[2:], resolve[2:], (0.19, 0.2), strict=True):
+        for ours, theirs, tolerance in zip(nearby[2:], resolve[2:], (0.185, 0.2), strict=True):
             mock = np.median(ours[abs(nearby[1] - at) < 0.075])
             real = np.nanmedian(theirs[(abs(resolve[1] - at) < 0.075) & np.isfinite(theirs)])
             assert mock == pytest.approx(real, abs=tolerance)

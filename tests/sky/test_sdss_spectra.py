@@ -143,7 +143,7 @@ def test_the_fibre_takes_the_light_within_it(sample):
         expected.append(np.interp(1.5, r, total) / total[-1])
     # Nearly: real shapes are flat, and blurred by convolution, not in quadrature (tests/sky/test_images.py, exactly).
     ratio = sdss_spectra.fibre_fraction(truth) / expected
-    assert (abs(ratio - 1) < 0.15).mean() > 0.85  # bars gather light
+    assert (abs(ratio - 1) < 0.15).mean() > 0.9  # bars gather light
     assert np.median(ratio) == pytest.approx(1, abs=0.08)
     # Brinchmann+ 2004: a third of the light is typical.
     assert np.median(sdss_spectra.fibre_fraction(sample.truth)) == pytest.approx(0.33, abs=0.08)
@@ -225,5 +225,5 @@ def test_the_survey_limit_is_the_magnitude_of_the_templates(sample, ssps):
     r = sdss_spectra.magnitudes(sample.truth, sdss_curves(), ssps)["r"]
     off = r - galaxies.r_magnitude(sample.truth)
     assert abs(np.median(off)) < 0.05
-    assert np.std(off) < 0.16
+    assert np.std(off) < 0.155
     assert (r < galaxies.R_LIMIT + 0.3).mean() > 0.97
