@@ -38,9 +38,9 @@ def test_study_runs_on_a_published_library(tmp_path):
     library = seds.read_npz_library(RT_LIBRARY)
     file = library.save(tmp_path / "rt.h5")
     found, output = smoke_run(tmp_path, DATA=str(file), settings={"n_test": 1000})
-    # Ridge needs no training budget: 88.7 % is what an independent fit to the same split gave, at free brightness (90.5
-    # where it is known).
-    assert found["x.methods"]["parts"]["ridge regression"][0] == pytest.approx(88.7, abs=1.5)
+    # Ridge needs no training budget: 90.6 % is what it gave when written out in numpy on the same split and in the same
+    # units of brightness (88.7 in units of the photometry's geometric mean, 90.5 of the bolometric flux).
+    assert found["x.methods"]["parts"]["ridge regression"][0] == pytest.approx(90.6, abs=0.5)
     # The method with an uncertainty reconstructs nearly all, and its 68 % intervals hold 65 to 73 %.
     assert found["x.methods"]["parts"]["Gaussian process"][0] >= 96
     assert 0.65 < found["x.coverage.gaussian"]["parts"]["value"] < 0.73
