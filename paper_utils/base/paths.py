@@ -13,6 +13,7 @@ NOTEBOOKS = ROOT / "notebooks"
 DATA = ROOT / "data"
 FIGURES = ROOT / "figures"
 OUTPUT = ROOT / "output"
+WEIGHTS = DATA / "weights"  # trained models that come with the project
 # Trained models and converted downloads; safe to delete, never committed.
 CACHE = Path(os.environ.get("COMPANION_CACHE", DATA / "cache"))
 

@@ -130,10 +130,3 @@ def ab_fluxes(wave: np.ndarray, flux: np.ndarray, curves: Curves) -> np.ndarray:
 def ab_magnitudes(wave: np.ndarray, flux: np.ndarray, curves: Curves) -> np.ndarray:
     """AB magnitudes (N, B); arguments as for `ab_fluxes`."""
     return -2.5 * np.log10(ab_fluxes(wave, flux, curves))
-
-
-def line_fluxes(wave_obs: np.ndarray, flux: np.ndarray, curves: Curves) -> np.ndarray:
-    """Fluxes (N, B) [maggies] in bands of narrow lines (N, n) at `wave_obs` (N, n) [A], `flux` [erg/s/cm2] each."""
-    norm = np.array([np.trapezoid(r / w, w) for w, r in curves.values()])
-    photons = np.einsum("nl,nlb->nb", flux * wave_obs, responses(curves, wave_obs))
-    return photons / (norm * C_AA_S * MAGGIE)

@@ -101,6 +101,7 @@ def by_templates(cube: NDArray, noise: NDArray, wave: NDArray, types: NDArray, c
     flux, sigma = square_flux(cube, WIDE), 2 * WIDE * noise
     at = np.arange(0, len(types) - 1 + 1e-9, 0.25)
     first = np.clip(at.astype(int), 0, len(types) - 2)
+    types = np.maximum(types, 0)  # where no star shines, extrapolated populations fall below zero
     types = types / types[:, (wave > grid.NORM[0]) & (wave < grid.NORM[1])].mean(axis=1, keepdims=True)
     types = types[first] ** (1 - at + first)[:, None] * types[first + 1] ** (at - first)[:, None]
     z_trial = np.expm1(np.linspace(np.log(1.04), np.log(1.16), 60))

@@ -18,7 +18,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss, normalize
+from torch.nn.functional import embedding, mse_loss, normalize
 from torch.optim import Adam, Optimizer, RMSprop
 
 from paper_utils.nets.model_file import Model
@@ -89,7 +89,8 @@ class GLO(Model):
 
 def glo_loss(model: GLO, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
     """Eq. 5 for training spectra batch["x"] (B, n_wave) at the generator's scale, which are numbers batch["index"]."""
-    return {"loss": mse_loss(model.generator.network(model.s[batch["index"]]), batch["x"])}
+    s = embedding(batch["index"], model.s, sparse=True)  # a gradient for the rows of the batch, not for all latents
+    return {"loss": mse_loss(model.generator.network(s), batch["x"])}
 
 
 def to_sphere(s: Tensor) -> Tensor:

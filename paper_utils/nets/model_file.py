@@ -53,9 +53,15 @@ class Model(nn.Module):
         """The name under which a file says what it holds, such as "midir.model.GLO"."""
         return f"{cls.__module__.removeprefix(PACKAGE)}.{cls.__qualname__}"
 
-    def save(self, path: Path | str, **card: Any) -> Card:
-        """Write the model and its card, whole or not at all; `card` replaces or adds entries. Returns the card."""
+    def save(self, path: Path | str, half: bool = False, **card: Any) -> Card:
+        """Write the model and its card, whole or not at all; `card` replaces or adds entries. Returns the card.
+
+        half : write weight matrices in bfloat16, for half the size; vectors and buffers, such as scales, stay exact.
+        """
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
+        if half:
+            matrices = [name for name, value in self.named_parameters() if value.ndim > 1]
+            tensors |= {name: tensors[name].bfloat16() for name in matrices}
         self.card = self.card | card | {"kind": self.kind(), "config": self.config, "sha256": _sha256(tensors)}
         with paths.atomic(Path(path)) as temporary:
             save_file(tensors, temporary, metadata={"card": json.dumps(self.card)})

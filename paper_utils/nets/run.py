@@ -14,7 +14,7 @@ from torch import Tensor
 
 from paper_utils.base import hashes, paths
 from paper_utils.base.errors import WeightsError
-from paper_utils.nets import training
+from paper_utils.nets import model_file, training
 from paper_utils.nets.checkpoints import History
 from paper_utils.nets.model_file import Card, Model, slug
 from paper_utils.nets.plan import Batch, Loss, Plan
@@ -30,7 +30,8 @@ class Run:
 
     study, profile : such as "01" and "quick".   seed : of weights, order of the data and draws.
     device, precision : "auto", "cpu" or "cuda", and as Lightning Fabric has them.
-    weights : "train", or a folder of model files, which then are used instead of training.
+    weights : "train"; a folder of model files, which then are used instead of training; or "shipped": those models that
+        come with the project are used where they are what this run would train, by architecture, plan and data.
     data : hashes "library" and "split" of all objects and of those to learn from; model files that learned from some
         of this run's test objects are refused.
     cache : where trained networks are kept; None for the project's.
@@ -69,46 +70,70 @@ class Run:
         rows: Tensor | None = None,
         validation: Batch | None = None,
         finish: Finish | None = None,
+        keep: Callable[[Model], Model] = lambda model: model,
         **about: Any,
     ) -> Model:
         """`training.fit`, unless the run's weights or the cache have this network; returns it in evaluation mode.
 
         about : more for the card: what the model is, its settings, known limits.
+        keep : as in `trained`.
         The cache knows a network by first weights, data, plan, loss and the code behind them.
         """
         train = partial(training.fit, model, loss, data, plan, rows=rows, validation=validation, fabric=self.fabric)
-        return self.trained(name, model, train, (data, plan, loss, rows, finish), finish, **about)
+        return self.trained(name, model, train, (data, plan, loss, rows, finish), finish, keep, **about)
 
     def trained(
-        self, name: str, model: Model, train: Train, inputs: tuple, finish: Finish | None = None, **about: Any
+        self,
+        name: str,
+        model: Model,
+        train: Train,
+        inputs: tuple,
+        finish: Finish | None = None,
+        keep: Callable[[Model], Model] = lambda model: model,
+        **about: Any,
     ) -> Model:
         """The same of any training in place.
 
         inputs : all that decides its result apart from the model's first weights, for the cache.
+        keep : the part of the trained model that is of use; it is what is kept and returned.
         Raises WeightsError for weights that are missing, damaged, of another architecture or of this run's test data.
         """
-        if self.weights != "train":
-            kept = Path(self.weights) / f"{slug(name)}.safetensors"
-        else:
+        product = keep(model)
+        given = self._given(name, product, inputs)
+        if given is None:
             key = _fingerprint(type(model), model.config, model.state_dict(), inputs)
             kept = (self.cache or paths.CACHE / "models") / f"{self.study}-{slug(name)}-{key[:16]}.safetensors"
-        if self.weights != "train" or kept.exists():
-            self._take(kept, model)
+        if given or kept.exists():
+            self._take(given or kept, product)
         else:
             history = train(checkpoint=kept.with_suffix(".checkpoint"), label=name, progress=self.progress)
             if history["finished"] and finish is not None:
                 finish(model)
-            model.card = self._card(name, history, inputs) | about
+            product.card = self._card(name, history, inputs) | about
             if history["finished"]:
-                model.save(kept)
-        self.cards[name], self.models[name] = model.card, model
-        return model.eval()
+                product.save(kept)
+        self.cards[name], self.models[name] = product.card, product
+        return product.eval()
 
-    def export(self, folder: Path, scores: Mapping[str, Any] | None = None) -> None:
-        """All finished models as files in a folder, where `weights` finds them, each with what it achieved by name."""
+    def export(self, folder: Path, scores: Mapping[str, Any] | None = None, half: bool = False) -> None:
+        """All finished models as files in a folder, where `weights` finds them, each with what it achieved by name;
+        `half` as in `Model.save`."""
         for name, model in self.models.items():
             if model.card.get("finished"):
-                model.save(folder / f"{slug(name)}.safetensors", scores=(scores or {}).get(name, {}))
+                achieved = model.card.get("scores", {}) | (scores or {}).get(name, {})
+                model.save(folder / f"{slug(name)}.safetensors", half, scores=achieved)
+
+    def _given(self, name: str, product: Model, inputs: tuple) -> Path | None:
+        """The file that `weights` has for a network, which has to be there; None if it is to be trained."""
+        folder = paths.WEIGHTS / self.study if self.weights == "shipped" else Path(self.weights)
+        file = folder / f"{slug(name)}.safetensors"
+        if self.weights == "train" or (self.weights == "shipped" and not file.exists()):
+            return None
+        if self.weights != "shipped":
+            return file
+        card, _ = model_file.read(file)
+        wanted = {"config": product.config, "plan": _plan(inputs), "data": dict(self.data)}
+        return file if all(card[key] == value for key, value in wanted.items()) else None
 
     def _take(self, file: Path, model: Model) -> None:
         found = type(model).load(file, str(self.fabric.device))
@@ -125,11 +150,10 @@ class Run:
         model.card = found.card
 
     def _card(self, name: str, history: History, inputs: tuple) -> Card:
-        plans = [vars(part) for part in inputs if isinstance(part, Plan)]
         return {
             **{key: getattr(self, key) for key in ("study", "profile", "seed")},
             "name": name,
-            "plan": {key: value for plan in plans for key, value in plan.items() if not callable(value)},
+            "plan": _plan(inputs),
             "data": dict(self.data),
             "device": str(self.fabric.device),
             "torch": torch.__version__,
@@ -138,6 +162,12 @@ class Run:
             "finished": history["finished"],
             "history": history,
         }
+
+
+def _plan(inputs: tuple) -> dict[str, Any]:
+    """What a card says of the plans among the inputs of a training."""
+    plans = [vars(part) for part in inputs if isinstance(part, Plan)]
+    return {key: value for plan in plans for key, value in plan.items() if not callable(value)}
 
 
 def _fingerprint(*parts: Any) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binomtest, norm
+from scipy.stats import t as student_t
 
 UNCERTAINTY = 0.1  # of both spectra, relative
 
@@ -66,6 +67,21 @@ def interval(
     values = [statistic(*(sample[rows] for sample in samples)) for rows in again]
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(statistic(*samples)), float(low), float(high)
+
+
+def over_seeds(values: ArrayLike) -> tuple[float, float, float]:
+    """Mean of values (K, N), of K seeds and the same N objects, with the 68 % interval of both: (value, low, high).
+
+    The standard errors of the objects' means and of the seeds' means, the latter times Student's t for K - 1 degrees of
+    freedom, add in quadrature. One seed says nothing of the scatter between seeds.
+    """
+    values = np.asarray(values, float)
+    (n_seeds, n), mean = values.shape, float(values.mean())
+    half = values.mean(0).std(ddof=1) / np.sqrt(n)
+    if n_seeds > 1:
+        between = values.mean(1).std(ddof=1) / np.sqrt(n_seeds) * student_t.ppf(norm.cdf(1), n_seeds - 1)
+        half = np.hypot(half, between)
+    return mean, mean - float(half), mean + float(half)
 
 
 def share(successes: ArrayLike) -> tuple[float, float, float]:

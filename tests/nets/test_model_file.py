@@ -44,6 +44,19 @@ def test_saving_again_keeps_the_card(kept, tmp_path):
     assert (card["limits"], card["scores"]) == ("a toy", {"r2": 0.9})
 
 
+def test_half_the_bytes_give_nearly_the_same_numbers(tmp_path):
+    model = MLP(40, 20)
+    model.learn_scale(100 + torch.randn(99, 40), torch.randn(99, 20))
+    x = 100 + torch.randn(50, 40)
+    for name, half in (("whole", False), ("half", True)):
+        model.save(tmp_path / name, half)
+    again = MLP.load(tmp_path / "half")
+    assert (tmp_path / "half").stat().st_size < 0.55 * (tmp_path / "whole").stat().st_size
+    assert torch.equal(again.inputs.mean, model.inputs.mean)
+    assert again.network[0].weight.dtype == torch.float32
+    assert 0 < (again(x) - model(x)).abs().max() < 0.01 * model(x).std()
+
+
 def _flip(path):
     blob = bytearray(path.read_bytes())
     blob[-2] ^= 1

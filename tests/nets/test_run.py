@@ -10,6 +10,7 @@ from paper_utils.base import hashes
 from paper_utils.base.errors import WeightsError
 from paper_utils.nets import model_file, run
 from paper_utils.nets.dense import MLP
+from paper_utils.nets.model_file import Model
 from paper_utils.nets.plan import Plan
 
 HASHES = {"library": "a" * 64, "split": "b" * 64}
@@ -28,8 +29,8 @@ def squares(model, batch, generator, power=2):
 def shop(tmp_path):
     """Trains a small network; returns it and whether it was trained now."""
 
-    def make(*, data=DATA, plan=PLAN, loss=squares, width=4, **options):
-        given = {"data": HASHES, "device": "cpu", "profile": "smoke", "cache": tmp_path / "cache", "progress": False}
+    def make(*, data=DATA, seen=HASHES, plan=PLAN, loss=squares, width=4, **options):
+        given = {"data": seen, "device": "cpu", "profile": "smoke", "cache": tmp_path / "cache", "progress": False}
         a_run = run.Run("01", **given | options)
         TRAININGS.clear()
         model = a_run.fit("toy", a_run.make(lambda: MLP(3, 2, widths=(width,))), loss, data, plan)
@@ -116,6 +117,51 @@ def test_saved_weights_are_used_instead_of_training(shop, folder):
     _, model, trained = shop(weights=str(folder))
     assert not trained
     assert torch.equal(model(X), expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "used"),
+    [
+        ({}, True),
+        ({"profile": "quick"}, True),
+        ({"width": 5}, False),
+        ({"plan": Plan(6, 10, lr=0.7)}, False),
+        ({"seen": HASHES | {"library": "f" * 64}}, False),
+    ],
+    ids=["same", "profile", "width", "plan", "data"],
+)
+def test_shipped_weights_are_used_where_they_are_what_would_be_trained(shop, folder, monkeypatch, change, used):
+    monkeypatch.setattr(run.paths, "WEIGHTS", folder.parent)
+    folder.rename(folder.parent / "01")
+    given = {"plan": Plan(5, 10, lr=0.7), "weights": "shipped", "cache": folder.parent / "another"}
+    _, model, trained = shop(**given | change)
+    assert (model.card.get("scores") == {"share": 72}) == used
+    assert trained != used
+
+
+class Pair(Model):
+    """Two networks of which one is wanted."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = MLP(3, 3), MLP(3, 2)
+
+
+def of_second(model, batch, generator):
+    return {"loss": (model.second(model.first(batch["x"])) - batch["y"]).pow(2).mean()}
+
+
+def test_what_is_of_use_is_kept(tmp_path):
+    """The layers of a network may be all that is wanted of it once it is trained."""
+
+    def train(n_steps):
+        a_run = run.Run("01", cache=tmp_path, progress=False)
+        return a_run.fit("toy", a_run.make(Pair), of_second, DATA, Plan(n_steps, 10), keep=lambda pair: pair.second)
+
+    assert isinstance(train(5), MLP)
+    (file,) = tmp_path.glob("*.safetensors")
+    assert set(MLP.load(file).state_dict()) == set(MLP(3, 2).state_dict())
+    assert torch.equal(train(5)(X), MLP.load(file)(X))
 
 
 def test_weights_of_another_architecture_are_refused(shop, folder):

@@ -86,3 +86,19 @@ def test_coverage_of_gaussian_errors_is_the_level():
     np.testing.assert_allclose(scores.coverage(truth, 5.0, std, levels), levels, atol=0.01)
     # Error bars half as wide as they should be: 68 % intervals hold what 0.497 sigma hold, 38 %.
     assert scores.coverage(truth, 5.0, std / 2, [0.6827])[0] == pytest.approx(0.383, abs=0.01)
+
+
+def test_interval_over_seeds_holds_the_truth_as_often_as_it_says():
+    rng, held = np.random.default_rng(0), []
+    for _ in range(400):
+        seeds, objects = 0.5 * rng.standard_normal((3, 1)), rng.standard_normal(50)
+        _, low, high = scores.over_seeds(seeds + objects + rng.standard_normal((3, 50)))
+        held.append(low < 0 < high)
+    assert 0.62 < np.mean(held) < 0.75  # the quadrature of a Gaussian and a Student's t is wide by a little
+
+
+def test_interval_of_one_seed_is_that_of_the_objects():
+    values = np.random.default_rng(1).standard_normal((1, 400))
+    mean, low, high = scores.over_seeds(values)
+    assert mean == pytest.approx(values.mean())
+    assert (high - low) / 2 == pytest.approx(values.std(ddof=1) / 20)
