@@ -1,6 +1,6 @@
 """How good is a reconstruction: the papers' figures of merit, with intervals."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -69,19 +69,18 @@ def interval(
     return float(statistic(*samples)), float(low), float(high)
 
 
-def over_seeds(values: ArrayLike) -> tuple[float, float, float]:
-    """Mean of values (K, N), of K seeds and the same N objects, with the 68 % interval of both: (value, low, high).
+def over_seeds(estimates: Sequence[tuple[float, float, float]]) -> tuple[float, float, float]:
+    """One estimate with its 68 % interval, (value, low, high), from those of networks of K seeds on the same objects.
 
-    The standard errors of the objects' means and of the seeds' means, the latter times Student's t for K - 1 degrees of
-    freedom, add in quadrature. One seed says nothing of the scatter between seeds.
+    The mean interval, which is of the objects, and the standard error of the mean over seeds, times Student's t for
+    K - 1 degrees of freedom, add in quadrature. A single network says nothing of the scatter between seeds.
     """
-    values = np.asarray(values, float)
-    (n_seeds, n), mean = values.shape, float(values.mean())
-    half = values.mean(0).std(ddof=1) / np.sqrt(n)
+    value, low, high = np.mean(estimates, axis=0)
+    n_seeds, between = len(estimates), 0.0
     if n_seeds > 1:
-        between = values.mean(1).std(ddof=1) / np.sqrt(n_seeds) * student_t.ppf(norm.cdf(1), n_seeds - 1)
-        half = np.hypot(half, between)
-    return mean, mean - float(half), mean + float(half)
+        scatter = np.std([estimate[0] for estimate in estimates], ddof=1)
+        between = scatter / np.sqrt(n_seeds) * student_t.ppf(norm.cdf(1), n_seeds - 1)
+    return float(value), float(value - np.hypot(value - low, between)), float(value + np.hypot(high - value, between))
 
 
 def share(successes: ArrayLike) -> tuple[float, float, float]:
