@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from paper_utils.base.containers import SedLibrary
-from paper_utils.midir.model import GLO, WGAN
+from paper_utils.midir.model import GLO, Generator
 from paper_utils.midir.reconstruct import recover_nearest
-from paper_utils.midir.train import mid_infrared
+from paper_utils.midir.train import PER_BIN, mid_infrared
 from paper_utils.stats import baselines, scores
 
-OURS, RIDGE = "logGLO, per bin", "ridge, fitted anew"
+OURS, RIDGE = PER_BIN, "ridge, fitted anew"
 # Signal-to-noise ratio, in each of the 20 bands, that a galaxy of median flux has beside the calibration's relative
 # error: 10 in GALEX, 30 from u to K, 20 in IRAC, 15 in MIPS, 6 in PACS and 5 in SPIRE (by hand, as in deep fields).
 SURVEY_SNR = np.repeat([10.0, 30.0, 20.0, 15.0, 6.0, 5.0], [2, 8, 4, 1, 2, 3])
@@ -49,11 +49,11 @@ def score(found: NDArray, truth: NDArray, seed: int) -> dict[str, float]:
 
 
 @torch.no_grad()
-def mean_error(model: WGAN | GLO, latents: Tensor, library: SedLibrary, seed: int) -> Measure:
+def mean_error(generator: Generator, latents: Tensor, library: SedLibrary, seed: int) -> Measure:
     """Rms [dex] over 5-35 um of the mean log spectrum of artificial galaxies, of latents (n, n_latent), less that of a
     library's galaxies."""
     mid = mid_infrared(library)
-    drawn = model.generator.flux(model.generator(latents)).cpu().double().numpy()[:, mid]
+    drawn = generator.flux(generator(latents)).cpu().double().numpy()[:, mid]
     real = np.log10(library.flux[:, mid]).mean(axis=0)
 
     def rms(log: NDArray) -> float:

@@ -26,7 +26,7 @@ from paper_utils.nets.plan import Batch, Plan, schedule_of
 from paper_utils.nets.standard import Standard
 
 
-class Generator(nn.Module):
+class Generator(Model):
     """G: latent (N, n_latent) -> spectrum (N, n_wave), six hidden layers of LeakyReLU with 1-d batch norm (Sec. 3.2).
 
     Parameters

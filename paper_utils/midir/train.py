@@ -2,20 +2,21 @@
 
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from operator import attrgetter
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
 
 from paper_utils.base.containers import SedLibrary
 from paper_utils.base.errors import DataError
 from paper_utils.base.filters import HELP_BANDS
 from paper_utils.base.photometry import measurement_matrix
 from paper_utils.midir.apply import Reconstructor
+from paper_utils.midir.latent_adam import adam_on_both
 from paper_utils.midir.mixture import Mixture
-from paper_utils.midir.model import GLO, WGAN, Adversaries, glo_loss, to_sphere, whitened_components
+from paper_utils.midir.model import GLO, WGAN, Adversaries, Generator, glo_loss, to_sphere, whitened_components
 from paper_utils.nets import settings, training
 from paper_utils.nets.dense import MLP
 from paper_utils.nets.model_file import Model
@@ -27,7 +28,8 @@ REDSHIFT = 2.0  # of the galaxies that the 20 bands see (Table 1)
 WEIGHT_DECAY = 1e-5  # of the generator in GLO; the paper has one, not printed
 LR_MLP = 2e-3
 N_HELD = 400  # galaxies at most on which the intervals of `Reconstructor.apply` are calibrated
-SECOND = "logGLO, second rates"
+SECOND, PER_BIN = "logGLO, second rates", "logGLO, per bin"
+FEWER = (20, 30, 40)  # latents of the other generators of Table 4
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Settings(settings.Settings):
     n_test: int = setting("test galaxies, of 10 % of the library at most", paper=100)
     n_probe: int = setting("test galaxies of the experiments on redshift, noise and bands", paper="")
     n_restarts: int = setting("nearest starts of a search, for a mean and its uncertainty", paper="")
+    n_networks: int = setting("networks of each kind of Tables 3 and 4, each from a seed of its own")
     n_latent: int = setting("latent dimensions", paper=50, default=50)
     photometry: str = setting("how bands see: interpolate or filters", paper="interpolate", default="interpolate")
     batch_size_wgan: int = setting("spectra in a batch, of WGAN", paper=100, default=100)
@@ -79,62 +82,50 @@ def relative(library: SedLibrary, A: NDArray) -> SedLibrary:
     return replace(library, flux=(library.flux / unit).astype(library.flux.dtype))
 
 
-def train_glo(name: str, flux: NDArray, s: Settings, run: Run, *, log: bool = True, per_bin: bool = False) -> GLO:
-    """GLO on F_nu (N, L), or logGLO. `per_bin`: every bin scaled by itself, latents from principal components."""
+def train_glo(name: str, flux: NDArray, s: Settings, run: Run, *, log: bool = True, nth: int = 0) -> Generator:
+    """The generator of a GLO on F_nu (N, L), or of a logGLO; the `nth` of its kind starts from another seed."""
     x = _spectra(flux, log, run)
-    model = run.make(partial(GLO, len(x), n_latent=s.n_latent, n_wave=x.shape[1], width=s.width, log=log))
-    x = model.generator.learn_scale(x, per_bin)
-    if per_bin:
-        model.s.data.copy_(to_sphere(whitened_components(x, s.n_latent)))
-    optimizer = partial(adam_on_both, lr_latents=s.lr_latents)
-    how = {"lr": s.lr, "weight_decay": WEIGHT_DECAY, "optimizer": optimizer, "schedule": "halving", "seed": run.seed}
-    plan = Plan.of_epochs(len(x), s.n_epochs, s.batch_size, **how)
-    return run.fit(name, model, glo_loss, {"x": x}, plan, settings=asdict(s))
+    model = run.make(partial(GLO, len(x), n_latent=s.n_latent, n_wave=x.shape[1], width=s.width, log=log), nth)
+    return _fit_glo(numbered(name, nth), model, model.generator.learn_scale(x), s, run, nth, attrgetter("generator"))
 
 
-def adam_on_both(model: GLO, plan: Plan, lr_latents: float) -> Optimizer:
-    """Adam with a learning rate for the generator and another for the latents, which do not decay."""
-    weights = {"params": model.generator.parameters(), "lr": plan.lr, "weight_decay": plan.weight_decay}
-    return LatentAdam([weights, {"params": [model.s], "lr": lr_latents}], fused=True)
+def train_per_bin(flux: NDArray, s: Settings, run: Run) -> GLO:
+    """A logGLO on F_nu (N, L) with each bin scaled by itself and latents that start from principal components; with
+    its latents, from which searches start."""
+    x = _spectra(flux, True, run)
+    model = run.make(partial(GLO, len(x), n_latent=s.n_latent, n_wave=x.shape[1], width=s.width, log=True))
+    x = model.generator.learn_scale(x, per_bin=True)
+    model.s.data.copy_(to_sphere(whitened_components(x, s.n_latent)))
+    return _fit_glo(PER_BIN, model, x, s, run)
 
 
-class LatentAdam(Adam):
-    """Adam that moves, of the last parameter, only the rows that a batch touched.
-
-    Plain Adam moves the latents of galaxies that are not in the batch too, by what it remembers of earlier ones, and
-    takes longer over it than over the network.
-    """
-
-    @torch.no_grad()
-    def step(self, closure=None):
-        group = self.param_groups[-1]
-        (latents,), (beta_1, beta_2) = group["params"], group["betas"]
-        gradient, latents.grad = latents.grad.coalesce(), None  # without a gradient Adam leaves them to us
-        super().step(closure)
-        rows, gradient, state = gradient.indices()[0], gradient.values(), self.state[latents]
-        if not state:
-            state |= {"step": 0, "exp_avg": torch.zeros_like(latents), "exp_avg_sq": torch.zeros_like(latents)}
-        state["step"] += 1
-        first = state["exp_avg"][rows].lerp_(gradient, 1 - beta_1)
-        second = state["exp_avg_sq"][rows].lerp_(gradient**2, 1 - beta_2)
-        state["exp_avg"][rows], state["exp_avg_sq"][rows] = first, second
-        first, second = first / (1 - beta_1 ** state["step"]), second / (1 - beta_2 ** state["step"])
-        latents[rows] -= group["lr"] * first / (second.sqrt() + group["eps"])
+def _fit_glo(name: str, model: GLO, x: Tensor, s: Settings, run: Run, nth: int = 0, keep=lambda model: model) -> Model:
+    how = {"optimizer": partial(adam_on_both, lr_latents=s.lr_latents), "weight_decay": WEIGHT_DECAY}
+    plan = Plan.of_epochs(len(x), s.n_epochs, s.batch_size, s.lr, schedule="halving", seed=run.seed + nth, **how)
+    return run.fit(name, model, glo_loss, {"x": x}, plan, keep=keep, settings=asdict(s))
 
 
-def train_wgan(name: str, flux: NDArray, s: Settings, run: Run, *, log: bool = True, kind: str = "plain") -> WGAN:
-    """WGAN on F_nu (N, L), or logWGAN; `kind` of critic as in `WGAN`."""
+def numbered(name: str, nth: int) -> str:
+    """The name of the nth network of a kind, counted from 0."""
+    return f"{name}, no. {nth + 1}" if nth else name
+
+
+def train_wgan(
+    name: str, flux: NDArray, s: Settings, run: Run, *, log: bool = True, kind: str = "plain", nth: int = 0
+) -> Generator:
+    """The generator of a WGAN on F_nu (N, L), or of a logWGAN; `kind` of critic as in `WGAN`, `nth` as in `train_glo`."""
     x = _spectra(flux, log, run)
-    model = run.make(partial(WGAN, s.n_latent, log, kind, n_wave=x.shape[1], width=s.width))
+    model = run.make(partial(WGAN, s.n_latent, log, kind, n_wave=x.shape[1], width=s.width), nth)
     x = model.generator.learn_scale(x)
     batch_size = Adversaries.N_CRITIC * s.batch_size_wgan
-    plan = Plan(s.n_iterations, batch_size, s.lr_wgan, schedule="halving", seed=run.seed)
+    plan = Plan(s.n_iterations, batch_size, s.lr_wgan, schedule="halving", seed=run.seed + nth)
 
     def train(**options):
         step = Adversaries(model, x, plan, run.fabric)
         return training.repeat(step, step.state, len(x), plan, run.fabric.device, **options)
 
-    return run.trained(name, model, train, (x, plan, Adversaries), settings=asdict(s))
+    about = {"keep": attrgetter("generator"), "settings": asdict(s)}
+    return run.trained(numbered(name, nth), model, train, (x, plan, Adversaries), **about)
 
 
 def train_mlp(name: str, y: NDArray, x: NDArray, s: Settings, run: Run, validation: tuple[NDArray, NDArray]) -> MLP:
@@ -157,18 +148,22 @@ def squares(model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[
 
 
 def train_glos(flux: NDArray, s: Settings, run: Run) -> None:
-    """GLO, logGLO, logGLO of 20, 30 and 40 latents (Table 4), and logGLO with the second pair of learning rates."""
-    train_glo("GLO", flux, s, run, log=False)
-    train_glo("logGLO", flux, s, run)
-    for n_latent in (20, 30, 40):
-        train_glo(f"logGLO-{n_latent}", flux, replace(s, n_latent=n_latent), run)
+    """GLO and logGLO, also of 20, 30 and 40 latents (Table 4), of each `n_networks`; and one logGLO with the second pair
+    of learning rates."""
+    for nth in range(s.n_networks):
+        train_glo("logGLO", flux, s, run, nth=nth)
+        train_glo("GLO", flux, s, run, log=False, nth=nth)
+        for n_latent in FEWER:
+            train_glo(f"logGLO-{n_latent}", flux, replace(s, n_latent=n_latent), run, nth=nth)
     train_glo(SECOND, flux, replace(s, lr=s.lr_second, lr_latents=s.lr_latents_second), run)
 
 
 def train_wgans(flux: NDArray, s: Settings, run: Run) -> None:
-    """WGAN and logWGAN, logWGAN with a gradient penalty, and the beginning of those whose critic has a batch norm."""
-    train_wgan("WGAN", flux, s, run, log=False)
-    train_wgan("logWGAN", flux, s, run)
+    """WGAN and logWGAN, of each `n_networks`; one logWGAN with a gradient penalty, and the beginning of those whose
+    critic has a batch norm."""
+    for nth in range(s.n_networks):
+        train_wgan("WGAN", flux, s, run, log=False, nth=nth)
+        train_wgan("logWGAN", flux, s, run, nth=nth)
     train_wgan("logWGAN, penalised", flux, s, run, kind="penalised")
     few = replace(s, n_iterations=-(-s.n_iterations // 5))
     for kind in ("joint", "separate"):
@@ -183,7 +178,7 @@ def train(library: SedLibrary, s: Settings, run: Run) -> dict[str, Model]:
     train_wgans(fitting.flux, s, run)
     pairs = [(np.log10(p.flux @ A.T), np.log10(p.flux[:, mid_infrared(p)])) for p in (fitting, validation)]
     train_mlp("perceptron", *pairs[0], s, run, pairs[1])
-    reconstructor(train_glo("logGLO, per bin", fitting.flux, s, run, per_bin=True), fitting, s, run)
+    reconstructor(train_per_bin(fitting.flux, s, run), fitting, s, run)
     return run.models
 
 

@@ -40,10 +40,10 @@ def planted():
 
 def test_mean_spectra_of_one_generator_do_not_differ(planted):
     model, library = planted
-    assert judge.mean_error(model, model.s, library, 0)[0] < 1e-6
+    assert judge.mean_error(model.generator, model.s, library, 0)[0] < 1e-6
     twice = SedLibrary(WAVE_UM, 2 * library.flux, library.ids)
-    assert judge.mean_error(model, model.s, twice, 0)[0] == pytest.approx(np.log10(2))
-    error, low, high = judge.mean_error(model, to_sphere(torch.randn(500, 3)), library, 0)
+    assert judge.mean_error(model.generator, model.s, twice, 0)[0] == pytest.approx(np.log10(2))
+    error, low, high = judge.mean_error(model.generator, to_sphere(torch.randn(500, 3)), library, 0)
     assert 0 < low < high
     assert low < error < 1
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from paper_utils.midir.latent_adam import adam_on_both
 from paper_utils.midir.model import GLO, WGAN, Adversaries, Critic, Generator, glo_loss, gradient_penalty, to_sphere
 from paper_utils.midir.reconstruct import frozen, nearest_starts, reconstruct, recover, recover_nearest
-from paper_utils.midir.train import adam_on_both
 from paper_utils.nets import training
 from paper_utils.nets.dense import MLP
 from paper_utils.nets.plan import Plan

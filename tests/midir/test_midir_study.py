@@ -12,7 +12,7 @@ from paper_utils.base import paths
 from paper_utils.base.photometry import measurement_matrix
 from paper_utils.files import seds
 from paper_utils.midir.reconstruct import recover_nearest
-from paper_utils.midir.train import Settings, train_glo
+from paper_utils.midir.train import Settings, train_per_bin
 from paper_utils.nets.run import Run
 from paper_utils.runs import notebooks, parameters
 from paper_utils.sky import midir_library
@@ -89,5 +89,5 @@ def small_logglo(flux, A, photometry, cache):
     """F_nu that a logGLO in small, trained on flux (N, L), finds for photometry (n, m) from its nearest latents."""
     s = Settings.load("01", "smoke", {"n_latent": 20, "width": 64, "n_epochs": 40, "batch_size": 200})
     s = s.changed({"lr": 2e-3, "lr_latents": 1e-2})
-    model = train_glo("small", flux, s, Run("01", device="cpu", cache=cache, progress=False), per_bin=True)
+    model = train_per_bin(flux, s, Run("01", device="cpu", cache=cache, progress=False))
     return recover_nearest(model.generator, A, photometry, model.s, lr=1e-3, n_steps=300)[0]
