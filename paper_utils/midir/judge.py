@@ -24,8 +24,19 @@ Measure = tuple[float, float, float]
 
 
 def mean(values: NDArray, seed: int) -> Measure:
-    """Mean over galaxies (N,)."""
-    return scores.interval(np.mean, values, n_resamples=2000, seed=seed)
+    """Mean of values (N,), or (K, N) of K networks, over galaxies."""
+    return scores.over_seeds([scores.interval(np.mean, v, n_resamples=2000, seed=seed) for v in np.atleast_2d(values)])
+
+
+def share(good: NDArray) -> Measure:
+    """Share [%] of true values (N,), or (K, N) of K networks."""
+    return scores.over_seeds([scores.share(each) for each in np.atleast_2d(good)])
+
+
+def share_of(part: NDArray, whole: NDArray) -> Measure:
+    """Share of those (K, N) that are `whole` which are `part` too, in networks where there are any."""
+    shares = [scores.share(some[all_]) for some, all_ in zip(part, whole, strict=True) if all_.any()]
+    return scores.over_seeds(np.divide(shares, 100))
 
 
 def log_flux(flux: NDArray) -> NDArray:
@@ -34,15 +45,15 @@ def log_flux(flux: NDArray) -> NDArray:
 
 
 def log_error(found: NDArray, truth: NDArray) -> NDArray:
-    """Mean squared error (N,) of the log of each galaxy's spectrum."""
+    """Mean squared error (N,), or (K, N), of the log of each galaxy's spectrum."""
     return scores.amse(log_flux(found), np.log10(truth))
 
 
 def score(found: NDArray, truth: NDArray, seed: int) -> dict[str, float]:
-    """The paper's measures of reconstructions, as a row of a table."""
-    chi2 = scores.chi2(found, truth)
-    row = {"N of 100": int((chi2[:100] < 5).sum())}
-    row |= dict(zip(("% with χ²<5", "% low", "% high"), scores.share(chi2 < 5), strict=True))
+    """The paper's measures of reconstructions (N, 33), or (K, N, 33) of K networks, as a row of a table."""
+    chi2 = np.atleast_2d(scores.chi2(found, truth))
+    row = {"networks": len(chi2), "N of 100": (chi2[:, :100] < 5).sum(1).mean()}
+    row |= dict(zip(("% with χ²<5", "% low", "% high"), share(chi2 < 5), strict=True))
     row |= {"median χ²": np.median(chi2)}
     row |= dict(zip(("AMSE log", "AMSE low", "AMSE high"), mean(log_error(found, truth), seed), strict=True))
     return row | {"AMSE linear": scores.amse(found, truth).mean()}
