@@ -28,6 +28,7 @@ REDSHIFT = 2.0  # of the galaxies that the 20 bands see (Table 1)
 # Of the generator in GLO; the paper has one, not printed. By validation: with 1e-5, four fifths of the weights decay to
 # nothing at the printed rates.
 WEIGHT_DECAY = 1e-7
+RATES_PER_BIN = {"lr": 2e-3, "lr_latents": 1e-2}  # of the logGLO that is to be used; by validation, at any length
 LR_MLP = 2e-3
 N_HELD = 400  # galaxies at most on which the intervals of `Reconstructor.apply` are calibrated
 SECOND, PER_BIN = "logGLO, second rates", "logGLO, per bin"
@@ -98,7 +99,7 @@ def train_per_bin(flux: NDArray, s: Settings, run: Run) -> GLO:
     model = run.make(partial(GLO, len(x), n_latent=s.n_latent, n_wave=x.shape[1], width=s.width, log=True))
     x = model.generator.learn_scale(x, per_bin=True)
     model.s.data.copy_(to_sphere(whitened_components(x, s.n_latent)))
-    return _fit_glo(PER_BIN, model, x, s, run)
+    return _fit_glo(PER_BIN, model, x, replace(s, **RATES_PER_BIN), run)
 
 
 def _fit_glo(name: str, model: GLO, x: Tensor, s: Settings, run: Run, nth: int = 0, keep=lambda model: model) -> Model:

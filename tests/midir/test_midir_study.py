@@ -88,6 +88,5 @@ def test_models_of_the_mock_sky_meet_the_mid_infrared_of_real_galaxies(tmp_path)
 def small_logglo(flux, A, photometry, cache):
     """F_nu that a logGLO in small, trained on flux (N, L), finds for photometry (n, m) from its nearest latents."""
     s = Settings.load("01", "smoke", {"n_latent": 20, "width": 64, "n_epochs": 40, "batch_size": 200})
-    s = s.changed({"lr": 2e-3, "lr_latents": 1e-2})
     model = train_per_bin(flux, s, Run("01", device="cpu", cache=cache, progress=False))
     return recover_nearest(model.generator, A, photometry, model.s, lr=1e-3, n_steps=300)[0]
