@@ -93,6 +93,23 @@ class Reconstructor(Model):
         """F_nu (N, L) from photometry F_nu (N, m): the mean, in log F_nu, of all `searches`."""
         return 10 ** np.log10(self.searches(flux, weight)).mean(0)
 
+    def infer(self, flux: NDArray, sigma: NDArray, limit: NDArray | None = None, n_draws: int = 200) -> NDArray:
+        """F_nu (3, N, L) by the mixture, 16, 50 and 84 %, from fluxes and errors (N, m) in the study's own bands.
+
+        limit : (N, m) whether a flux is an upper limit. Any unit.
+        """
+        seen = self.A.cpu().double()
+        flux, sigma = (torch.as_tensor(values, dtype=torch.float64) for values in (flux, sigma))
+        limit = torch.zeros_like(flux, dtype=torch.bool) if limit is None else torch.as_tensor(limit)
+        # A typical galaxy as bright as this one: where the amplitude's wide prior lies.
+        unit = (flux / (seen @ self.mixture.mean.exp())).median(dim=1, keepdim=True).values
+        found = []
+        for rows in torch.arange(len(flux)).split(N_AT_ONCE):
+            given = flux[rows] / unit[rows], sigma[rows] / unit[rows], limit[rows]
+            x, _, _ = self.mixture.draws(seen.expand(len(rows), -1, -1), *given, n_draws)
+            found.append(np.quantile(x + unit[rows, None].log(), (0.16, 0.5, 0.84), axis=1))
+        return np.exp(np.concatenate(found, axis=1))
+
     def apply(
         self, photometry: Photometry, *, floor: float = FLOOR, predict: Sequence[str] = PREDICTED,
         calibrate: bool = True, n_draws: int = 200, seed: int = 0, progress: bool = False

@@ -53,6 +53,7 @@ class Settings(settings.Settings):
     n_probe: int = setting("test galaxies of the experiments on redshift, noise and bands", paper="")
     n_restarts: int = setting("nearest starts of a search, for a mean and its uncertainty", paper="")
     n_networks: int = setting("networks of each kind of Tables 3 and 4, each from a seed of its own")
+    sizes_wgan: tuple[int, ...] = setting("SEDs of which logWGANs learn, to see whether they lack data")
     n_latent: int = setting("latent dimensions", paper=50, default=50)
     photometry: str = setting("how bands see: interpolate or filters", paper="interpolate", default="interpolate")
     batch_size_wgan: int = setting("spectra in a batch, of WGAN", paper=100, default=100)
@@ -135,6 +136,11 @@ def train_wgan(
 
     about = {"keep": attrgetter("generator"), "settings": asdict(s)}
     return run.trained(numbered(name, nth), model, train, (x, plan, Adversaries), **about)
+
+
+def train_by_size(flux: NDArray, s: Settings, run: Run) -> dict[int, Generator]:
+    """logWGANs of the first n SEDs of F_nu (N, L) for each n of `sizes_wgan`: do GANs lack data (Sec. 4)?"""
+    return {n: train_wgan(f"logWGAN, {n} SEDs", flux[:n], s, run) for n in s.sizes_wgan}
 
 
 def train_mlp(name: str, y: NDArray, x: NDArray, s: Settings, run: Run, validation: tuple[NDArray, NDArray]) -> MLP:

@@ -20,7 +20,7 @@ import yaml
 from paper_utils.base import paths
 from paper_utils.base.errors import ProfileError, unknown
 
-PROFILES = ("smoke", "quick", "paper")
+PROFILES = ("smoke", "quick", "overnight", "paper")
 NOT_PRINTED = "not printed"
 
 

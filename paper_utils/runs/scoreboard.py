@@ -47,7 +47,7 @@ def markdown(rows: list[dict], link: str = "", figures: bool = True) -> str:
         chosen = [row for row in rows if row["study"] == study and (figures or _is_number(row))]
         ran = {profile: run for row in chosen for profile, run in row["runs"].items()}
         parts = {name: [row["runs"].get(name, NOTHING)["parts"] for row in chosen] for name in {*ran, "quick"}}
-        columns = [name for name in PROFILES if name in ran or name != "smoke"]
+        columns = [name for name in PROFILES if name in ran or name in ("quick", "paper")]
         # Other runs, unless they only repeat the quick one: in numbers alone a run on more data may show nothing new.
         columns += [name for name in sorted(set(ran) - set(columns)) if parts[name] != parts["quick"]]
         stood = [
