@@ -25,6 +25,7 @@ from paper_utils.nets.model_file import Model
 
 LYMAN_UM = 0.0912  # the intergalactic medium takes what is emitted blueward
 N_AT_ONCE = 50  # galaxies in a batch, for memory
+N_TABLE = 10  # galaxies of a table at least, to judge all by how they fit
 FLOOR = 0.05  # calibration error of every band, relative: by hand
 PIVOT = 1e11  # L_sun of bolometric luminosity, around which the amplitude's wide prior lies
 PREDICTED = tuple(f"jwst_f{n}w" for n in (560, 770, 1000, 1130, 1280, 1500, 1800, 2100, 2550))
@@ -119,6 +120,8 @@ class Reconstructor(Model):
         floor : relative calibration error added to each flux's own.   predict : sedpy's names of bands to predict.
         calibrate : widen or narrow each quantity's interval until it holds 68 % of half the held-out library galaxies,
             observed as these are; False leaves the posterior's. `table.meta["coverage"]` is that among the other half.
+            Where the table fits worse than these do, because the library lacks such galaxies or errors are too small,
+            all intervals are wider by `table.meta["excess"]`, see `_excess`.
 
         The table has the PAH 6.2 um equivalent width, silicate strength, log luminosities over 5-35 and 8-1000 um and
         bolometric, the AGN fraction where the library knows it, and fluxes [mJy] in the bands of `predict` that were
@@ -129,7 +132,11 @@ class Reconstructor(Model):
         seen, blocked = self._seen(photometry.check(), others)
         truth, held = self._held(seen, np.random.default_rng(seed), floor)
         with tqdm(total=len(photometry) + len(truth), desc="galaxies", disable=not progress) as bar:
-            (held, held_misfit), (found, misfit) = (self._posterior(s, floor, n_draws, bar) for s in (held, seen))
+            held, found = (self._posterior(s, floor, n_draws, bar) for s in (held, seen))
+        (held, held_ratio, held_misfit), (found, ratio, misfit) = held, found
+        detected = (seen.sigma.isfinite() & ~seen.limit & (seen.flux > 2 * seen.sigma)).sum(1).numpy()
+        excess = _excess(ratio[detected >= 3], held_ratio) if calibrate else 1.0
+        held, found = _birge(held, held_ratio), _birge(found, np.maximum(ratio, excess**2))
         half = len(truth) // 2
         factor = _stretch(truth[:half], held[:, :half]) if calibrate else 1.0
         low, _, high = _stretched(held[:, half:], factor)
@@ -142,9 +149,8 @@ class Reconstructor(Model):
             for percent, values in zip((16, 50, 84), found[..., i], strict=True):
                 values = np.exp(values) if name in others else values.clip(0, 1) if name == "f_agn" else values
                 table[f"{name}_p{percent}"] = Column(values, unit="mJy" if name in others else UNITS.get(name))
-        detected = seen.sigma.isfinite() & ~seen.limit & (seen.flux > 2 * seen.sigma)
-        table["n_detected"], novelty = detected.sum(1).numpy(), 100 * (held_misfit < misfit[:, None]).mean(1)
-        table["novelty"], n, log_l = novelty, table["n_detected"], table["log_l_bol_p50"]
+        table["n_detected"], novelty = detected, 100 * (held_misfit < misfit[:, None]).mean(1)
+        table["novelty"], n, log_l = novelty, detected, table["log_l_bol_p50"]
         reasons = {
             "no detection": n == 0,
             "fewer than 3 detections": (n > 0) & (n < 3),
@@ -154,7 +160,7 @@ class Reconstructor(Model):
         table["flag"] = ["; ".join(text for text, holds in reasons.items() if holds[i]) for i in range(len(table))]
         outside = [" ".join(photometry.bands[row]) for row in blocked]
         table["note"] = [f"left out, beyond the Lyman limit or the model: {names}" * bool(names) for names in outside]
-        table.meta["coverage"] = {"spectrum": float(inside[:n_mid].mean())}
+        table.meta["excess"], table.meta["coverage"] = excess, {"spectrum": float(inside[:n_mid].mean())}
         table.meta["coverage"] |= dict(zip(names, inside[n_mid:].tolist(), strict=True))
         arrays = {"wave_um": self._wave()[self._mid()], "spectrum": np.exp(found[..., :n_mid]).transpose(1, 0, 2)}
         return Results(table, arrays, {"wave_um": "um", "spectrum": "mJy"})
@@ -173,11 +179,9 @@ class Reconstructor(Model):
         given = p.flux, sigma, limit, A * scale[..., None], B * scale[..., None], scale
         return Seen(*map(torch.as_tensor, given)), (p.error > 0) & ~good
 
-    def _posterior(self, seen: Seen, floor: float, n_draws: int, bar: tqdm) -> tuple[NDArray, NDArray]:
-        """Quantiles (3, N, Q) of `_quantities`, and the misfit (N,): chi2 less its expectation over its scatter.
-
-        Where chi2 per flux exceeds 1, so do errors its root: Birge 1932 (1932PhRv...40..207B).
-        """
+    def _posterior(self, seen: Seen, floor: float, n_draws: int, bar: tqdm) -> tuple[NDArray, NDArray, NDArray]:
+        """Quantiles (3, N, Q) of `_quantities`, chi2 per flux (N,), and the misfit (N,): chi2 less its expectation over
+        its scatter."""
         found = []
         for rows in torch.arange(len(seen.flux)).split(N_AT_ONCE):
             s = seen.rows(rows)
@@ -185,11 +189,10 @@ class Reconstructor(Model):
             x, extra, chi2 = (v.numpy() for v in self.mixture.draws(s.A, s.flux, sigma, s.limit, n_draws))
             n = (sigma.isfinite() & ~s.limit).sum(1).clamp(min=1).numpy()
             quantiles = np.quantile(self._quantities(x, extra, s), (0.16, 0.5, 0.84), axis=1)
-            excess = np.maximum(chi2 / n, 1)[:, None] ** 0.5
-            found.append((_stretched(quantiles, excess), (chi2 - n) / (2 * n) ** 0.5))
+            found.append((quantiles, chi2 / n, (chi2 - n) / (2 * n) ** 0.5))
             bar.update(len(rows))
-        quantiles, misfit = zip(*found, strict=True)
-        return np.concatenate(quantiles, axis=1), np.concatenate(misfit)
+        quantiles, ratio, misfit = zip(*found, strict=True)
+        return np.concatenate(quantiles, axis=1), np.concatenate(ratio), np.concatenate(misfit)
 
     def _quantities(self, x: NDArray, extra: NDArray, seen: Seen) -> NDArray:
         """All that is reported (N, K, Q) of log spectra x (N, K, L): ln F_nu [mJy] over 5-35 um, UNITS, extras, ln of
@@ -230,6 +233,19 @@ class Reconstructor(Model):
 
     def _mid(self) -> NDArray:
         return (self._wave() >= 5) & (self._wave() <= 35)
+
+
+def _excess(ratio: NDArray, expected: NDArray) -> float:
+    """By how much the errors of a whole table are to grow, for its typical chi2 per flux, of `ratio` (N,), to be that
+    of library galaxies, `expected` (n,). A good fit by a galaxy that the library lacks is right by chance only, and how
+    often to expect that, the others of the table say. 1 for fewer than N_TABLE galaxies."""
+    return max(np.median(ratio) / np.median(expected), 1.0) ** 0.5 if len(ratio) >= N_TABLE else 1.0
+
+
+def _birge(found: NDArray, ratio: NDArray) -> NDArray:
+    """Quantiles (3, N, Q) further out by the root of chi2 per flux (N,) where that exceeds 1, as errors are to grow
+    then: Birge 1932 (1932PhRv...40..207B)."""
+    return _stretched(found, np.maximum(ratio, 1)[:, None] ** 0.5)
 
 
 def _stretch(truth: NDArray, found: NDArray) -> NDArray:

@@ -54,6 +54,9 @@ def apply(
         for i in range(len(results) if each else 0):
             name = str(galaxies.ids[i]).replace("/", "_")
             plots.save(figures.plot_galaxy(results, galaxies, i), output / f"{name}.png")
+    if (excess := results.table.meta["excess"]) > 1.1:
+        report.note(f"They fit {excess**2:.1f} times worse than galaxies of the library, which may lack their kind;")
+        report.note(f"or their errors are too small. All intervals are {excess:.1f} times wider for it.")
     coverage = 100 * results.table.meta["coverage"]["spectrum"]
     report.note(f"68 % intervals of the spectra hold {coverage:.0f} % of held-out library galaxies seen as these.")
     report.note(f"{sum(results.table['flag'] != '')} of {len(results)} are flagged: see {report.shown(output / table)}")
