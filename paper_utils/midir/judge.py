@@ -34,9 +34,9 @@ def share(good: NDArray) -> Measure:
 
 
 def share_of(part: NDArray, whole: NDArray) -> Measure:
-    """Share of those (K, N) that are `whole` which are `part` too, in networks where there are any."""
+    """Share of those (K, N) that are `whole` which are `part` too, in networks where there are any; else NaN."""
     shares = [scores.share(some[all_]) for some, all_ in zip(part, whole, strict=True) if all_.any()]
-    return scores.over_seeds(np.divide(shares, 100))
+    return scores.over_seeds(np.divide(shares or [scores.share([])], 100))
 
 
 def log_flux(flux: NDArray) -> NDArray:

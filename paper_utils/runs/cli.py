@@ -96,6 +96,7 @@ def train(
     mapping: Annotated[Path | None, typer.Option(metavar="YAML", help="Which column of your file is which.")] = None,
     values: Values = None,
     output: Annotated[Path, typer.Option(help="Folder for the model files.")] = paths.OUTPUT / "weights",
+    half: Annotated[bool, typer.Option("--half", help="Keep weight matrices in bfloat16, at half the size.")] = False,
     device: OnDevice = Device.auto,
     seed: Seed = 0,
 ) -> None:
@@ -117,7 +118,7 @@ def train(
     sample = studies.data(study, settings, data, mapping, seed, run.fabric.device.type)
     report.note(f"{sample}")
     studies.room(study, "train").train(sample, settings, run)
-    run.export(folder)
+    run.export(folder, half=half)
     for file in sorted(folder.glob("*.safetensors")):
         report.note(f"{report.shown(file)} ({file.stat().st_size / 1e6:.1f} MB)")
 

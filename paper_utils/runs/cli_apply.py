@@ -14,7 +14,7 @@ def apply(
     objects: Annotated[Path, typer.Argument(metavar="TABLE", help="Your objects: a table, or a file of Photometry.")],
     mapping: Annotated[Path | None, typer.Option(metavar="YAML", help="Which column is which: data/README.md.")] = None,
     output: Annotated[Path, typer.Option(help="Folder for results.")] = paths.OUTPUT / "apply",
-    model: Annotated[Path | None, typer.Option(metavar="FILE", help="The model; by default the last trained.")] = None,
+    model: Annotated[Path | None, typer.Option(metavar="FILE", help="The model, if not the one that is here.")] = None,
     table: Annotated[str, typer.Option(help="Name of the table: .ecsv, .fits, .csv or .parquet.")] = "results.ecsv",
     each: Annotated[bool, typer.Option("--figures", help="Draw a figure for each object.")] = False,
     floor: Annotated[float, typer.Option(min=0, help="Calibration error of each band, relative.")] = 0.05,
@@ -29,10 +29,11 @@ def apply(
     study = study.zfill(2)
     if study != "01":
         raise unknown("model to apply is of study", study, ["01"])
-    file = model or paths.OUTPUT / "weights" / study / "reconstructor.safetensors"
+    file = model or paths.WEIGHTS / study / "reconstructor.safetensors"
     if not file.is_file():
-        remedy = "Give --model FILE." if model else f"Train one with `companion train {study}`, or give --model FILE."
-        raise WeightsError(f"{file}: there is no model. {remedy}")
+        raise WeightsError(
+            f"{file}: there is no model. Train one with `companion train {study}` and give --model FILE."
+        )
     import matplotlib.pyplot as plt
 
     from paper_utils.base import plots

@@ -58,8 +58,16 @@ def test_a_table_becomes_spectra(files, companion):
         assert (np.diff(file["spectrum"][()], axis=1) >= 0).all()
 
 
+def test_the_model_that_comes_with_the_project_serves_by_default(files, companion):
+    status, out, _ = companion("apply", "1", files / "t.csv", "--mapping", files / "m.yaml", "--output", files / "out")
+    assert status == 0
+    table = Table.read(files / "out" / "results.ecsv")
+    assert "f_agn_p50" in table.colnames
+    assert np.all((table["log_l_8_1000_p50"] > 8) & (table["log_l_8_1000_p50"] < 13))
+
+
 def test_errors_are_one_line_and_leave_nothing(files, companion, monkeypatch):
-    monkeypatch.setattr(paths, "OUTPUT", files / "output")
+    monkeypatch.setattr(paths, "WEIGHTS", files / "weights")
     given = ["apply", "01", files / "t.csv", "--mapping", files / "m.yaml", "--output", files / "out"]
     status, _, err = companion(*given)
     assert status == 2
