@@ -56,10 +56,15 @@ def data_check(
         Path | None, typer.Option(metavar="YAML", help="Which column is which, see data/README.md.")
     ] = None,
 ) -> None:
-    """Say whether a study can use your file and, if not, which row is wrong and how to correct it."""
+    """Say whether a study can use your file and, if not, which row is wrong and how to correct it.
+
+    A table with a mapping is, for study 01, photometry that its model is to be applied to.
+    """
+    from paper_utils.files import photometry
     from paper_utils.files.user import check_file
 
-    print(check_file(study.zfill(2), path, mapping))
+    to_apply = study.zfill(2) == "01" and mapping is not None
+    print(photometry.read(path, mapping) if to_apply else check_file(study.zfill(2), path, mapping))
 
 
 @builds.command("rt-library")

@@ -66,6 +66,13 @@ def test_the_model_that_comes_with_the_project_serves_by_default(files, companio
     assert np.all((table["log_l_8_1000_p50"] > 8) & (table["log_l_8_1000_p50"] < 13))
 
 
+def test_a_table_of_photometry_can_be_checked_first(files, companion):
+    status, out, _ = companion("data", "check", "1", files / "t.csv", "--mapping", files / "m.yaml")
+    assert status == 0
+    assert "3 " in out
+    assert "3 bands" in out
+
+
 def test_errors_are_one_line_and_leave_nothing(files, companion, monkeypatch):
     monkeypatch.setattr(paths, "WEIGHTS", files / "weights")
     given = ["apply", "01", files / "t.csv", "--mapping", files / "m.yaml", "--output", files / "out"]
