@@ -11,12 +11,16 @@ from typing import Self
 
 import numpy as np
 import torch
+from astropy.table import Table
 from numpy.typing import ArrayLike, NDArray
+from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
 from paper_utils.alhambra.inputs import columns, compressed, depths, photometry, spans, thesis_inputs
 from paper_utils.alhambra.model import Network
+from paper_utils.base.containers import Catalogue
 from paper_utils.base.errors import DataError
+from paper_utils.base.results import Results
 from paper_utils.nets.dense import MLP
 from paper_utils.nets.model_file import Model
 from paper_utils.nets.plan import Batch
@@ -24,7 +28,11 @@ from paper_utils.nets.plan import Batch
 LOG_SIGMA = (-9.0, 1.0)  # e^-9 = 1.2e-4 in Delta z / (1 + z): no photometric redshift is narrower
 N_KNOTS = 20
 CALIBRATED = np.linspace(0, 1, N_KNOTS + 1)  # cumulative probabilities at the knots
+FINE = np.linspace(0, 1, 50 * N_KNOTS + 1)  # and between them
 CHUNK = 16384  # objects at once: (CHUNK, levels, K) stays a few tens of MB
+ODDS = 0.06  # how near to the mode, in Delta z / (1 + z), the probability counts as odds
+STEP = 0.005  # of the grid of densities in ln(1 + z)
+FEW = 5  # bands: with fewer detections a redshift is flagged
 FIT_LIMIT = 30.0  # of the results of a template fit, of which only chi^2 goes further
 
 
@@ -48,6 +56,9 @@ class PhotoZ(Model):
         self.trunk = MLP(n_in, 3 * n_components, widths)
         self.register_buffer("levels", torch.linspace(0, 1, N_KNOTS + 1, dtype=torch.float64))
         self.register_buffer("seen", torch.zeros(2, n_in))  # 1 and 99 % of each feature in training
+        self.register_buffer("whiten", torch.eye(n_in))  # of standardised features: their distance from the mean
+        self.register_buffer("distances", torch.linspace(0, 1, 101))  # percentiles of it, of objects not trained on
+        self.register_buffer("t_max", torch.ones(()))  # largest ln(1 + z) in training
         self.register_buffer("depth", torch.ones(len(bands), dtype=torch.float64))  # typical 1-sigma flux, softening
 
     def learn_depth(self, table) -> Self:
@@ -70,11 +81,43 @@ class PhotoZ(Model):
         low, middle, high = self.quantiles(x, (0.16, 0.5, 0.84)).T
         return {"z_p16": low, "z_p50": middle, "z_p84": high, "z_peak": self.peak(x)}
 
+    def apply(self, catalogue: Catalogue, densities: bool = True) -> Results:
+        """Redshifts of a catalogue's objects with their uncertainty, and why not to trust some of them.
+
+        The table has `z_p16`, `z_p50`, `z_p84` and `z_mode`, where ln(1 + z) is likeliest; `odds`, the probability of
+        redshifts within ODDS (1 + z) of the mode; `n_detected` bands; `novelty`, the percentile of the distance of
+        the object's features from their mean among objects that were not trained on; and `flag`.
+        densities : also the arrays `z` (G,) and `pdf` (N, G), per unit redshift.
+        Raises DataError for a missing column.
+        """
+        table, x = catalogue.table, self.features(catalogue.table)
+        found = self.predict(table)
+        found["z_mode"] = found.pop("z_peak")
+        near = np.log1p(found["z_mode"])[:, None] + np.array([-ODDS, ODDS])
+        found["odds"] = np.diff(self.probability(x, np.expm1(near)), axis=1)[:, 0]
+        measured = np.abs(columns(table, self.bands)) < 50
+        found["n_detected"] = measured.sum(axis=1)
+        found["novelty"] = np.interp(self._distance(x), self.distances.cpu().numpy(), np.arange(101))
+        few = min(FEW, len(self.bands))
+        reasons = {
+            f"detected in fewer than {few} bands": found["n_detected"] < few,
+            "unlike the training objects": found["novelty"] >= 95,
+            "more than one redshift is possible": found["odds"] < 0.5,
+        }
+        flags = ["; ".join(text for text, holds in reasons.items() if holds[i]) for i in range(len(x))]
+        grid = np.expm1(np.arange(0, float(self.t_max) + 0.1, STEP))
+        arrays = {"z": grid, "pdf": self.pdf(x, grid).astype(np.float32)} if densities else {}
+        return Results(Table({"id": catalogue.ids} | found | {"flag": flags}), arrays)
+
     @torch.no_grad()
     def learn_scale(self, x: Tensor, t: Tensor) -> Self:
         """Standardise features as in training x (N, n_in); start the Gaussians at quantiles of training t (N,)."""
         self.trunk.inputs.learn(x)
         self.seen.copy_(spans(x))
+        u = self.trunk.inputs(x).nan_to_num().double()
+        covariance = u.T @ u / len(u) + 1e-3 * torch.eye(u.shape[1]).to(u)
+        self.whiten.copy_(torch.linalg.inv(torch.linalg.cholesky(covariance)).T)
+        self.t_max.copy_(t.max())
         k, last = self.n_components, self.trunk.network[-1]
         at = torch.as_tensor(np.quantile(t.cpu().numpy(), (np.arange(k) + 0.5) / k))
         last.bias.copy_(torch.cat([torch.zeros(k), at, (t.std().cpu() / k).log().expand(k)]))
@@ -89,7 +132,8 @@ class PhotoZ(Model):
     def calibrate(self, x: Tensor, z: ArrayLike) -> Self:
         """Learn from objects not trained on, x (N, n_in) at redshifts z (N,), which probabilities mean which.
 
-        `levels` become the quantiles of their raw PIT values. Raises DataError for fewer than 10 objects per knot.
+        `levels` become the quantiles of their raw PIT values, `distances` the percentiles of theirs. Raises DataError
+        for fewer than 10 objects per knot.
         """
         if len(x) < 10 * N_KNOTS:
             problem = f"{len(x)} objects are too few to calibrate with"
@@ -99,25 +143,33 @@ class PhotoZ(Model):
         # Strictly increasing, or the map has no inverse where many PIT values are equal.
         knots = np.maximum.accumulate(knots) + 1e-9 * np.arange(len(knots))
         self.levels.copy_(torch.as_tensor(knots / knots[-1]))
+        self.distances.copy_(torch.as_tensor(np.percentile(self._distance(x), np.arange(101))))
         return self
+
+    @torch.no_grad()
+    def _distance(self, x: Tensor) -> NDArray:
+        """How far features (N, n_in) are from those of training, in units of their scatter: (N,)."""
+        u = self.trunk.inputs(x.to(self.whiten)).nan_to_num()
+        return (u @ self.whiten).square().mean(dim=1).sqrt().cpu().numpy()
 
     def pit(self, x: Tensor, z: ArrayLike, *, calibrated: bool = True) -> NDArray:
         """Probability integral transform (N,): the cumulative probability at the true z, uniform if calibrated."""
-        raw = self._chunks(x, _cdf, torch.as_tensor(np.log1p(np.asarray(z, float)))[:, None])[:, 0]
-        return np.interp(raw, self.levels.cpu().numpy(), CALIBRATED) if calibrated else raw
+        return self.probability(x, np.asarray(z, float)[:, None], calibrated=calibrated)[:, 0]
+
+    def probability(self, x: Tensor, z: NDArray, *, calibrated: bool = True) -> NDArray:
+        """Probability (N, G) of redshifts below z (N, G)."""
+        raw = self._chunks(x, _cdf, torch.as_tensor(np.log1p(z)))
+        return np.interp(raw, self._calibration()[0], FINE) if calibrated else raw
 
     def pdf(self, x: Tensor, z_grid: ArrayLike) -> NDArray:
         """Density per unit redshift (N, G) at the redshifts z_grid (G,)."""
         t = torch.as_tensor(np.log1p(np.asarray(z_grid, float))).expand(len(x), -1)
-        knots = self.levels.cpu().numpy()
         density, raw = self._chunks(x, _pdf, t), self._chunks(x, _cdf, t)
-        slope = 1 / N_KNOTS / np.diff(knots)
-        piece = np.clip(np.searchsorted(knots, raw, side="right") - 1, 0, N_KNOTS - 1)
-        return density * slope[piece] / np.exp(t.numpy())
+        return density * np.interp(raw, *self._calibration()) / np.exp(t.numpy())
 
     def quantiles(self, x: Tensor, levels: ArrayLike = (0.16, 0.5, 0.84)) -> NDArray:
         """Redshifts (N, Q) below which the probability is `levels` (Q,), each between 0 and 1, ends excluded."""
-        u = torch.as_tensor(np.interp(np.atleast_1d(levels), CALIBRATED, self.levels.cpu().numpy()))
+        u = torch.as_tensor(np.interp(np.atleast_1d(levels), FINE, self._calibration()[0]))
 
         def invert(mixture: Tensor) -> Tensor:
             _, mean, log_sigma = mixture.unbind(1)
@@ -131,6 +183,12 @@ class PhotoZ(Model):
             return (low + high) / 2
 
         return np.expm1(self._chunks(x, invert))
+
+    def _calibration(self) -> tuple[NDArray, NDArray]:
+        """The network's own cumulative probability where the calibrated one is FINE, and by how much the latter grows
+        with it: smooth between the knots, so that densities are."""
+        curve = PchipInterpolator(CALIBRATED, self.levels.cpu().numpy())
+        return curve(FINE), 1 / np.maximum(curve.derivative()(FINE), 0.01)
 
     def median(self, x: Tensor) -> NDArray:
         """Median redshift (N,)."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from paper_utils.base import plots
 from paper_utils.base.filters import Curves
 from paper_utils.base.plots import BASELINE, BLUE, MODEL, ORANGE, PAPER, SKY, STYLES, TRUTH, WIDTH
+from paper_utils.base.results import Results
 
 
 def plot_filters(curves: Curves, ranges: Sequence[tuple[float, float]], dashed: Sequence[str] = ()) -> Figure:
@@ -209,3 +210,32 @@ def binned(x: NDArray, y: NDArray, edges: NDArray, mean: bool = False) -> tuple[
     if mean:
         return centres, np.array([values.mean() for values in held])
     return centres, np.array([np.quantile(values, [0.5, 0.16, 0.84]) for values in held]).reshape(-1, 3).T
+
+
+def plot_applied(results: Results) -> Figure:
+    """All objects of `PhotoZ.apply`: their redshifts, how sure these are, and how novel the objects."""
+    table, (fig, (left, middle, right)) = results.table, plt.subplots(1, 3, figsize=(WIDTH, 2.6))
+    z_max = max(np.quantile(table["z_p50"], 0.995), 0.1)
+    left.hist(table["z_p50"], np.linspace(0, z_max, 41), color=MODEL, density=True, label="medians")
+    if "pdf" in results.arrays:
+        left.plot(results.arrays["z"], results.arrays["pdf"].mean(axis=0), color=TRUTH, label="sum of densities")
+        left.legend()
+    left.set(xlim=(0, z_max), xlabel="redshift", ylabel="objects per unit redshift", title=f"{len(results)} objects")
+    half = np.clip((table["z_p84"] - table["z_p16"]) / 2 / (1 + table["z_p50"]), 1e-4, None)
+    middle.hist(half, np.geomspace(half.min(), max(half.max(), 2 * half.min()), 31), color=MODEL)
+    middle.set(xscale="log", xlabel=r"half the 68 % interval / $(1 + z)$", title="how sure")
+    right.hist(table["novelty"], np.linspace(0, 100, 21), color=MODEL)
+    right.set(xlabel="novelty [percentile]", title=f"{np.mean(table['flag'] != ''):.0%} flagged")
+    return fig
+
+
+def plot_redshift(results: Results, i: int) -> Figure:
+    """The i-th object's density of redshift with its 68 % interval; without densities the interval alone."""
+    row, (fig, ax) = results.table[i], plt.subplots(figsize=(0.6 * WIDTH, 2.4))
+    ax.axvspan(row["z_p16"], row["z_p84"], color=SKY, alpha=0.4, lw=0, label="68 % interval")
+    ax.axvline(row["z_mode"], color=TRUTH, ls="--", label="likeliest")
+    if "pdf" in results.arrays:
+        ax.plot(results.arrays["z"], results.arrays["pdf"][i], color=MODEL)
+    ax.set(xlabel="redshift", ylabel="p(z)", title=f"{row['id']}: odds {row['odds']:.2f} {row['flag']}")
+    ax.legend()
+    return fig

@@ -12,7 +12,7 @@ data/README.md describes the file; every key but `bands` may be left out:
     flux_zero_point: 22.5           # the columns are fluxes, magnitude = 22.5 - 2.5 log10(flux)
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -101,6 +101,12 @@ def alhambra() -> Mapping:
     columns = alhambra_columns()
     extras = frozenset(column.name for column in columns if column.role == "extra")
     return Mapping(columns, {column.name: column.name for column in columns}, {}, extras, id="objID")
+
+
+def unlabelled(mapping: Mapping) -> Mapping:
+    """The same for a table without labels and truth, to which a trained model is to be applied."""
+    labels = {column.name for column in mapping.columns if column.role == "label"}
+    return replace(mapping, optional=mapping.optional | labels, truth={})
 
 
 def load(path: Path | str) -> Mapping:

@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from paper_utils.alhambra import apply
 from paper_utils.alhambra.inputs import INPUTS, compressed, depths, inputs_of, photometry, shape_columns
+from paper_utils.base.containers import Catalogue
 from paper_utils.base.errors import DataError
 from paper_utils.nets import training
 from paper_utils.nets.plan import Plan
@@ -175,6 +176,47 @@ def test_calibration_mends_intervals_that_are_too_narrow(bimodal):
     model.levels.copy_(torch.linspace(0, 1, apply.N_KNOTS + 1))
     assert before < 0.6
     assert 0.66 < after < 0.70
+
+
+def catalogue_of(x):
+    return Catalogue(Table({"x0": x[:, 0].numpy()}), bands=[], ids=[f"g{i}" for i in range(len(x))])
+
+
+def test_odds_are_the_probability_to_be_near_the_mode(bimodal):
+    model, sample = bimodal
+    model.calibrate(*sample(5000))
+    x, z = sample(5000)
+    table = model.apply(catalogue_of(x)).table
+    near = np.abs(np.log1p(z) - np.log1p(table["z_mode"])) < apply.ODDS
+    assert np.mean(table["odds"]) == pytest.approx(near.mean(), abs=0.02)
+    sure = np.asarray(table["odds"]) > np.median(table["odds"])
+    assert near[sure].mean() > near[~sure].mean() + 0.05
+    assert all(table["z_p16"] < table["z_p50"])
+    assert all(table["z_p50"] < table["z_p84"])
+
+
+def test_densities_are_smooth_and_belong_to_their_quantiles(bimodal):
+    model, sample = bimodal
+    model.calibrate(*sample(2000))
+    results = model.apply(catalogue_of(sample(50)[0]))
+    grid, pdf = results.arrays["z"], results.arrays["pdf"].astype(float)
+    np.testing.assert_allclose(np.trapezoid(pdf, grid, axis=1), 1, atol=0.02)
+    cdf = np.cumsum(pdf * np.gradient(grid), axis=1)
+    medians = [np.interp(0.5, row, grid) for row in cdf]
+    np.testing.assert_allclose(medians, results.table["z_p50"], atol=0.01)
+    # The mixture has two humps; a saw-tooth would have many.
+    falls = np.diff(np.sign(np.diff(pdf, axis=1)), axis=1) < 0
+    assert np.median(falls.sum(axis=1)) <= 4
+
+
+def test_strange_objects_are_novel(bimodal):
+    model, sample = bimodal
+    model.calibrate(*sample(2000))
+    usual, strange = (model.apply(catalogue_of(x), densities=False) for x in (sample(500)[0], torch.full((3, 1), 9.0)))
+    assert 40 < np.median(usual.table["novelty"]) < 60
+    assert (strange.table["novelty"] == 100).all()
+    assert all("unlike the training objects" in flag for flag in strange.table["flag"])
+    assert usual.arrays == {}
 
 
 def test_calibration_wants_objects():
