@@ -87,7 +87,7 @@ class PhotoZ(Model):
         The table has `z_p16`, `z_p50`, `z_p84` and `z_mode`, where ln(1 + z) is likeliest; `odds`, the probability of
         redshifts within ODDS (1 + z) of the mode; `n_detected` bands; `novelty`, the percentile of the distance of
         the object's features from their mean among objects that were not trained on; and `flag`.
-        densities : also the arrays `z` (G,) and `pdf` (N, G), per unit redshift.
+        densities : also the arrays `z_edges` (G + 1,) and `pdf` (N, G), the mean density between two edges.
         Raises DataError for a missing column.
         """
         table, x = catalogue.table, self.features(catalogue.table)
@@ -105,9 +105,18 @@ class PhotoZ(Model):
             "more than one redshift is possible": found["odds"] < 0.5,
         }
         flags = ["; ".join(text for text, holds in reasons.items() if holds[i]) for i in range(len(x))]
-        grid = np.expm1(np.arange(0, float(self.t_max) + 0.1, STEP))
-        arrays = {"z": grid, "pdf": self.pdf(x, grid).astype(np.float32)} if densities else {}
+        arrays = self._densities(x) if densities else {}
         return Results(Table({"id": catalogue.ids} | found | {"flag": flags}), arrays)
+
+    def _densities(self, x: Tensor) -> dict[str, NDArray]:
+        """Densities that keep all probability, however narrow: what lies beyond the ends is in the last cells."""
+        edges = np.expm1(np.arange(0, float(self.t_max) + 0.1, STEP))
+        pdf = np.empty((len(x), len(edges) - 1), np.float32)
+        for rows in np.array_split(np.arange(len(x)), len(x) // CHUNK + 1):
+            below = self.probability(x[rows], np.broadcast_to(edges, (len(rows), len(edges))))
+            below[:, 0], below[:, -1] = 0, 1
+            pdf[rows] = np.diff(below, axis=1) / np.diff(edges)
+        return {"z_edges": edges, "pdf": pdf}
 
     @torch.no_grad()
     def learn_scale(self, x: Tensor, t: Tensor) -> Self:

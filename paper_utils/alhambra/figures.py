@@ -218,7 +218,8 @@ def plot_applied(results: Results) -> Figure:
     z_max = max(np.quantile(table["z_p50"], 0.995), 0.1)
     left.hist(table["z_p50"], np.linspace(0, z_max, 41), color=MODEL, density=True, label="medians")
     if "pdf" in results.arrays:
-        left.plot(results.arrays["z"], results.arrays["pdf"].mean(axis=0), color=TRUTH, label="sum of densities")
+        total = results.arrays["pdf"].mean(axis=0)
+        left.stairs(total, results.arrays["z_edges"], color=TRUTH, label="sum of densities")
         left.legend()
     left.set(xlim=(0, z_max), xlabel="redshift", ylabel="objects per unit redshift", title=f"{len(results)} objects")
     half = np.clip((table["z_p84"] - table["z_p16"]) / 2 / (1 + table["z_p50"]), 1e-4, None)
@@ -235,7 +236,7 @@ def plot_redshift(results: Results, i: int) -> Figure:
     ax.axvspan(row["z_p16"], row["z_p84"], color=SKY, alpha=0.4, lw=0, label="68 % interval")
     ax.axvline(row["z_mode"], color=TRUTH, ls="--", label="likeliest")
     if "pdf" in results.arrays:
-        ax.plot(results.arrays["z"], results.arrays["pdf"][i], color=MODEL)
+        ax.stairs(results.arrays["pdf"][i], results.arrays["z_edges"], color=MODEL)
     ax.set(xlabel="redshift", ylabel="p(z)", title=f"{row['id']}: odds {row['odds']:.2f} {row['flag']}")
     ax.legend()
     return fig

@@ -122,9 +122,7 @@ def test_a_survey_learns_and_applies_its_own_redshifts(survey, companion):
     assert np.median(np.abs(table["z_p50"] - z) / (1 + z)) < 0.02
     assert 0.55 < np.mean((table["z_p16"] < z) & (z < table["z_p84"])) < 0.8
     with h5py.File(folder / "out" / "z.h5") as file:
-        pdf = file["pdf"][()]
-        assert pdf.shape == (500, file["z"].size)
-        np.testing.assert_allclose(np.trapezoid(pdf, file["z"][()], axis=1), 1, atol=0.02)
+        np.testing.assert_allclose(file["pdf"][()] @ np.diff(file["z_edges"][()]), 1, atol=1e-5)
     assert (folder / "out" / "summary.png").stat().st_size > 10_000
 
 
