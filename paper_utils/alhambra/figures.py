@@ -221,12 +221,12 @@ def plot_applied(results: Results) -> Figure:
         total = results.arrays["pdf"].mean(axis=0)
         left.stairs(total, results.arrays["z_edges"], color=TRUTH, label="sum of densities")
         left.legend()
-    left.set(xlim=(0, z_max), xlabel="redshift", ylabel="objects per unit redshift", title=f"{len(results)} objects")
+    left.set(xlim=(0, z_max), xlabel="redshift", ylabel="share per unit redshift", title=f"{len(results)} objects")
     half = np.clip((table["z_p84"] - table["z_p16"]) / 2 / (1 + table["z_p50"]), 1e-4, None)
     middle.hist(half, np.geomspace(half.min(), max(half.max(), 2 * half.min()), 31), color=MODEL)
-    middle.set(xscale="log", xlabel=r"half the 68 % interval / $(1 + z)$", title="how sure")
+    middle.set(xscale="log", xlabel=r"half the 68 % interval / $(1 + z)$", ylabel="objects", title="how sure")
     right.hist(table["novelty"], np.linspace(0, 100, 21), color=MODEL)
-    right.set(xlabel="novelty [percentile]", title=f"{np.mean(table['flag'] != ''):.0%} flagged")
+    right.set(xlabel="novelty [percentile]", ylabel="objects", title=f"{np.mean(table['flag'] != ''):.0%} flagged")
     return fig
 
 
