@@ -1,7 +1,6 @@
 """The trained model that comes with the project does what its card says."""
 
 import numpy as np
-import pytest
 
 from paper_utils.base import paths
 from paper_utils.base.filters import HELP_BANDS
@@ -11,22 +10,9 @@ from paper_utils.midir.apply import Reconstructor
 from paper_utils.nets.run import Run
 from paper_utils.sky import midir_library
 
-FILE = paths.WEIGHTS / "01" / "reconstructor.safetensors"
 
-
-@pytest.fixture(scope="module")
-def model():
-    return Reconstructor.load(FILE)
-
-
-def test_it_is_small_and_says_where_it_comes_from(model):
-    assert FILE.stat().st_size < 16e6
-    assert model.card["profile"] == "overnight"
-    assert model.card["settings"]["width"] == 256
-    assert {"commit", "data", "device", "history", "sha256", "torch", "wall_s"} <= set(model.card)
-
-
-def test_it_reaches_its_scores_on_galaxies_that_it_has_not_seen(model):
+def test_it_reaches_its_scores_on_galaxies_that_it_has_not_seen():
+    model = Reconstructor.load(paths.WEIGHTS / "01" / "reconstructor.safetensors")
     s, run = train.Settings.load("01", "overnight"), Run("01", "overnight", device="cpu")
     library = midir_library.library(s.n_seds, seed=0)
     A = measurement_matrix(library.wave_um, HELP_BANDS, train.REDSHIFT, s.photometry)
