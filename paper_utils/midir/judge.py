@@ -80,7 +80,7 @@ def surveyed(flux: NDArray, typical: NDArray, rng: np.random.Generator) -> tuple
     return flux + sigma * rng.standard_normal(flux.shape), sigma
 
 
-def readable(flux: NDArray, sigma: NDArray) -> tuple[NDArray, NDArray]:
+def readable(flux: NDArray, sigma: NDArray | float = 0.0) -> tuple[NDArray, NDArray]:
     """What a method without a notion of errors is given of observed photometry (N, m): its log relative to the mean of
     each galaxy, which is returned too (N, 1). What is not detected counts as its limit."""
     log = np.log10(np.maximum(flux, DETECTED * sigma))
@@ -106,7 +106,7 @@ def share_good(
     weight = torch.zeros(len(A), device=glo.s.device)
     weight[use] = 1.0
     found = recover_nearest(glo.generator, A, y, glo.s, weight=weight, **search)[0][:, mid]
-    (log_fit, level_fit), (log, level) = (readable(v[:, use], 0.0 * v[:, use]) for v in (y_fit, y))
+    (log_fit, level_fit), (log, level) = (readable(v[:, use]) for v in (y_fit, y))
     ridge = baselines.BASELINES["ridge regression"](log_fit, np.log10(fitting.flux[:, mid]) - level_fit, log)
     both = {OURS: found, RIDGE: 10 ** (ridge + level)}
     return {name: scores.share(scores.chi2(flux, test.flux[:, mid]) < 5) for name, flux in both.items()}

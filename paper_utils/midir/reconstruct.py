@@ -32,6 +32,16 @@ def frozen(generator: Generator) -> Generator:
     return generator.requires_grad_(False)
 
 
+def seen_part(generator: Generator, A: Tensor) -> tuple[Generator, Tensor]:
+    """A copy that makes only those bins which some band of A (m, n_wave) sees, and A for these: all that a search needs
+    until its end, in two thirds of the time."""
+    used, generator = (A != 0).any(dim=0), copy.deepcopy(generator)
+    last, standard = generator.network[-1], generator.standard
+    last.weight, last.bias = (nn.Parameter(values[used], requires_grad=False) for values in (last.weight, last.bias))
+    standard.mean, standard.scale = standard.mean[used], standard.scale[used]
+    return generator, A[:, used]
+
+
 def brightened(generator: Generator, x: Tensor, A: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Spectra x (..., N, n_wave) and their photometry (..., N, m), in the generator's space, at the brightness that
     comes nearest to photometry y (N, m): a shift of the log, or a factor, which is positive."""
@@ -82,15 +92,16 @@ def reconstruct(
     spectra (..., N, n_wave) in the generator's space and their misfit (..., N), 1/m || a A G(s) - y ||^2, weighted.
     """
     generator, s = frozen(generator), start.clone().requires_grad_()
+    part = seen_part(generator, A)
     weight = weight * torch.ones_like(y)
     optimizer = torch.optim.Adam([s], lr=1.0)  # Adam's step is as long as its rate, here given row by row
 
-    def fitted() -> tuple[Tensor, Tensor]:
+    def fitted(generator: Generator, A: Tensor) -> tuple[Tensor, Tensor]:
         x, seen = brightened(generator, generator(s), A, y, weight)
         return x, (weight * (seen - y) ** 2).mean(-1)
 
     for _ in range(n_steps):
-        _, misfit = fitted()
+        _, misfit = fitted(*part)
         loss = misfit.sum() if lam is None else (misfit + lam * (s**2).sum(-1)).sum()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -101,7 +112,7 @@ def reconstruct(
             if lam is None:
                 s.copy_(to_sphere(s))
     with torch.no_grad():
-        return fitted()
+        return fitted(generator, A)
 
 
 def recover(generator: Generator, A: ArrayLike, photometry: NDArray, start: Tensor, **search) -> NDArray:

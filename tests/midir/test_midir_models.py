@@ -10,7 +10,14 @@ from torch import nn
 
 from paper_utils.midir.latent_adam import adam_on_both
 from paper_utils.midir.model import GLO, WGAN, Adversaries, Critic, Generator, glo_loss, gradient_penalty, to_sphere
-from paper_utils.midir.reconstruct import frozen, nearest_starts, reconstruct, recover, recover_nearest
+from paper_utils.midir.reconstruct import (
+    frozen,
+    nearest_starts,
+    reconstruct,
+    recover,
+    recover_nearest,
+    seen_part,
+)
 from paper_utils.nets import training
 from paper_utils.nets.dense import MLP
 from paper_utils.nets.plan import Plan
@@ -117,6 +124,16 @@ def test_the_brightness_of_a_galaxy_does_not_matter(log):
     exact = recover_nearest(generator, A, 300 * y, pool, n_steps=0)[0]
     with torch.no_grad():
         np.testing.assert_allclose(exact, 300 * generator.flux(generator(pool[:6])).numpy(), rtol=2e-3)
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_the_part_that_is_seen_gives_the_photometry_of_the_whole(log):
+    generator, A = frozen(small_generator(log)), averages()
+    A[:, ::3] = 0
+    part, seen_A = seen_part(generator, A)
+    s = torch.randn(5, generator.n_latent)
+    assert part(s).shape[1] == seen_A.shape[1] < generator(s).shape[1]
+    torch.testing.assert_close(part.measure(part(s), seen_A), generator.measure(generator(s), A))
 
 
 def test_every_row_of_a_search_may_have_its_own_rate():
