@@ -14,11 +14,13 @@ PARAMETERS = 'profile: str = "quick"\nDATA: str = "mock"\noutput: str = ""\nseed
 
 
 @pytest.fixture(autouse=True)
-def same_weights_whatever_ran_before():
-    """Networks that a test makes without a generator of their own begin alike in every run, on every worker."""
+def the_same_whatever_ran_before():
+    """Networks that a test makes without a generator of their own begin alike in every run, on every worker; and
+    denormal numbers, which training rounds to 0, are numbers again."""
     import torch
 
     torch.manual_seed(0)
+    torch.set_flush_denormal(False)
 
 
 def write_notebook(path: Path, *cells: str, parameters: str = PARAMETERS) -> Path:

@@ -113,7 +113,7 @@ def plot_chi2_histogram(chi2: NDArray, below_only: bool = False) -> Figure:
 def plot_scores(
     scores: Mapping[str, tuple[float, tuple[float, float]]], highlight: Sequence[str], published: float
 ) -> Figure:
-    """Share of test galaxies with chi2 < 5 [%] by method, with 68 % intervals; `highlight` are the paper's methods."""
+    """Share of test galaxies with chi2 < 5 [%] by method, with 68 % intervals; `highlight` are generative priors."""
     names = sorted(scores, key=lambda name: scores[name][0])
     values = np.array([scores[name][0] for name in names])
     low, high = np.array([scores[name][1] for name in names]).T
@@ -121,6 +121,8 @@ def plot_scores(
     colours = [plots.MODEL if name in highlight else plots.BASELINE for name in names]
     ax.barh(names, values, xerr=[values - low, high - values], color=colours)
     ax.axvline(published, color=plots.TRUTH, ls="--", label=f"logGLO on the paper's own library, {published:g} %")
+    for colour, kind in ((plots.MODEL, "generative prior"), (plots.BASELINE, "straight from photometry")):
+        ax.barh(names[:1], [0], color=colour, label=kind)
     ax.set(xlabel=r"test galaxies with $\chi^2$ < 5 [%]", xlim=(0, 100))
     ax.grid(axis="y", visible=False)
     ax.legend(loc="lower right")
@@ -142,10 +144,11 @@ def plot_fork(panels: Mapping[str, tuple[NDArray, NDArray]], colour: NDArray, co
     fig, axes = plt.subplots(1, len(panels), figsize=(plots.WIDTH, 2.7), sharex=True, sharey=True, squeeze=False)
     for ax, (name, (width, silicate)) in zip(axes[0], panels.items(), strict=True):
         seen, shown = width > 2e-3, np.maximum(width, 2e-3)
-        for rows, look in ((seen, {"s": 5}), (~seen, {"s": 12, "marker": "<"})):
+        for rows, look in ((seen, {"s": 5}), (~seen, {"s": 12, "marker": "<", "label": "no PAH found"})):
             points = ax.scatter(shown[rows], silicate[rows], c=colour[rows], cmap="cividis", vmin=0, vmax=1, **look)
         ax.set(title=name, xscale="log")
     axes[0, 0].set_ylabel(r"silicate strength $S_{9.7}$")
+    axes[0, 0].legend(loc="lower left", fontsize=7)
     fig.supxlabel("6.2 µm PAH equivalent width [µm]", fontsize=9)
     fig.colorbar(points, ax=axes, label=colour_label)
     return fig

@@ -171,7 +171,8 @@ def repeat(
     and "validation". Ctrl-C keeps what has been learned so far: the history then says finished = False, and the
     checkpoint lets the next call go on from there.
     """
-    # What decays, weights or moments, ends as denormal numbers, at which a CPU can be forty times slower.
+    # What decays, weights or moments, ends as denormal numbers, at which a CPU can be forty times slower. From here on
+    # they are 0 in this thread, also after the training.
     torch.set_flush_denormal(True)
     state, history = dict(state), {"step": [], "n_steps": 0, "wall_s": 0.0}
     if validation is not None:

@@ -27,9 +27,9 @@ def trained(tmp_path_factory):
 
 def test_training_makes_all_models_of_the_study(trained):
     models, _, run = trained
-    assert len(models) == 14
+    assert len(models) == 21
     assert {"GLO", "logGLO-20", train.SECOND, "WGAN", "logWGAN, penalised", "perceptron"} <= set(models)
-    assert models["logGLO-20"].s.shape[1] == 20
+    assert models["logGLO-20, no. 2"].n_latent == 20
     assert {"library", "split"} == set(run.data)
     assert all(model.card["finished"] for model in models.values())
 
