@@ -91,8 +91,10 @@ class PhotoZ(Model):
         Raises DataError for a missing column.
         """
         table, x = catalogue.table, self.features(catalogue.table)
-        found = self.predict(table)
+        found, z_max = self.predict(table), float(self.t_max.expm1())
         found["z_mode"] = found.pop("z_peak")
+        beyond = (found["z_p50"] < 0) | (found["z_p50"] > z_max)
+        found = {name: np.clip(z, 0, z_max) for name, z in found.items()}
         near = np.log1p(found["z_mode"])[:, None] + np.array([-ODDS, ODDS])
         found["odds"] = np.diff(self.probability(x, np.expm1(near)), axis=1)[:, 0]
         measured = np.abs(columns(table, self.bands)) < 50
@@ -102,6 +104,7 @@ class PhotoZ(Model):
         reasons = {
             f"detected in fewer than {few} bands": found["n_detected"] < few,
             "unlike the training objects": found["novelty"] >= 95,
+            "beyond the redshifts of training": beyond,
             "more than one redshift is possible": found["odds"] < 0.5,
         }
         flags = ["; ".join(text for text, holds in reasons.items() if holds[i]) for i in range(len(x))]

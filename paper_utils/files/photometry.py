@@ -36,6 +36,9 @@ from paper_utils.files.mapping import Mark, Name
 
 MJY = {"mJy": 1.0, "Jy": 1e3, "uJy": 1e-3, "cgs": 1e26}
 TYPICAL = (6.5, 14.5)  # log10 of nu L_nu [L_sun] between which a band's median galaxy lies: by hand, generous
+LARGEST = 18.0  # log10 of the luminosity [L_sun, nu L_nu] that no single galaxy has, by a wide margin
+FAR = 30.0  # sigma below zero at which a flux is none
+FAINTEST = 38.0  # magnitude, of either sign, beyond which it is a mark of something else
 CURVES_UM = (0.03, 5000.0)
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Unit = Literal["mJy", "Jy", "uJy", "cgs", "AB", "Vega"]
@@ -129,8 +132,12 @@ def _measured(band: _Band, file: _File, columns: dict, refuse: Callable) -> tupl
     remedy = "If that marks a limit, say `limits: [negative error]`; if it marks no value, list it under `missing:`."
     refuse((error < 0) & ~limit & ~np.isnan(flux), band.error, "the error is {:g}", remedy)
     if unit in MJY:
+        remedy = "If that marks no value, list it under `missing:`; if a limit, see `limits:`."
+        refuse((flux < -FAR * error) & ~limit, band.flux, "the flux is {:g}, far below zero", remedy)
         flux, error = flux * MJY[unit], error * MJY[unit]
     else:
+        remedy = "List it under `missing:`, or leave it blank."
+        refuse(np.abs(flux) > FAINTEST, band.flux, "the magnitude is {:g}", remedy)
         flux = 3631e3 * 10 ** (-0.4 * (flux - (vega_offset(band.filter) if unit == "Vega" else 0.0)))
         error = flux * error * np.log(10) / 2.5
     if file.relative_error:
@@ -154,3 +161,7 @@ def _check_luminosities(photometry: Photometry, path: Path) -> None:
             problem = f"the median luminosity is 10^{middle:.1f} L_sun (nu L_nu), which galaxies do not have"
             remedy = f"Fluxes are too {'large' if middle > TYPICAL[1] else 'small'}: check `unit:`."
             raise DataError(problem, remedy=remedy, source=path, row=f"band {str(name)!r}")
+    for i, j in np.argwhere(log_l > LARGEST)[:1]:
+        problem = f"the luminosity is 10^{log_l[i, j]:.1f} L_sun (nu L_nu), which no galaxy has"
+        where = f"row {i + 1}, band {str(photometry.bands[j])!r}"
+        raise DataError(problem, remedy="Correct the flux, or leave it blank.", source=path, row=where)

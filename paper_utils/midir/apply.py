@@ -26,6 +26,7 @@ from paper_utils.nets.model_file import Model
 LYMAN_UM = 0.0912  # the intergalactic medium takes what is emitted blueward
 N_AT_ONCE = 50  # galaxies in a batch, for memory
 N_TABLE = 10  # galaxies of a table at least, to judge all by how they fit
+LARGEST = 300.0  # of what is reported, luminosities and ln of fluxes: of nonsense too it is a number
 FLOOR = 0.05  # calibration error of every band, relative: by hand
 PIVOT = 1e11  # L_sun of bolometric luminosity, around which the amplitude's wide prior lies
 PREDICTED = tuple(f"jwst_f{n}w" for n in (560, 770, 1000, 1130, 1280, 1500, 1800, 2100, 2550))
@@ -141,7 +142,7 @@ class Reconstructor(Model):
         factor = _stretch(truth[:half], held[:, :half]) if calibrate else 1.0
         low, _, high = _stretched(held[:, half:], factor)
         inside = ((truth[half:] >= low) & (truth[half:] <= high)).mean(0)
-        found, n_mid = _stretched(found, factor), self._mid().sum()
+        found, n_mid = _stretched(found, factor).clip(-LARGEST, LARGEST), self._mid().sum()
 
         names = [*UNITS, *["f_agn"][: self.mixture.n_extra], *others]
         table = Table({"id": photometry.ids, "z": photometry.z})
@@ -197,6 +198,7 @@ class Reconstructor(Model):
     def _quantities(self, x: NDArray, extra: NDArray, seen: Seen) -> NDArray:
         """All that is reported (N, K, Q) of log spectra x (N, K, L): ln F_nu [mJy] over 5-35 um, UNITS, extras, ln of
         fluxes [mJy] in other bands."""
+        x = x.clip(-LARGEST, LARGEST)
         wave, flux, scale, B = self._wave(), np.exp(x), seen.scale.numpy(), seen.others.numpy()
         near = (wave > 4.5) & (wave < 20)
         shape = wave[near], flux[..., near].reshape(-1, near.sum())

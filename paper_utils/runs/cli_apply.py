@@ -1,12 +1,13 @@
 """`companion apply`: what a trained model says of the reader's own objects."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from paper_utils.base import paths
-from paper_utils.base.errors import WeightsError, unknown
+from paper_utils.base.errors import DataError, WeightsError, unknown
 from paper_utils.base.results import Results, check_ending
 
 MODELS = {"01": "reconstructor", "05": "density-truth"}  # the file of each study's model that is applied
@@ -40,6 +41,8 @@ def apply(
         remedy = f"Give --model FILE; `companion train {study}` makes one."
         raise WeightsError(f"{file}: there is no model. {remedy}")
     check_ending(Path(table))
+    if file_there := [part for part in (output / table).parents if part.is_file()]:
+        raise DataError("a file, not a folder", remedy="Give another --output.", source=file_there[0])
     import matplotlib.pyplot as plt
 
     from paper_utils.base import plots
@@ -55,8 +58,8 @@ def apply(
         results.save(output / table)
         plots.save(summary, output / "summary.png")
         for i in range(len(results) if each else 0):
-            name = str(results.table["id"][i]).replace("/", "_")
-            plots.save(draw(i), output / f"{name}.png")
+            safe = re.sub(r"[^\w.-]", "_", str(results.table["id"][i]))[:60]
+            plots.save(draw(i), output / "objects" / f"{i + 1}_{safe}.png")
     n_flagged = sum(results.table["flag"] != "")
     for note in (*notes, f"{n_flagged} of {len(results)} are flagged: see {report.shown(output / table)}"):
         report.note(note)
@@ -93,10 +96,16 @@ def _redshifts(file: Path, objects: Path, mapping: Path | None, densities: bool)
     given = mappings.alhambra() if mapping is None else mappings.load(mapping)
     catalogue = alhambra_table.read(objects, mappings.unlabelled(given))
     report.note(f"{catalogue}")
-    results = PhotoZ.load(file).apply(catalogue, densities)
-    odds = results.table["odds"]
+    model = PhotoZ.load(file)
+    needed = [*model.bands, *(f"d{band}" for band in model.bands), *model.shapes, *model.fitted]
+    if lacking := [name for name in needed if name not in catalogue.table.colnames]:
+        remedy = "Map the model's bands with their errors and its other columns, or train one of your own (--model)."
+        problem = f"{file.name} needs {len(needed)} columns, of which {lacking[0]!r} is not there"
+        raise DataError(problem, remedy=remedy, source=mapping or objects)
+    results = model.apply(catalogue, densities)
+    sure = (results.table["odds"] > 0.9) & (results.table["flag"] == "")
     notes = [f"median redshift {_median(results, 'z_p50'):.2f}, median odds {_median(results, 'odds'):.2f}"]
-    notes += [f"{100 * (odds > 0.9).mean():.0f} % have a redshift that is sure to 6 % of 1 + z with odds above 0.9."]
+    notes += [f"{100 * sure.mean():.0f} % have a redshift that is sure to 6 % of 1 + z, odds above 0.9, and no flag."]
     return results, figures.plot_applied(results), lambda i: figures.plot_redshift(results, i), notes
 
 

@@ -60,10 +60,11 @@ def data_check(
 
     A table with a mapping is, for study 01, photometry that its model is to be applied to.
     """
+    from paper_utils.base import storage
     from paper_utils.files import photometry
     from paper_utils.files.user import check_file
 
-    to_apply = study.zfill(2) == "01" and mapping is not None
+    to_apply = study.zfill(2) == "01" and (mapping is not None or path.suffix not in storage.ENDINGS)
     print(photometry.read(path, mapping) if to_apply else check_file(study.zfill(2), path, mapping))
 
 

@@ -216,6 +216,9 @@ def test_strange_objects_are_novel(bimodal):
     assert 40 < np.median(usual.table["novelty"]) < 60
     assert (strange.table["novelty"] == 100).all()
     assert all("unlike the training objects" in flag for flag in strange.table["flag"])
+    far = model.apply(catalogue_of(torch.tensor([[9.0], [27.0]])), densities=False).table
+    assert (far["z_p16"] >= 0).all()
+    assert far["z_p84"].max() <= float(model.t_max.expm1())
     assert usual.arrays == {}
 
 

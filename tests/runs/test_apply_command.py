@@ -45,9 +45,8 @@ def test_a_table_becomes_spectra(files, companion):
     status, out, _ = companion(*arguments, "--output", files / "out", "--figures")
     assert status == 0
     assert "68 % intervals" in out
-    assert {file.name for file in (files / "out").iterdir()} == {
-        "results.ecsv", "results.h5", "summary.png", "1.png", "2.png", "3.png",
-    }  # fmt: skip
+    assert {file.name for file in (files / "out").iterdir()} == {"results.ecsv", "results.h5", "summary.png", "objects"}
+    assert {file.name for file in (files / "out" / "objects").iterdir()} == {f"{i}_{i}.png" for i in (1, 2, 3)}
     table = Table.read(files / "out" / "results.ecsv")
     assert {"id", "s_97_p50", "log_l_5_35_p16", "jwst_f770w_p84", "novelty", "flag", "note"} <= set(table.colnames)
     assert "f_agn_p50" not in table.colnames  # the library says nothing of it
@@ -86,6 +85,53 @@ def test_errors_are_one_line_and_leave_nothing(files, companion, monkeypatch):
     assert "too large" in err
     assert len(err.strip().splitlines()) == 1
     assert not (files / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda t: t["f100"].__setitem__(1, -9999.0), ("row 2", "'f100'", "-9999", "missing")),
+        (lambda t: t["f100"].__setitem__(2, 1e25), ("row 3", "'p100'", "no galaxy has")),
+    ],
+    ids=["mark", "far too bright"],
+)
+def test_a_value_that_no_galaxy_has_is_named(files, companion, spoil, told):
+    table = Table.read(files / "t.csv")
+    spoil(table)
+    table.write(files / "t.csv", overwrite=True)
+    given = ("--mapping", files / "m.yaml", "--output", files / "out", "--model", files / "model.safetensors")
+    status, _, err = companion("apply", "1", files / "t.csv", *given)
+    assert status == 2
+    assert all(word in err for word in told), err
+    assert not (files / "out").exists()
+
+
+def test_a_magnitude_that_is_a_mark_is_named(files, companion):
+    table = Table.read(files / "t.csv")
+    for name in ("f12", "f22", "f100"):
+        table[name] = -2.5 * np.log10(table[name] / 3631e3)
+        table[name.replace("f", "e")] = 0.1
+    table["f22"][0] = 99
+    table.write(files / "t.csv", overwrite=True)
+    (files / "m.yaml").write_text(MAPPING.replace("mJy", "AB"))
+    status, _, err = companion("data", "check", "1", files / "t.csv", "--mapping", files / "m.yaml")
+    assert status == 2
+    assert "row 1, column 'f22'" in err
+    assert "the magnitude is 99" in err
+
+
+def test_names_of_objects_are_no_paths(files, companion):
+    table = Table.read(files / "t.csv")
+    table["name"] = ["../a/b", "summary", "x" * 300]
+    table.write(files / "t.csv", overwrite=True)
+    (files / "m.yaml").write_text("id: name\n" + MAPPING)
+    given = ("--mapping", files / "m.yaml", "--model", files / "model.safetensors", "--figures", "--output")
+    assert companion("apply", "1", files / "t.csv", *given, files / "out")[0] == 0
+    assert len(list((files / "out" / "objects").iterdir())) == 3
+    (files / "file").touch()
+    status, _, err = companion("apply", "1", files / "t.csv", *given, files / "file" / "sub")
+    assert status == 2
+    assert "not a folder" in err
 
 
 @pytest.fixture
