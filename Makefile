@@ -10,7 +10,7 @@ READY := .venv/.ready
 .PHONY: help reproduce test notebooks bench count lint clean
 
 help:
-	@echo "make reproduce   regenerate every table and figure; 4 to 15 minutes per study on 2 cores"
+	@echo "make reproduce   regenerate every table and figure; 4 to 20 minutes per study on 2 cores"
 	@echo "                 (ARGS='01 --profile paper --device cuda' goes to 'companion reproduce')"
 	@echo "make test        lint, then all tests and notebooks; about 12 minutes on 2 cores (WORKERS=2)"
 	@echo "make notebooks   renew the committed notebook outputs, figures and scoreboard from clean runs"
@@ -21,7 +21,7 @@ help:
 	@echo "The first of them sets up .venv: one pip install, 2 to 5 minutes, 2 GB of disk."
 
 reproduce: $(READY)
-	@echo "Regenerating the studies into output/: 4 to 15 minutes each on 2 cores."
+	@echo "Regenerating the studies into output/: 4 to 20 minutes each on 2 cores."
 	$(BIN)/companion reproduce $(ARGS)
 
 test: $(READY)
