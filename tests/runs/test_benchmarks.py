@@ -22,6 +22,7 @@ TINY = {
     "optical": ({"N": 20, "N_LOOP": 2, "ROUNDS": 1}, ()),
     "realism": ({}, ("400",)),
     "reconstruction": ({"N_GALAXIES": 4, "N_STEPS": 2, "N_LOOP": 1}, ()),
+    "shift": ({"N": 12}, ()),
     "sky": ({"N": 20, "N_LOOP": 1}, ()),
 }
 
