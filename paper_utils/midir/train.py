@@ -140,7 +140,7 @@ def train_wgan(
 
 
 def train_by_size(flux: NDArray, s: Settings, run: Run) -> dict[int, Generator]:
-    """logWGANs of the first n SEDs of F_nu (N, L) for each n of `sizes_wgan`: do GANs lack data (Sec. 4)?"""
+    """logWGANs of the first n SEDs of F_nu (N, L) for each n of `sizes_wgan`: do GANs lack data (Secs. 1, 6)?"""
     return {n: train_wgan(f"logWGAN, {n} SEDs", flux[:n], s, run) for n in s.sizes_wgan}
 
 
