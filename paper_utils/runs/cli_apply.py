@@ -8,7 +8,6 @@ import typer
 
 from paper_utils.base import paths
 from paper_utils.base.errors import DataError, WeightsError, unknown
-from paper_utils.base.results import Results, check_ending
 
 MODELS = {"01": "reconstructor", "05": "density-truth"}  # the file of each study's model that is applied
 
@@ -40,6 +39,8 @@ def apply(
     if not file.is_file():
         remedy = f"Give --model FILE; `companion train {study}` makes one."
         raise WeightsError(f"{file}: there is no model. {remedy}")
+    from paper_utils.base.results import check_ending
+
     check_ending(Path(table))
     if file_there := [part for part in (output / table).parents if part.is_file()]:
         raise DataError("a file, not a folder", remedy="Give another --output.", source=file_there[0])
@@ -109,5 +110,5 @@ def _redshifts(file: Path, objects: Path, mapping: Path | None, densities: bool)
     return results, figures.plot_applied(results), lambda i: figures.plot_redshift(results, i), notes
 
 
-def _median(results: Results, name: str) -> float:
+def _median(results, name: str) -> float:
     return float(sorted(results.table[name])[len(results) // 2])

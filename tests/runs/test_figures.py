@@ -32,6 +32,15 @@ BANDS = np.geomspace(0.05, 160, 20)
 SEEN = np.array([np.interp(BANDS, WAVE, f) for f in FLUX])
 CHI2 = np.geomspace(0.1, 90, 100)
 LOG = np.log10(FLUX[:, MID])
+REDSHIFTS = Results(
+    Table(
+        {
+            "id": ["a", "b"], "z_p16": [0.1, 0.4], "z_p50": [0.2, 0.5], "z_p84": [0.3, 0.9], "z_mode": [0.2, 0.4],
+            "odds": [0.9, 0.4], "novelty": [20.0, 97.0], "flag": ["", "more than one redshift is possible"],
+        }
+    ),
+    {"z_edges": np.linspace(0, 2, 41), "pdf": np.full((2, 40), 0.5)},
+)  # fmt: skip
 APPLIED = Results(
     Table(
         {"id": ["a", "b"], "novelty": [20.0, 97.0], "flag": ["", "unlike the library"]}, meta={"coverage": {"s": 0.7}}
@@ -202,6 +211,8 @@ FIGURES = {
         {"seeing": ([1, 2], {"a": [0.5, 0.6]}), "depth [mag]": ([0, 1], {"a": [0.5, 30.0]})}, "loss"
     ),
     "applied": lambda: midir_plots.plot_applied(APPLIED),
+    "redshifts": lambda: catalogue_plots.plot_applied(REDSHIFTS),
+    "redshift": lambda: catalogue_plots.plot_redshift(REDSHIFTS, 1),
     "galaxy": lambda: midir_plots.plot_galaxy(APPLIED, OBSERVED, 0),
     "band": lambda: midir_plots.plot_band(WAVE[MID], LOG[:3], LOG[:3], 0.1 + 0 * LOG[:3], ["a", "b", "c"]),
 }
