@@ -88,6 +88,8 @@ def _spectra(file: Path, objects: Path, mapping: Path | None, floor: float, seed
 
 def _redshifts(file: Path, objects: Path, mapping: Path | None, densities: bool):
     """The same of study 5."""
+    import numpy as np
+
     from paper_utils.alhambra import figures
     from paper_utils.alhambra.apply import PhotoZ
     from paper_utils.files import alhambra_table
@@ -97,18 +99,14 @@ def _redshifts(file: Path, objects: Path, mapping: Path | None, densities: bool)
     given = mappings.alhambra() if mapping is None else mappings.load(mapping)
     catalogue = alhambra_table.read(objects, mappings.unlabelled(given))
     report.note(f"{catalogue}")
-    model = PhotoZ.load(file)
-    needed = [*model.bands, *(f"d{band}" for band in model.bands), *model.shapes, *model.fitted]
-    if lacking := [name for name in needed if name not in catalogue.table.colnames]:
+    try:
+        results = PhotoZ.load(file).apply(catalogue, densities)
+    except DataError as error:
         remedy = "Map the model's bands with their errors and its other columns, or train one of your own (--model)."
-        problem = f"{file.name} needs {len(needed)} columns, of which {lacking[0]!r} is not there"
-        raise DataError(problem, remedy=remedy, source=mapping or objects)
-    results = model.apply(catalogue, densities)
+        problem = f"{error.problem}, which {file.name} needs"
+        raise DataError(problem, remedy=remedy, source=mapping or objects, row=error.row) from None
     sure = (results.table["odds"] > 0.9) & (results.table["flag"] == "")
-    notes = [f"median redshift {_median(results, 'z_p50'):.2f}, median odds {_median(results, 'odds'):.2f}"]
+    middle, odds = (np.median(results.table[name]) for name in ("z_p50", "odds"))
+    notes = [f"median redshift {middle:.2f}, median odds {odds:.2f}"]
     notes += [f"{100 * sure.mean():.0f} % have a redshift that is sure to 6 % of 1 + z, odds above 0.9, and no flag."]
     return results, figures.plot_applied(results), lambda i: figures.plot_redshift(results, i), notes
-
-
-def _median(results, name: str) -> float:
-    return float(sorted(results.table[name])[len(results) // 2])

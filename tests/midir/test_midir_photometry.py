@@ -232,7 +232,7 @@ def test_intervals_hold_for_galaxies_of_another_library(trained, kind):
     # library that does not know them hold 0.52 to 0.57.
     assert inside.mean() > 0.59
     assert inside[~flagged].mean() > 0.58
-    assert flagged.mean() > 0.2  # and some are known to be strange, 5 % if they were of the library
+    assert flagged.mean() > (0.2 if kind == "warped" else 0.4)  # 5 % if they were of the library
 
 
 def test_galaxies_of_the_library_do_not_widen_the_intervals(trained):
