@@ -165,17 +165,28 @@ def plot_densities(
 
 
 def plot_epochs(histories: Mapping[str, Mapping], chosen: Mapping[str, int]) -> Figure:
-    """Losses of training and validation by epoch (`train.losses_by_epoch`), a panel per network, `chosen` marked."""
-    fig, axes = plt.subplots(1, len(histories), figsize=(WIDTH, 2.3), squeeze=False)
-    for ax, (name, history) in zip(axes[0], histories.items(), strict=True):
+    """Losses of training and validation by epoch (`train.losses_by_epoch`), a panel per network, `chosen` marked; below
+    them what the thesis' metrics, r^2 and accuracy, make of them."""
+    fig, axes = plt.subplots(2, len(histories), figsize=(WIDTH, 3.6), sharex="col", squeeze=False)
+    for (ax, below), (name, history) in zip(axes.T, histories.items(), strict=True):
         per_step = history["n_epochs"] / history["n_steps"]
-        ax.plot(np.array(history["step"]) * per_step, history["loss"], "--", color=ORANGE, label="training")
-        at = np.array(history["validation_step"]) * per_step
-        ax.plot(at, history["validation"], ".-", color=BLUE, ms=3, label="validation")
-        ax.axvline(chosen[name], color="k", ls=":", lw=0.9)
-        ax.set(yscale="log", xlabel="epoch", title=name)
-        ax.tick_params(labelsize=7)
+        steps, looks = (np.array(history[key]) * per_step for key in ("step", "validation_step"))
+        r2 = {key: 1 - np.array(history[key]) / history["variance"] for key in ("loss", "validation")}
+        metric = {"r^2": r2} if "accuracy" not in history else {"accuracy": {"loss": history["accuracy"]}}
+        (what, found), styles = metric.popitem(), {"loss": (steps, ORANGE, "--"), "validation": (looks, BLUE, ".-")}
+        for key, (at, colour, line) in styles.items():
+            ax.plot(at, history[key], line, color=colour, ms=3, label={"loss": "training"}.get(key, key))
+            if key in found:
+                below.plot(at, found[key], line, color=colour, ms=3)
+        for panel in (ax, below):
+            panel.axvline(chosen[name], color="k", ls=":", lw=0.9)
+            panel.tick_params(labelsize=7)
+        ax.set(yscale="log", title=name)
+        last = np.array(found["loss"])[len(steps) // 10 :]
+        below.set(xlabel="epoch", ylim=(max(min(last.min(), 1) - 0.05, -1), 1.02))
+        below.text(0.97, 0.06, f"${what}$" if "^" in what else what, transform=below.transAxes, ha="right", fontsize=8)
     axes[0, 0].set_ylabel("loss")
+    axes[1, 0].set_ylabel("metric")
     axes[0, 0].legend(fontsize=7)
     return fig
 

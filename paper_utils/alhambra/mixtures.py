@@ -37,8 +37,10 @@ STRENGTHS = {
 LINE_EW = 20.0  # [Angstrom] of H beta where gas = 1
 
 
-def draw(n: int, ages: ArrayLike, metals: ArrayLike, *, sort: bool = False, seed: int = 0) -> tuple[NDArray, NDArray]:
-    """Parameters (n, 4, 8) in the order of `PARAMETERS`, and the templates chosen (n, 4), -1 where none.
+def draw(
+    n: int, ages: ArrayLike, metals: ArrayLike, *, n_max: int = N_MAX, sort: bool = False, seed: int = 0
+) -> tuple[NDArray, NDArray]:
+    """Parameters (n, n_max, 8) in the order of `PARAMETERS`, and the templates chosen (n, n_max), -1 where none.
 
     ages [Gyr], metals [M/H] : (K,) of the templates; the parameters hold log10 age / yr. Velocities and dispersions are
     km/s, extinction A_V mag, gas the equivalent width of H beta over 20 A, weights sum to 1. Redshift, velocity and the
@@ -46,13 +48,13 @@ def draw(n: int, ages: ArrayLike, metals: ArrayLike, *, sort: bool = False, seed
     """
     ages, metals = np.asarray(ages, float), np.asarray(metals, float)
     rng = np.random.default_rng(seed)
-    present = np.arange(N_MAX) < rng.integers(1, N_MAX + 1, (n, 1))
-    weight = rng.exponential(size=(n, N_MAX)) * present  # normalised: uniform on the simplex
+    present = np.arange(n_max) < rng.integers(1, n_max + 1, (n, 1))
+    weight = rng.exponential(size=(n, n_max)) * present  # normalised: uniform on the simplex
     weight /= weight.sum(axis=1, keepdims=True)
     if sort:
         weight = -np.sort(-weight, axis=1)
-    template = rng.integers(0, len(ages), (n, N_MAX))
-    columns = [rng.uniform(*RANGES[name], (n, N_MAX)) for name in PARAMETERS[:5]]
+    template = rng.integers(0, len(ages), (n, n_max))
+    columns = [rng.uniform(*RANGES[name], (n, n_max)) for name in PARAMETERS[:5]]
     columns[0][:] = columns[0][:, :1]  # one redshift for the galaxy
     columns += [weight, 9 + np.log10(ages[template]), metals[template]]
     parameters = np.where(present[..., None], np.stack(columns, axis=-1), 0.0)

@@ -8,11 +8,13 @@ fast, see fast.py.
 Where text and listing differ, or nothing is said:
 
 - epochs of the redshift network: 80 in the text, 150 in the listing; the text's are used throughout.
-- stellarity: 75-500-600-2 in the text, 75-2-3-2 in the listing, whose batch size of 16 is taken. The threshold in
-  `Stellar_Flag`, 0 galaxy - 1 star, is not printed: above 0.5 (unknown) is a star here.
+- stellarity: 75-500-600-2 in the text, 75-2-3-2 in the listing, whose batch size of 16 is taken. The text gives the
+  "input layer" of 75 a ReLU: of inputs that are never negative it does nothing, as a layer of its own it would be a
+  third hidden one. The threshold in `Stellar_Flag`, 0 galaxy - 1 star, is not printed: above 0.5 (unknown) is a star.
 - type: "devoted to regression", yet five outputs "as there are 5 categories", whose ranges are not printed: here five
   equal ranges of types 1 - 11, linear outputs that regress the membership of each, and the type is the sum of the
-  ranges' centres so weighted. "3 hidden layers with 120 and 500 neurons" are two.
+  ranges' centres so weighted. Its activation is not printed: linear, as in the other regressions. "3 hidden layers
+  with 120 and 500 neurons" are two.
 - min-max: adds the minimum where a subtraction is meant, and the text undoes what the function does not do, so that a
   value comes back as value + 2 minimum; see `min_max`, `undo_min_max`. Small for redshifts, not for masses.
 - validation: the listing's `loc[0:n]` takes both samples from the top of one shuffled table: the validation objects are
@@ -51,12 +53,23 @@ class Spec:
     def linear(self) -> bool:
         return self.activation == "linear"
 
+    @property
+    def classifies(self) -> bool:
+        return self.n_out == 2
+
 
 SPECS = {
     "redshift": Spec("zb_1", (120,), 1, "linear"),
     "stellarity": Spec("Stellar_Flag", (500, 600), 2, "relu"),
     "mass": Spec("Stell_Mass_1", (120, 200, 50), 1, "linear"),
     "type": Spec("tb_1", (120, 500), 5, "linear"),
+}
+# What else the text and the listing can be read as, and the fifth goal that Sec. 3.3 names.
+READINGS = {
+    "stellarity, inputs as a layer": Spec("Stellar_Flag", (75, 500, 600), 2, "relu"),
+    "stellarity, listing": Spec("Stellar_Flag", (2, 3), 2, "relu"),
+    "type, ReLU": Spec("tb_1", (120, 500), 5, "relu"),
+    "absolute magnitude": Spec("M_ABS_1", (120,), 1, "linear"),
 }
 
 
@@ -104,7 +117,7 @@ def listing_split(n: int, train: float = 0.95, validation: float = 0.05) -> tupl
 class Network(Model):
     """Inputs (N, n_in) -> outputs (N, n_out), with what turns outputs into redshifts, masses, types, probabilities.
 
-    name : in `SPECS`.   columns : the inputs (`inputs`), in order.
+    name : in `SPECS` or `READINGS`.   columns : the inputs (`inputs`), in order.
     order : of the polynomial that corrects values once `learn_correction` has fitted it; "high" in the thesis.
     Weights begin as Keras draws them (Glorot uniform, biases 0). `forward` gives raw outputs: powers of the scaled
     target (redshift, mass), memberships (type) or logits (stellarity); `predict` gives physical values (N,).
@@ -112,7 +125,7 @@ class Network(Model):
 
     def __init__(self, name: str, columns: Sequence[str] = INPUTS, order: int = 5):
         super().__init__()
-        self.spec, self.columns = SPECS[name], tuple(columns)
+        self.spec, self.columns = (SPECS | READINGS)[name], tuple(columns)
         sizes = [len(columns), *self.spec.hidden, self.spec.n_out]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
         for layer in self.layers:
@@ -144,7 +157,7 @@ class Network(Model):
         (N, 1): min-max and power 0.1. Type (N, 5): 1 in the range that holds it. Stellarity (N,) int: 1 is a star.
         """
         values = np.asarray(values, float)
-        if not self.spec.linear:
+        if self.spec.classifies:
             return torch.as_tensor(values > STAR_ABOVE).long()
         if self.spec.n_out > 1:
             types = torch.as_tensor(np.digitize(values, TYPE_EDGES[1:-1]))  # beyond the ends: of the end ranges
@@ -154,7 +167,7 @@ class Network(Model):
     def values(self, outputs: Tensor) -> NDArray:
         """Physical values (N,) of outputs (N, n_out), before the polynomial; for stellarity P(star)."""
         outputs = outputs.detach().double().cpu()
-        if not self.spec.linear:
+        if self.spec.classifies:
             return outputs.softmax(dim=1)[:, 1].numpy()
         if self.spec.n_out > 1:
             return outputs.numpy() @ ((TYPE_EDGES[1:] + TYPE_EDGES[:-1]) / 2)
@@ -180,14 +193,26 @@ class Network(Model):
 
 
 def loss(network: Network, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-    """Of inputs "x" (B, n_in) with `Network.targets` "y": mean squared error, or cross-entropy."""
-    compare = nn.functional.mse_loss if network.spec.linear else nn.functional.cross_entropy
-    return {"loss": compare(network(batch["x"]), batch["y"])}
+    """Of inputs "x" (B, n_in) with `Network.targets` "y": mean squared error; or cross-entropy, and the accuracy."""
+    found, y = network(batch["x"]), batch["y"]
+    if not network.spec.classifies:
+        return {"loss": nn.functional.mse_loss(found, y)}
+    accuracy = (found.detach().argmax(dim=1) == y).float().mean()
+    return {"loss": nn.functional.cross_entropy(found, y), "accuracy": accuracy}
 
 
 def adam(network: nn.Module, plan: Plan) -> torch.optim.Adam:
     """Adam with the epsilon of Keras (A.6: optimizer="adam")."""
     return torch.optim.Adam(network.parameters(), lr=plan.lr, eps=1e-7, fused=True)
+
+
+def fold(network: Network, centre: Tensor, scale: Tensor) -> Network:
+    """The network that says of raw inputs what this one says of (x - centre) / scale, in place; centre, scale (n,)."""
+    first = network.layers[0]
+    with torch.no_grad():
+        first.weight.div_(scale)
+        first.bias.sub_(first.weight @ centre)
+    return network
 
 
 def collapse(network: Network) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from paper_utils.alhambra import apply, mixtures, model
 from paper_utils.alhambra.fast import LinearStep
 from paper_utils.alhambra.inputs import inputs_of, shape_columns
-from paper_utils.alhambra.model import SPECS, STAR_ABOVE, Network
+from paper_utils.alhambra.model import READINGS, SPECS, STAR_ABOVE, Network
 from paper_utils.base.containers import Catalogue
 from paper_utils.nets import settings, training
 from paper_utils.nets.checkpoints import History
@@ -33,6 +33,8 @@ class Settings(settings.Settings):
     batch_size: int = setting("objects in a step of the other three", paper=64, default=64)
     lr: float = setting("learning rate of the four, Keras' default", default=1e-3)
     order: int = setting("order of the polynomial that corrects outputs", paper="high", default=5)
+    n_networks: int = setting("networks of each kind, each from a seed of its own", paper="1")
+    n_epochs_listing: int = setting("epochs of the networks that are trained as listed", paper=150)
     n_epochs_leak: int = setting("epochs of the star networks that go without some inputs", paper="–")
     widths: tuple[int, ...] = setting("layers of the networks that give p(z)", paper="–")
     n_epochs_density: int = setting("their epochs", paper="–")
@@ -49,7 +51,7 @@ class Settings(settings.Settings):
 
 def label(part: Catalogue, name: str) -> NDArray:
     """What one of the networks learns (N,), NaN where the table has no value."""
-    return _column(part.table, SPECS[name].column)
+    return _column(part.table, (SPECS | READINGS)[name].column)
 
 
 def truth(part: Catalogue, column: str) -> NDArray:
@@ -95,47 +97,78 @@ def train(catalogue: Catalogue, s: Settings, run: Run) -> dict[str, Model]:
     return run.models
 
 
-def networks(part: Catalogue, names: Sequence[str], s: Settings, run: Run) -> dict[str, Network]:
-    """The thesis' networks of these names, each trained on the objects that have its label."""
-    return {name: network(name, name, part, inputs_of(part.table), s.epochs[name], s, run) for name in names}
+def networks(part: Catalogue, names: Sequence[str], s: Settings, run: Run, nth: int = 0) -> dict[str, Network]:
+    """The thesis' networks of these names, trained on the objects that have their labels; the `nth` of each kind."""
+    return {name: network(name, name, part, inputs_of(part.table), s.epochs[name], s, run, nth=nth) for name in names}
 
 
 def network(
-    key: str, name: str, part: Catalogue, columns: Sequence[str], n_epochs: int, s: Settings, run: Run, anneal=False
+    key: str,
+    name: str,
+    part: Catalogue,
+    columns: Sequence[str],
+    n_epochs: int,
+    s: Settings,
+    run: Run,
+    *,
+    nth: int = 0,
+    anneal: bool = False,
+    normalise: bool = False,
 ) -> Network:
-    """One of the thesis' networks on some columns, kept as `key`; `anneal`: the learning rate falls to 0."""
-    found, x, y, values = _begun(name, part, columns, s, run)
-    plan = _network_plan(name, len(x), n_epochs, s, run, schedule="cosine" if anneal else "constant")
-    learn = partial(_descend, found, x, y, plan, run.fabric)
-    finish = (lambda model: model.learn_correction(x, values)) if found.spec.linear else None
-    inputs = (x, torch.tensor(values), plan, _descend)
-    return run.trained(key, found, learn, inputs, finish, what=f"{name} (Cacho 2020)", n_train=len(x))
+    """One of the thesis' networks on some columns, kept as `key`; the `nth` of its kind starts from another seed.
+
+    anneal : the learning rate falls to 0.   normalise : it learns from inputs in units of their scatter about their
+    means; the network that is returned takes them as they are.
+    """
+    found, x, y, values = _begun(name, part, columns, s, run, nth)
+    plan = _network_plan(name, len(x), n_epochs, s, run.seed + nth, "cosine" if anneal else "constant")
+    centre, scale = torch.zeros_like(x[0]), torch.ones_like(x[0])
+    if normalise:
+        centre, scale = x.mean(dim=0), x.std(dim=0).clamp(min=1e-6)
+    seen = (x - centre) / scale
+    learn = partial(_descend, found, seen, y, plan, run.fabric)
+
+    def finish(trained: Network) -> None:
+        model.fold(trained, centre, scale)
+        if not trained.spec.classifies:
+            trained.learn_correction(x, values)
+
+    inputs = (seen, torch.tensor(values), plan, _descend)
+    about = {"what": f"{name} (Cacho 2020)", "n_train": len(x)}
+    return run.trained(numbered(key, nth), found, learn, inputs, finish, **about)
+
+
+def numbered(name: str, nth: int) -> str:
+    """The name of the nth network of a kind, counted from 0."""
+    return f"{name}, no. {nth + 1}" if nth else name
 
 
 def losses_by_epoch(name: str, part: Catalogue, s: Settings, run: Run) -> History:
     """Of a network trained on a tenth of the objects and validated on a hundredth, as the thesis chose its epochs.
 
-    For a quarter longer than the settings say; `n_epochs` is added to the losses.
+    For a quarter longer than the settings say. `n_epochs` is added to the losses, and `variance`, the mean squared
+    error of saying the mean of the held-out targets (NaN for classes), so that r^2 = 1 - loss / variance.
     """
     found, x, y, _ = _begun(name, part, inputs_of(part.table), s, run)
     n, n_held, n_epochs = len(x) // 10, max(len(x) // 100, 10), round(1.25 * s.epochs[name])
     held = {"x": x[n : n + n_held], "y": y[n : n + n_held]}
     how = {"validation": held, "label": name, "progress": run.progress}
-    history = _descend(found, x[:n], y[:n], _network_plan(name, n, n_epochs, s, run), run.fabric, **how)
-    return history | {"n_epochs": n_epochs}
+    history = _descend(found, x[:n], y[:n], _network_plan(name, n, n_epochs, s, run.seed), run.fabric, **how)
+    spread = np.nan if found.spec.classifies else float(held["y"].var(dim=0, correction=0).mean())
+    return history | {"n_epochs": n_epochs, "variance": spread}
 
 
-def _begun(name: str, part: Catalogue, columns: Sequence[str], s: Settings, run: Run):
+def _begun(name: str, part: Catalogue, columns: Sequence[str], s: Settings, run: Run, nth: int = 0):
     """An untrained network that knows its scales; inputs, targets and labels of the objects that have its label."""
-    found, values = run.make(lambda: Network(name, columns, s.order)), label(part, name)
+    found, values = run.make(lambda: Network(name, columns, s.order), nth), label(part, name)
     known = np.isfinite(values)
     x, values = found.inputs(part.table)[known], values[known]
     return found, x, found.learn_scale(x, values).targets(values).to(x.device), values
 
 
-def _network_plan(name: str, n: int, n_epochs: int, s: Settings, run: Run, schedule: str = "constant") -> Plan:
-    size = s.batch_stars if name == "stellarity" else s.batch_size
-    return Plan.of_epochs(n, n_epochs, size, s.lr, seed=run.seed, optimizer=model.adam, schedule=schedule)
+def _network_plan(name: str, n: int, n_epochs: int, s: Settings, seed: int, schedule: str = "constant") -> Plan:
+    size = s.batch_stars if (SPECS | READINGS)[name].classifies else s.batch_size
+    return Plan.of_epochs(n, n_epochs, size, s.lr, seed=seed, optimizer=model.adam, schedule=schedule)
 
 
 def _descend(found: Network, x: Tensor, y: Tensor, plan: Plan, fabric, validation=None, **options: Any) -> History:
@@ -186,17 +219,18 @@ def bands_of(part: Catalogue) -> list[str]:
     return [str(band) for band in part.bands if f"d{band}" in inputs_of(part.table)]
 
 
-def mixture(key: str, flux: Tensor, parameters: NDArray, scaled: bool, run: Run) -> NDArray:
-    """Appendix B: one network for all parameters (N, 32) of spectra (N, L); returns what it says of the last fifth.
+def one_for_all(key: str, x: Tensor, values: NDArray, scaled: bool, run: Run) -> NDArray:
+    """One network for all values (N, K) of inputs x (N, n), as in Appendix B for the 32 parameters of a spectrum;
+    returns what it says of the last fifth.
 
-    scaled : the loss is in units of each parameter's spread, else in the parameters' own units, as in the thesis.
+    scaled : the loss is in units of each value's spread, else in the values' own units, as in the thesis.
     """
-    n, y = 4 * len(flux) // 5, torch.tensor(parameters, dtype=torch.float32).to(flux.device)
-    found = run.make(lambda: MLP(flux.shape[1], y.shape[1], (256, 256)))
-    found.inputs.learn(flux[:n])
+    n, y = 4 * len(x) // 5, torch.tensor(values, dtype=torch.float32).to(x.device)
+    found = run.make(lambda: MLP(x.shape[1], y.shape[1], (256, 256)))
+    found.inputs.learn(x[:n])
     if scaled:
         found.outputs.learn(y[:n])
     plan = Plan.of_epochs(n, 12, 100, seed=run.seed)
-    run.fit(key, found, mixtures.loss, {"x": flux[:n], "y": y[:n]}, plan, what="Appendix B of Cacho 2020")
+    run.fit(key, found, mixtures.loss, {"x": x[:n], "y": y[:n]}, plan, what="several outputs at once (Cacho 2020)")
     with torch.no_grad():
-        return found(flux[n:]).cpu().numpy()
+        return found(x[n:]).cpu().numpy()

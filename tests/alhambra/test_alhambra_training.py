@@ -15,7 +15,8 @@ from paper_utils.nets.run import Run
 
 BANDS = ("g", "r", "i")
 SETTINGS = fitting.Settings(
-    n_objects=2600, test_share=0.1, n_epochs=(2, 1, 1, 1), batch_stars=64, n_epochs_leak=1, widths=(16,),
+    n_objects=2600, test_share=0.1, n_epochs=(2, 1, 1, 1), batch_stars=64, n_networks=1,
+    n_epochs_listing=2, n_epochs_leak=1, widths=(16,),
     n_epochs_density=2, n_mixtures=10,
 )  # fmt: skip
 
