@@ -141,8 +141,9 @@ class PhotoZ(Model):
         weight, mean, log_sigma = self.trunk(x).unflatten(1, (3, self.n_components)).unbind(1)
         return torch.stack([weight.log_softmax(dim=1), mean, log_sigma.clamp(*LOG_SIGMA)], dim=1)
 
-    def calibrate(self, x: Tensor, z: ArrayLike) -> Self:
-        """Learn from objects not trained on, x (N, n_in) at redshifts z (N,), which probabilities mean which.
+    def calibrate(self, x: Tensor, z: ArrayLike, w: ArrayLike | None = None) -> Self:
+        """Learn from objects not trained on, x (N, n_in) at redshifts z (N,), which probabilities mean which; w (N,)
+        are their weights, by default equal.
 
         `levels` become the quantiles of their raw PIT values, `distances` the percentiles of theirs. Raises DataError
         for fewer than 10 objects per knot.
@@ -150,7 +151,8 @@ class PhotoZ(Model):
         if len(x) < 10 * N_KNOTS:
             problem = f"{len(x)} objects are too few to calibrate with"
             raise DataError(problem, remedy=f"Set {10 * N_KNOTS} or more apart.")
-        inner = np.quantile(self.pit(x, z, calibrated=False), CALIBRATED[1:-1])
+        pit, w = self.pit(x, z, calibrated=False), np.ones(len(x)) if w is None else np.asarray(w)
+        inner = np.quantile(pit, CALIBRATED[1:-1], weights=w, method="inverted_cdf")
         knots = np.concatenate([[0.0], inner, [1.0]])
         # Strictly increasing, or the map has no inverse where many PIT values are equal.
         knots = np.maximum.accumulate(knots) + 1e-9 * np.arange(len(knots))
@@ -230,8 +232,8 @@ class PhotoZ(Model):
 
 
 def loss(model: PhotoZ, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-    """Of features "x" (B, n_in) with "t" = ln(1 + z) (B,)."""
-    return {"loss": nll(model(batch["x"]), batch["t"])}
+    """Of features "x" (B, n_in) with "t" = ln(1 + z) (B,), each of its weight "w" (B,)."""
+    return {"loss": -(_log_pdf(model(batch["x"]), batch["t"][:, None])[:, 0] * batch["w"]).mean()}
 
 
 def nll(mixture: Tensor, t: Tensor) -> Tensor:

@@ -164,6 +164,24 @@ def plot_densities(
     return plots.complete_grid(fig, axes, len(density), "redshift", "p(z)", "right", 3)
 
 
+def plot_held(
+    panels: Mapping[str, Mapping[str, NDArray]], limits: NDArray, band: str, marks: Sequence[float] = ()
+) -> Figure:
+    """Share [%] of truths within 68 % intervals {panel: {method: (K,)}} in bins of magnitude `limits` (K + 1,)."""
+    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.2), sharex=True, sharey=True, squeeze=False)
+    for ax, (title, methods) in zip(axes[0], panels.items(), strict=True):
+        for (name, held), (line, marker) in zip(methods.items(), STYLES * 2, strict=False):
+            ax.plot((limits[1:] + limits[:-1]) / 2, held, ls=line, marker=marker, ms=3, label=name)
+        for level, style in ((68, "-"), (60, ":")):
+            ax.axhline(level, color="k", lw=0.8, ls=style)
+        for mark in marks:
+            ax.axvline(mark, color="k", ls=":", lw=0.7)
+        ax.set(xlabel=f"{band} [mag]", title=title, ylim=(0, 100))
+    axes[0, 0].set_ylabel("true redshift in 68 % interval [%]")
+    axes[0, -1].legend(fontsize=6, loc="lower left")
+    return fig
+
+
 def plot_epochs(histories: Mapping[str, Mapping], chosen: Mapping[str, int]) -> Figure:
     """Losses of training and validation by epoch (`train.losses_by_epoch`), a panel per network, `chosen` marked; below
     them what the thesis' metrics, r^2 and accuracy, make of them."""

@@ -186,32 +186,46 @@ def teachers(part: Catalogue) -> dict[str, NDArray]:
     return {name: z for name, z in known.items() if np.isfinite(z).any()}
 
 
-def densities(part: Catalogue, s: Settings, run: Run) -> dict[str, apply.PhotoZ]:
-    """A density network for each teacher."""
-    return {name: density(f"density, {name}", part, z, s, run) for name, z in teachers(part).items()}
+def densities(part: Catalogue, s: Settings, run: Run, nth: int = 0) -> dict[str, apply.PhotoZ]:
+    """A density network for each teacher, the `nth` of its kind."""
+    return {name: density(f"density, {name}", part, z, s, run, nth=nth) for name, z in teachers(part).items()}
 
 
 def density(
-    key: str, part: Catalogue, z: NDArray, s: Settings, run: Run, *, kind: str = "asinh", shapes=None, fitted=()
+    key: str,
+    part: Catalogue,
+    z: NDArray,
+    s: Settings,
+    run: Run,
+    *,
+    kind: str = "asinh",
+    shapes: Sequence[str] | None = None,
+    fitted: Sequence[str] = (),
+    weight: NDArray | None = None,
+    nth: int = 0,
 ) -> apply.PhotoZ:
     """A network of p(z) that learns redshifts z (N,), NaN where unknown, and is calibrated on those set aside.
 
     kind, shapes, fitted : its features, see `apply.PhotoZ`; by default all shapes that the table has. Without errors of
         magnitudes it sees what the thesis' networks see.
+    weight : (N,) of the objects in training and calibration, see `reweighting.weights`; by default equal.
+    nth : of its kind; each starts from another seed.
     """
     bands = bands_of(part)
     if shapes is None:
         shapes = shape_columns(part.table, bands) if bands else inputs_of(part.table)
-    found = run.make(lambda: apply.PhotoZ(bands, shapes, fitted, kind, widths=s.widths)).learn_depth(part.table)
-    x, t = found.features(part.table), torch.tensor(np.log1p(z), dtype=torch.float32).to(found.depth.device)
-    rows = np.random.default_rng(run.seed).permutation(np.flatnonzero(np.isfinite(z)))
+    found = run.make(lambda: apply.PhotoZ(bands, shapes, fitted, kind, widths=s.widths), nth)
+    x, t = found.learn_depth(part.table).features(part.table), torch.tensor(np.log1p(z), dtype=torch.float32)
+    w = np.ones(len(z)) if weight is None else weight
+    rows = np.random.default_rng(run.seed + nth).permutation(np.flatnonzero(np.isfinite(z)))
     aside, rows = np.split(rows, [max(len(rows) // 10, 200)])  # to calibrate with, and to learn from
     found.learn_scale(x[rows], t[rows])
     how = {"weight_decay": s.decay_density, "optimizer": "adamw", "schedule": "one-cycle"}
-    plan = Plan.of_epochs(len(rows), s.n_epochs_density, s.batch_density, s.lr_density, seed=run.seed, **how)
-    rows, finish = torch.tensor(rows, device=x.device), lambda model: model.calibrate(x[aside], z[aside])
+    plan = Plan.of_epochs(len(rows), s.n_epochs_density, s.batch_density, s.lr_density, seed=run.seed + nth, **how)
+    data = {"x": x, "t": t.to(x.device), "w": torch.tensor(w, dtype=torch.float32, device=x.device)}
+    rows, finish = torch.tensor(rows, device=x.device), lambda model: model.calibrate(x[aside], z[aside], w[aside])
     about = {"what": "redshift of a galaxy as a density p(z)", "n_train": len(rows)}
-    return run.fit(key, found, apply.loss, {"x": x, "t": t}, plan, rows=rows, finish=finish, **about)
+    return run.fit(numbered(key, nth), found, apply.loss, data, plan, rows=rows, finish=finish, **about)
 
 
 def bands_of(part: Catalogue) -> list[str]:
