@@ -113,11 +113,18 @@ def log_prior(m: np.ndarray, models: Models) -> np.ndarray:
 
 
 def fit(
-    mag: np.ndarray, error: np.ndarray, models: Models, prior_mag: np.ndarray | None = None, *, device: str = "cpu"
+    mag: np.ndarray,
+    error: np.ndarray,
+    models: Models,
+    prior_mag: np.ndarray | None = None,
+    *,
+    device: str = "cpu",
+    densities: bool = False,
 ) -> dict[str, np.ndarray]:
     """Fit magnitudes (N, B) with their errors (99 and -99 as in `weighted`); all results are (N,).
 
     prior_mag : (N,) F814W or the like for the prior; None for a flat one.
+    densities : also "p" (N, Z), how likely each point of the grid is, in any unit, per ln(1 + z).
     zb, zb_min, zb_max (95 %), tb (type of the best template at zb), odds, chi2 (of the best model at zb), log_mstar
     [dex M_sun, Chabrier] and m_abs (Johnson B, AB) by the template's mass-to-light ratio.
     Raises DataError for an object that no band has detected.
@@ -141,6 +148,7 @@ def fit(
         log_p = gain + torch.as_tensor(prior, dtype=torch.float32, device=device)[:, :, models.classes]
         p = (log_p - log_p.amax(dim=(1, 2), keepdim=True)).exp_().sum(dim=2).double()  # (n, Z)
         at, results = _summary(p.cpu().numpy(), models.z)
+        results |= {"p": p.cpu().numpy()} if densities else {}
         row, peak = torch.arange(len(f), device=device), torch.as_tensor(at, device=device)
         best = log_p[row, peak].argmax(dim=1)
         cell = peak * shape[1] + best
