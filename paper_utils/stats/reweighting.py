@@ -17,7 +17,8 @@ def weights(x: NDArray, everyone: NDArray, seed: int = 0) -> NDArray:
     objects at all no weight can bring back.
     """
     both, kind = np.concatenate([x, everyone]), np.repeat([0, 1], [len(x), len(everyone)])
-    trees = HistGradientBoostingClassifier(max_iter=60, learning_rate=0.15, random_state=seed)
+    how = {"learning_rate": 0.1, "min_samples_leaf": 100, "early_stopping": True}  # noise would make weights of its own
+    trees = HistGradientBoostingClassifier(**how, random_state=seed)
     p = cross_val_predict(trees, both, kind, cv=3, method="predict_proba")[: len(x), 1].clip(1e-6, 1 - 1e-6)
     odds = p / (1 - p)
     odds = np.minimum(odds / odds.mean(), LARGEST)

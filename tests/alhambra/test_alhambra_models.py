@@ -221,3 +221,25 @@ def test_stellarity_network_learns_what_no_line_separates():
     train(model, x[:2000], model.targets(flag[:2000]), batch_size=100, n_epochs=10)
     accuracy = ((model.predict(x[2000:]) > 0.5) == flag[2000:]).mean()
     assert accuracy > 0.9  # every linear rule has 0.5
+
+
+def test_a_folded_network_says_of_raw_inputs_what_it_said_of_scaled_ones():
+    network = al.Network("mass")
+    x = torch.rand(50, 75) * 27
+    centre, scale = x.mean(dim=0), x.std(dim=0)
+    with torch.no_grad():
+        expected = network((x - centre) / scale)
+        found = al.fold(network, centre, scale)(x)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", al.READINGS)
+def test_other_readings_of_the_thesis_are_networks_too(name):
+    network = al.Network(name)
+    values = np.array([0.0, 1, 0.3]) if network.spec.classifies else np.array([1.5, 9, 4])
+    x = torch.rand(3, 75) * 27
+    targets = network.learn_scale(x, values).targets(values)
+    loss = al.loss(network, {"x": x, "y": targets}, torch.Generator())
+    assert torch.isfinite(loss["loss"])
+    assert ("accuracy" in loss) == network.spec.classifies
+    assert np.isfinite(network.predict(x)).all()

@@ -35,6 +35,10 @@ def test_mixtures_have_32_parameters_of_up_to_four_populations():
         low, high = mixtures.RANGES[name]
         assert ((p[there][:, i] >= low) & (p[there][:, i] <= high)).all()
     assert (np.diff(mixtures.draw(500, AGES, METALS, sort=True)[0][..., 5], axis=1) <= 0).all()
+    single, template = mixtures.draw(500, AGES, METALS, n_max=1)
+    assert single.shape == (500, 1, 8)
+    assert (template >= 0).all()
+    np.testing.assert_array_equal(single[..., 5], 1)
 
 
 def one(**changed):
