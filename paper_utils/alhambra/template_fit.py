@@ -6,6 +6,7 @@ of the sum over types. Fluxes of all models are one array, a fit of many objects
 """
 
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -35,8 +36,10 @@ SEEING = 1.0  # arcsec: fwhm of a star
 STAR_LIMIT = 22.5  # F814W, beyond which the survey does not tell stars from galaxies: Stellar_Flag is 0.5
 # Share of stars among objects of F814W, by the counts of either.
 _STARS = ((16.0, 18.0, 20.0, 21.0, 22.0, 22.5), (0.90, 0.60, 0.20, 0.10, 0.06, 0.05))
-BATCH = 512  # objects at once
+BATCH = 256  # objects at once
 LABELS = alhambra_names("label", "extra")
+FITTED = tuple(name for name in LABELS if name != "Stellar_Flag")
+_CALLED = {"Stell_Mass_1": "log_mstar", "M_ABS_1": "m_abs"}  # in the results of a fit
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,10 +106,11 @@ def weighted(mag: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 def log_prior(m: np.ndarray, models: Models) -> np.ndarray:
     """log p(z, class | m) (N, Z, 3) of objects of magnitude m (N,), per grid point and template of the class."""
-    m = np.clip(m, 20, 32)[:, None, None] - 20
-    z = models.z[:, None]
-    shape = ALPHA * np.log(z) - (z / (Z_0 + K * m)) ** ALPHA + np.log1p(z)  # the grid is even in ln(1 + z)
-    shape -= np.log(np.exp(shape).sum(axis=1, keepdims=True))
+    m = np.clip(m, 20, 32).astype(np.float32)[:, None, None] - 20
+    log_z, alpha, log_z_m = (np.float32(side) for side in (np.log(models.z)[:, None], ALPHA, np.log(Z_0 + K * m)))
+    shape = np.exp(alpha * (log_z - log_z_m))  # (z / z_m)^alpha
+    shape = np.subtract(alpha * log_z + np.float32(np.log1p(models.z))[:, None], shape, out=shape)  # even in ln(1 + z)
+    shape -= np.log(np.exp(np.maximum(shape, -80)).sum(axis=1, keepdims=True))
     early = SHARE * np.exp(-K_T * m[:, 0])  # (N, 2)
     share = np.concatenate([early, 1 - early.sum(axis=1, keepdims=True)], axis=1)
     return shape + np.log(share / np.bincount(models.classes, minlength=3))[:, None]
@@ -144,9 +148,12 @@ def fit(
         f, w = (torch.as_tensor(side[rows], dtype=torch.float32, device=device) for side in (flux, weight))
         overlap, norm = (f * w) @ model, w @ square  # (n, Z * T)
         gain = overlap.clamp_(min=0).square().div_(norm).mul_(0.5).unflatten(1, shape)
-        prior = np.zeros((1, 1, 3)) if prior_mag is None else log_prior(prior_mag[rows], models)
-        log_p = gain + torch.as_tensor(prior, dtype=torch.float32, device=device)[:, :, models.classes]
-        p = (log_p - log_p.amax(dim=(1, 2), keepdim=True)).exp_().sum(dim=2).double()  # (n, Z)
+        log_p = gain
+        if prior_mag is not None:
+            prior = torch.as_tensor(log_prior(prior_mag[rows], models), dtype=torch.float32, device=device)
+            log_p = prior[:, :, models.classes].add_(gain)
+        # Nothing smaller than e^-80 of the highest: numbers too small for float32 are slow, and count for nothing.
+        p = (log_p - log_p.amax(dim=(1, 2), keepdim=True)).clamp_(min=-80).exp_().sum(dim=2).double()  # (n, Z)
         at, results = _summary(p.cpu().numpy(), models.z)
         results |= {"p": p.cpu().numpy()} if densities else {}
         row, peak = torch.arange(len(f), device=device), torch.as_tensor(at, device=device)
@@ -227,9 +234,36 @@ def label(catalogue: Catalogue, models: Models, star_mag: np.ndarray, *, device:
     f814w = np.asarray(catalogue.table["F814W" if "F814W" in catalogue.bands else catalogue.bands[-1]])
     found = fit(mag, error, models, f814w, device=device)
     chi2 = star_chi2(mag, error, star_mag), found["chi2"]
-    found["flag"] = stellar_flag(f814w, np.asarray(catalogue.table["fwhm"]), *chi2)
-    called = {"Stellar_Flag": "flag", "Stell_Mass_1": "log_mstar", "M_ABS_1": "m_abs"}
     table = Table(catalogue.table, copy=False)
-    for name in LABELS:
-        table[name] = found[called.get(name, name.removesuffix("_1"))]
+    table["Stellar_Flag"] = stellar_flag(f814w, np.asarray(catalogue.table["fwhm"]), *chi2)
+    for name in FITTED:
+        table[name] = found[_CALLED.get(name, name.removesuffix("_1"))]
     return replace(catalogue, table=table)
+
+
+class Grid(torch.nn.Module):
+    """The `Models` of Z redshifts, T templates and B bands as numbers of a network, kept in its file."""
+
+    def __init__(self, n_z: int, n_templates: int, n_bands: int):
+        super().__init__()
+        shapes = {"z": (n_z,), "types": (n_templates,), "m_abs": (n_templates,), "flux": (n_z, n_templates, n_bands)}
+        for name, shape in shapes.items():
+            self.register_buffer(name, torch.ones(shape, dtype=torch.float32 if name == "flux" else torch.float64))
+        self.register_buffer("classes", torch.zeros(n_templates, dtype=torch.int64))
+
+    def learn(self, models: Models) -> Self:
+        """Take the models' numbers."""
+        for name, buffer in self.named_buffers():
+            buffer.copy_(torch.as_tensor(getattr(models, name)))
+        return self
+
+    def fit(self, mag: np.ndarray, error: np.ndarray, prior_mag: np.ndarray) -> Table:
+        """Columns `FITTED` of magnitudes (N, B) with errors, as in `label`; NaN where no band has detected anything."""
+        numbers = {name: buffer.cpu().numpy() for name, buffer in self.named_buffers()}
+        models = Models(**numbers | {"flux": numbers["flux"].astype(float)})
+        seen = (np.abs(mag) < 90).any(axis=1)
+        found = fit(mag[seen], error[seen], models, prior_mag[seen], device=str(self.flux.device)) if seen.any() else {}
+        table = Table({name: np.full(len(mag), np.nan) for name in FITTED})
+        for name in FITTED if found else ():
+            table[name][seen] = found[_CALLED.get(name, name.removesuffix("_1"))]
+        return table

@@ -216,14 +216,15 @@ def density(
         shapes = shape_columns(part.table, bands) if bands else inputs_of(part.table)
     found = run.make(lambda: apply.PhotoZ(bands, shapes, fitted, kind, widths=s.widths), nth)
     x, t = found.learn_depth(part.table).features(part.table), torch.tensor(np.log1p(z), dtype=torch.float32)
-    w = np.ones(len(z)) if weight is None else weight
     rows = np.random.default_rng(run.seed + nth).permutation(np.flatnonzero(np.isfinite(z)))
     aside, rows = np.split(rows, [max(len(rows) // 10, 200)])  # to calibrate with, and to learn from
     found.learn_scale(x[rows], t[rows])
     how = {"weight_decay": s.decay_density, "optimizer": "adamw", "schedule": "one-cycle"}
     plan = Plan.of_epochs(len(rows), s.n_epochs_density, s.batch_density, s.lr_density, seed=run.seed + nth, **how)
-    data = {"x": x, "t": t.to(x.device), "w": torch.tensor(w, dtype=torch.float32, device=x.device)}
-    rows, finish = torch.tensor(rows, device=x.device), lambda model: model.calibrate(x[aside], z[aside], w[aside])
+    data, w = {"x": x, "t": t.to(x.device)}, None if weight is None else weight[aside]
+    if weight is not None:
+        data["weight"] = torch.tensor(weight, dtype=torch.float32, device=x.device)
+    rows, finish = torch.tensor(rows, device=x.device), lambda model: model.calibrate(x[aside], z[aside], weight=w)
     about = {"what": "redshift of a galaxy as a density p(z)", "n_train": len(rows)}
     return run.fit(numbered(key, nth), found, apply.loss, data, plan, rows=rows, finish=finish, **about)
 
