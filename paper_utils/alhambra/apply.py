@@ -211,7 +211,7 @@ class PhotoZ(Model):
     ) -> Self:
         """Learn from objects not trained on, x (N, n_in) at redshifts z (N,), which probabilities mean which.
 
-        others : values (N,) of what else is learned, by name. NaN is unknown.   weight : (N,) of the objects in `levels`.
+        others : values (N,) of what else is learned, by name. NaN is unknown.   weight : (N,) in `levels`.
 
         `levels` become the quantiles of their raw PIT values, `distances` the percentiles of theirs. Raises DataError
         for fewer than 10 objects per knot.
@@ -225,7 +225,9 @@ class PhotoZ(Model):
         weight = np.ones(len(x)) if weight is None else np.asarray(weight)
         x = x[torch.as_tensor(known, device=x.device)]
         pit = self.pit(x, np.asarray(z)[known], calibrated=False)
-        inner = np.quantile(pit, CALIBRATED[1:-1], weights=weight[known], method="inverted_cdf")
+        order = np.argsort(pit)
+        below = np.cumsum(weight[known][order]) - weight[known][order] / 2
+        inner = np.interp(CALIBRATED[1:-1] * weight[known].sum(), below, pit[order])
         knots = np.concatenate([[0.0], inner, [1.0]])
         # Strictly increasing, or the map has no inverse where many PIT values are equal.
         knots = np.maximum.accumulate(knots) + 1e-9 * np.arange(len(knots))
