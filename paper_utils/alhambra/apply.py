@@ -22,7 +22,7 @@ from paper_utils.alhambra.inputs import columns, compressed, depths, photometry,
 from paper_utils.alhambra.model import Network
 from paper_utils.alhambra.others import Others
 from paper_utils.base.containers import Catalogue
-from paper_utils.base.errors import DataError
+from paper_utils.base.errors import DataError, WeightsError
 from paper_utils.base.results import Results
 from paper_utils.nets.dense import MLP
 from paper_utils.nets.model_file import Model
@@ -119,11 +119,10 @@ class PhotoZ(Model):
         more in each; odds below 0.5; a star rather than a galaxy, of which all but p_star speaks.
         densities : also the arrays `z_edges` (G + 1,) and `pdf` (N, G), the mean density between two edges.
         fit : also `z_fit`, `chi2_fit`, `odds_fit` of the model's own templates.
-        Raises DataError for a missing column, and a fit asked of a model without templates.
+        Raises DataError for a missing column, WeightsError where a model without templates is to fit them.
         """
         if fit and not self.templates:
-            remedy = "Leave the fit out, or train with templates."
-            raise DataError("the model has no templates to fit", remedy=remedy, source=self.card.get("name"))
+            raise WeightsError("The model has no templates to fit. Leave the fit out, or train one that has them.")
         table = catalogue.table
         fitted = self.fit(table) if self.templates and (fit or self.fitted) else None
         x = self.features(table, fitted)

@@ -8,6 +8,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from paper_utils.alhambra.summary import Summary
 from paper_utils.base import plots
 from paper_utils.base.filters import Curves
 from paper_utils.base.plots import BASELINE, BLUE, MODEL, ORANGE, PAPER, SKY, STYLES, TRUTH, WIDTH
@@ -241,21 +242,32 @@ def binned(x: NDArray, y: NDArray, edges: NDArray, mean: bool = False) -> tuple[
     return centres, np.array([np.quantile(values, [0.5, 0.16, 0.84]) for values in held]).reshape(-1, 3).T
 
 
-def plot_applied(results: Results) -> Figure:
-    """All objects of `PhotoZ.apply`: their redshifts, how sure these are, and how novel the objects."""
-    table, (fig, (left, middle, right)) = results.table, plt.subplots(1, 3, figsize=(WIDTH, 2.6))
-    z_max = max(np.quantile(table["z_p50"], 0.995), 0.1)
-    left.hist(table["z_p50"], np.linspace(0, z_max, 41), color=MODEL, density=True, label="medians")
-    if "pdf" in results.arrays:
-        total = results.arrays["pdf"].mean(axis=0)
-        left.stairs(total, results.arrays["z_edges"], color=TRUTH, label="sum of densities")
+def plot_applied(found: Summary) -> Figure:
+    """All objects of `PhotoZ.apply`: their redshifts, by magnitude too, how sure these are, and what is flagged."""
+    fig, ((left, right), (sure, why)) = plt.subplots(2, 2, figsize=(WIDTH, 4.8))
+    reached = np.flatnonzero(np.cumsum(found.medians) > 0.998 * found.medians.sum())
+    z_max = max(found.z[reached[0] + 1] if len(reached) else found.z[-1], 0.1)
+    n = max(found.medians.sum(), 1e-9)
+    left.stairs(found.medians / n / np.diff(found.z), found.z, fill=True, color=MODEL, label="medians")
+    if found.density is not None:
+        left.stairs(found.density / n, found.pdf_edges, color=TRUTH, label="sum of densities")
         left.legend()
-    left.set(xlim=(0, z_max), xlabel="redshift", ylabel="share per unit redshift", title=f"{len(results)} objects")
-    half = np.clip((table["z_p84"] - table["z_p16"]) / 2 / (1 + table["z_p50"]), 1e-4, None)
-    middle.hist(half, np.geomspace(half.min(), max(half.max(), 2 * half.min()), 31), color=MODEL)
-    middle.set(xscale="log", xlabel=r"half the 68 % interval / $(1 + z)$", ylabel="objects", title="how sure")
-    right.hist(table["novelty"], np.linspace(0, 100, 21), color=MODEL)
-    right.set(xlabel="novelty [percentile]", ylabel="objects", title=f"{np.mean(table['flag'] != ''):.0%} flagged")
+    left.set(xlim=(0, z_max), xlabel="redshift", ylabel="share per unit redshift", title=f"{found.n} objects")
+    rows = np.flatnonzero(found.by_magnitude.sum(axis=1))
+    if len(rows):
+        counts = np.where(found.by_magnitude > 0, found.by_magnitude, np.nan)
+        image = right.pcolormesh(found.m, found.z, counts.T, norm=LogNorm(1, max(np.nanmax(counts), 2)), cmap="Blues")
+        fig.colorbar(image, ax=right, label="objects")
+        right.set(xlim=(found.m[rows[0]], found.m[rows[-1] + 1]), ylim=(0, z_max), xlabel=f"{found.band} [mag]")
+    right.set(ylabel="median redshift", title=f"median {found.median_z:.2f}")
+    sure.stairs(found.odds, found.odds_edges, fill=True, color=MODEL)
+    sure.set(xlim=(0, 1), xlabel="odds", ylabel="objects", title=f"{found.n_sure / max(found.n, 1):.0%} sure")
+    reasons = found.flags.most_common()[::-1]
+    why.barh(range(len(reasons)), [100 * count / found.n for _, count in reasons], color=MODEL, height=0.6)
+    for i, (reason, _) in enumerate(reasons):
+        why.text(0.01, i + 0.32, reason, fontsize=6.5, transform=why.get_yaxis_transform())
+    why.set(yticks=[], ylim=(-0.6, max(len(reasons), 1)), xlabel="objects [%]", xlim=(0, None))
+    why.set_title(f"{found.n_flagged / max(found.n, 1):.0%} flagged")
     return fig
 
 

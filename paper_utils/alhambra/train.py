@@ -1,6 +1,6 @@
 """Study 5's settings, and how its networks are trained: the thesis' four, densities of redshift, Appendix B's one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ from paper_utils.alhambra import apply, mixtures, model
 from paper_utils.alhambra.fast import LinearStep
 from paper_utils.alhambra.inputs import inputs_of, shape_columns
 from paper_utils.alhambra.model import READINGS, SPECS, STAR_ABOVE, Network
+from paper_utils.alhambra.template_fit import Models
 from paper_utils.base.containers import Catalogue
 from paper_utils.nets import settings, training
 from paper_utils.nets.checkpoints import History
@@ -22,6 +23,8 @@ from paper_utils.nets.model_file import Model
 from paper_utils.nets.plan import Plan
 from paper_utils.nets.run import Run
 from paper_utils.nets.settings import setting
+
+FEWEST = 50  # objects that teach a quantity, or stars and galaxies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,9 +189,30 @@ def teachers(part: Catalogue) -> dict[str, NDArray]:
     return {name: z for name, z in known.items() if np.isfinite(z).any()}
 
 
-def densities(part: Catalogue, s: Settings, run: Run, nth: int = 0) -> dict[str, apply.PhotoZ]:
-    """A density network for each teacher, the `nth` of its kind."""
-    return {name: density(f"density, {name}", part, z, s, run, nth=nth) for name, z in teachers(part).items()}
+def lessons(part: Catalogue) -> dict[str, NDArray]:
+    """What can be learned beside the redshift (`others.OTHERS`), (N,) by name and NaN where unknown: from the truth or,
+    where it knows nothing, the label. Stars teach only that they are stars."""
+    stars = label(part, "stellarity")
+    stars = np.where(np.isnan(stars) | (stars == 0.5), np.nan, stars > STAR_ABOVE)  # 0.5 is undecided
+    found = {"p_star": (truth(part, "is_star"), stars)}
+    found |= {"type": (truth(part, "sed_type"), label(part, "type"))}
+    found |= {"log_mass": (truth(part, "log_mstar"), label(part, "mass"))}
+    best = {name: known if np.isfinite(known).any() else other for name, (known, other) in found.items()}
+    is_star = best["p_star"] == 1
+    best |= {name: np.where(is_star, np.nan, values) for name, values in best.items() if name != "p_star"}
+
+    def teaches(name: str, values: NDArray) -> bool:
+        known = values[np.isfinite(values)]
+        fewest = min(np.sum(known == 1), np.sum(known == 0)) if name == "p_star" else len(known)
+        return fewest >= FEWEST and len(np.unique(known)) > 1
+
+    return {name: values for name, values in best.items() if teaches(name, values)}
+
+
+def densities(part: Catalogue, s: Settings, run: Run, **how: Any) -> dict[str, apply.PhotoZ]:
+    """A density network for each teacher, which tells all else that can be learned; `how` as in `density`."""
+    how = {"others": lessons(part)} | how
+    return {name: density(f"density, {name}", part, z, s, run, **how) for name, z in teachers(part).items()}
 
 
 def density(
@@ -201,6 +225,8 @@ def density(
     kind: str = "asinh",
     shapes: Sequence[str] | None = None,
     fitted: Sequence[str] = (),
+    others: Mapping[str, NDArray] | None = None,
+    templates: Models | None = None,
     weight: NDArray | None = None,
     nth: int = 0,
 ) -> apply.PhotoZ:
@@ -208,25 +234,45 @@ def density(
 
     kind, shapes, fitted : its features, see `apply.PhotoZ`; by default all shapes that the table has. Without errors of
         magnitudes it sees what the thesis' networks see.
-    weight : (N,) of the objects in training and calibration, see `reweighting.weights`; by default equal.
+    others : what else it learns, see `lessons`; then it learns no redshift of stars.
+    templates : in the bands that have errors (`bands_of`), to carry and fit.
+    weight : (N,) of the redshifts in training and calibration, see `reweighting.weights`; by default equal.
     nth : of its kind; each starts from another seed.
     """
-    bands = bands_of(part)
+    bands, others = bands_of(part), others or {}
     if shapes is None:
         shapes = shape_columns(part.table, bands) if bands else inputs_of(part.table)
-    found = run.make(lambda: apply.PhotoZ(bands, shapes, fitted, kind, widths=s.widths), nth)
-    x, t = found.learn_depth(part.table).features(part.table), torch.tensor(np.log1p(z), dtype=torch.float32)
-    rows = np.random.default_rng(run.seed + nth).permutation(np.flatnonzero(np.isfinite(z)))
+    z = np.where(others["p_star"] == 1, np.nan, z) if "p_star" in others else z
+    grid = templates.flux.shape[:2] if templates else ()
+    options = {"widths": s.widths, "learned": list(others), "detection": detection(part, bands), "templates": grid}
+    found = run.make(lambda: apply.PhotoZ(bands, shapes, fitted, kind, **options), nth).learn_depth(part.table)
+    if templates:
+        found.templates.learn(templates)
+    x, values = found.features(part.table), {"t": np.log1p(z), **others}
+    values |= {} if weight is None else {"weight": weight}
+    data = {name: torch.tensor(y, dtype=torch.float32).to(x.device) for name, y in values.items()}
+    known, taught = np.isfinite(z), [np.isfinite(y) for y in others.values()]
+    also, random = np.any([known, *taught], axis=0) & ~known, np.random.default_rng(run.seed + nth)
+    rows, more = (random.permutation(np.flatnonzero(which)) for which in (known, also))
     aside, rows = np.split(rows, [max(len(rows) // 10, 200)])  # to calibrate with, and to learn from
-    found.learn_scale(x[rows], t[rows])
+    aside, rows = np.append(aside, more[: len(more) // 10]), np.append(rows, more[len(more) // 10 :])
+    found.learn_scale(x[rows], data["t"][rows], {name: data[name][rows] for name in others})
     how = {"weight_decay": s.decay_density, "optimizer": "adamw", "schedule": "one-cycle"}
     plan = Plan.of_epochs(len(rows), s.n_epochs_density, s.batch_density, s.lr_density, seed=run.seed + nth, **how)
-    data, w = {"x": x, "t": t.to(x.device)}, None if weight is None else weight[aside]
-    if weight is not None:
-        data["weight"] = torch.tensor(weight, dtype=torch.float32, device=x.device)
-    rows, finish = torch.tensor(rows, device=x.device), lambda model: model.calibrate(x[aside], z[aside], weight=w)
+    held, w = {name: y[aside] for name, y in others.items()}, None if weight is None else weight[aside]
+
+    def finish(trained: apply.PhotoZ) -> None:
+        trained.calibrate(x[aside], z[aside], held, w)
+
     about = {"what": "redshift of a galaxy as a density p(z)", "n_train": len(rows)}
-    return run.fit(numbered(key, nth), found, apply.loss, data, plan, rows=rows, finish=finish, **about)
+    rows = torch.tensor(rows, device=x.device)
+    return run.fit(numbered(key, nth), found, apply.loss, {"x": x, **data}, plan, rows=rows, finish=finish, **about)
+
+
+def detection(part: Catalogue, bands: Sequence[str]) -> str:
+    """Of some bands that in which most objects were detected, of several the last; "" without bands."""
+    seen = [np.sum(np.abs(np.asarray(part.table[band])) < 50) for band in bands]
+    return bands[len(bands) - 1 - int(np.argmax(seen[::-1]))] if bands else ""
 
 
 def bands_of(part: Catalogue) -> list[str]:

@@ -9,7 +9,7 @@ import json
 import time
 import warnings
 import zlib
-from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ MARKS = np.array([-9.99, -99, -99.9, -99.99, -999, -999.9, -9999], np.float32)
 FAINT_MARKS = np.array([99, 99.9, 99.99, 999, 9999], np.float32)
 POSITIVE = ("magnitude", "aperture", "error", "redshift", "type", "mass", "star", "fit")
 INTEGERS = ("identifier", "place", "flag")
+N_ROWS = 1 << 14  # of a block of a table
 TYPICAL = (5.0, 40.0)  # magnitudes within which the median of any survey's galaxies lies
 
 
@@ -48,9 +49,27 @@ def read(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catal
     Raises DataError naming the file, the row (from 1) and the column: see `tables.read`; also for an object name that
     is blank or used twice, an identifier that is no whole number, and a redshift outside `checks.Z_RANGE`.
     """
+    blocks = list(catalogues(path, mapping))
+    table = Table()
+    for name, column in blocks[0].table.columns.copy().items():
+        values = np.concatenate([block.table.columns.pop(name) for block in blocks])  # no second copy of all of them
+        table[name] = TableColumn(values, unit=column.unit, description=column.description, copy=False)
+    names = blocks[0].truth.colnames if blocks[0].truth is not None else ()
+    truth = {name: np.concatenate([block.truth[name] for block in blocks]) for name in names}
+    ids = np.concatenate([block.ids for block in blocks])
+    return Catalogue(table, bands=blocks[0].bands, ids=ids, truth=Table(truth) if truth else None)
+
+
+def catalogues(path: Path | str, mapping: Path | str | Mapping | None = None) -> Iterator[Catalogue]:
+    """The same block by block, at most N_ROWS objects in each: of a text no more than a block is in memory at a time.
+
+    That no name is used twice is known at the end, for which 8 bytes an object are kept.
+    """
     path = Path(path)
     if mapping is None and path.suffix in storage.ENDINGS:
-        return Catalogue.load(path)
+        whole = Catalogue.load(path)
+        yield from (whole.select(slice(i, i + N_ROWS)) for i in range(0, len(whole), N_ROWS))
+        return
     if mapping is None:
         mapping = mappings.alhambra()
         remedy = "Give ALHAMBRA's own table, or say with a mapping which columns yours has (data/README.md)."
@@ -59,25 +78,25 @@ def read(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catal
         remedy = "Correct the mapping: it gives the names of the file's columns."
     needed = [source for name, source in mapping.source_of.items() if name not in mapping.optional]
     optional = [source for name, source in mapping.source_of.items() if name in mapping.optional]
-    marks = [*mapping.missing, *np.float32(mapping.missing)]  # a column may be in single precision
-    parts, truth_parts, ids = defaultdict(list), defaultdict(list), []
-    for block in tables.read(path, [*needed, *mapping.truth.values()], optional, mapping.id, mapping.blanks, remedy):
-        raw = {name: np.where(np.isin(values, marks), np.nan, values) for name, values in block.columns.items()}
-        columns = [column for column in mapping.columns if mapping.source_of[column.name] in raw]
-        for column in columns:
-            parts[column.name].append(_column(column, raw, mapping, block.first_row, path))
-        for name, source in mapping.truth.items():
-            truth_parts[name].append(_truth(name, raw[source]))
-        ids += block.ids
-    if mapping.id:
-        tables.check_ids(ids, path, mapping.id)
-    table = Table()
-    for column in columns:
-        # Column by column, so that no second copy of all of them is in memory.
-        values = np.concatenate(parts.pop(column.name))
-        table[column.name] = TableColumn(values, unit=column.unit or None, description=column.meaning, copy=False)
-    truth = Table({name: np.concatenate(pieces) for name, pieces in truth_parts.items()}) if mapping.truth else None
-    return Catalogue(table, bands=np.array(mapping.bands), ids=np.array(ids), truth=truth).check(source=path)
+    wanted = path, [*needed, *mapping.truth.values()], optional, mapping.id, mapping.blanks, remedy
+
+    def check_ids() -> None:
+        tables.check_ids([name for block in tables.read(*wanted) for name in block.ids], path, mapping.id)
+
+    hashes = []
+    for block in tables.read(*wanted):
+        if mapping.id:
+            if len(set(block.ids)) < len(block.ids) or not all(name and name.isprintable() for name in block.ids):
+                check_ids()
+            hashes.append(np.fromiter(map(hash, block.ids), np.int64, len(block.ids)))
+        for start in range(0, len(block.ids), N_ROWS):
+            rows = slice(start, start + N_ROWS)
+            some = {name: values[rows] for name, values in block.columns.items()}
+            part = _catalogue(tables.Block(block.first_row + start, some, block.ids[rows]), mapping, path)
+            yield part.check(source=path)
+    every = np.sort(np.concatenate(hashes)) if hashes else np.zeros(0)
+    if (every[1:] == every[:-1]).any():
+        check_ids()
 
 
 def read_to_train(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catalogue:
@@ -128,6 +147,19 @@ def get(folder: Path, *, address: str = ADDRESS, **options) -> Path:
         with paths.atomic(record_file) as temporary:
             temporary.write_text(json.dumps(found | {"fetched": time.strftime("%Y-%m-%d")}, indent=1) + "\n")
     return path
+
+
+def _catalogue(block: tables.Block, mapping: Mapping, path: Path) -> Catalogue:
+    """A block of a file, raw columns as the mapping's."""
+    marks = [*mapping.missing, *np.float32(mapping.missing)]  # a column may be in single precision
+    raw = {name: np.where(np.isin(values, marks), np.nan, values) for name, values in block.columns.items()}
+    table = Table()
+    for column in (column for column in mapping.columns if mapping.source_of[column.name] in raw):
+        values = _column(column, raw, mapping, block.first_row, path)
+        table[column.name] = TableColumn(values, unit=column.unit or None, description=column.meaning, copy=False)
+    truth = {name: _truth(name, raw[source]) for name, source in mapping.truth.items()}
+    ids = np.array(block.ids)
+    return Catalogue(table, bands=np.array(mapping.bands), ids=ids, truth=Table(truth) if truth else None)
 
 
 def _column(column: Column, raw: dict, mapping: Mapping, first_row: int, path: Path) -> np.ndarray:

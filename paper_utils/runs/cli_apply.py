@@ -22,13 +22,15 @@ def apply(
     each: Annotated[bool, typer.Option("--figures", help="Draw a figure for each object.")] = False,
     floor: Annotated[float, typer.Option(min=0, help="01: calibration error of each band, relative.")] = 0.05,
     seed: Annotated[int, typer.Option(help="01: seed of the galaxies that calibrate the intervals.")] = 0,
-    densities: Annotated[bool, typer.Option(help="05: write p(z) on a grid, 1 kB an object.")] = True,
+    densities: Annotated[bool, typer.Option(help="05: write p(z) on a grid, 1.5 kB an object.")] = True,
+    fit: Annotated[bool, typer.Option("--fit", help="05: also fit the model's templates, 0.1 ms an object.")] = False,
 ) -> None:
     """Apply a trained model to your own objects.
 
     01: 5-35 um spectra of galaxies from their photometry. 05: redshifts from a catalogue of magnitudes or fluxes.
 
-    Writes OUTPUT/results.ecsv, a row for each object, spectra or densities in results.h5 beside it, and summary.png.
+    Writes OUTPUT/results.ecsv, a row for each object, spectra in results.h5 or densities in results.hdf5 (as the
+    package qp reads them) beside it, and summary.png. 05 takes tables of any length.
 
     Example: companion apply 01 photometry.csv --mapping mine.yaml --output out
     """
@@ -53,21 +55,32 @@ def apply(
     with plt.rc_context():
         plots.use_style()
         if study == "01":
-            results, summary, draw, notes = _spectra(file, objects, mapping, floor, seed)
+            notes = _spectra(file, objects, mapping, floor, seed, output / table, each)
         else:
-            results, summary, draw, notes = _redshifts(file, objects, mapping, densities)
-        results.save(output / table)
-        plots.save(summary, output / "summary.png")
-        for i in range(len(results) if each else 0):
-            safe = re.sub(r"[^\w.-]", "_", str(results.table["id"][i]))[:60]
-            plots.save(draw(i), output / "objects" / f"{i + 1}_{safe}.png")
-    n_flagged = sum(results.table["flag"] != "")
-    for note in (*notes, f"{n_flagged} of {len(results)} are flagged: see {report.shown(output / table)}"):
+            notes = _redshifts(file, objects, mapping, densities, fit, output / table, each)
+    for note in notes:
         report.note(note)
 
 
-def _spectra(file: Path, objects: Path, mapping: Path | None, floor: float, seed: int):
-    """Results of study 1, their figure, that of an object, and what to tell."""
+def _draw(figure, table: Path, row: int, name: object) -> None:
+    """Keep the figure of an object in the row (from 1) of a table of results."""
+    from paper_utils.base import plots
+
+    safe = re.sub(r"[^\w.-]", "_", str(name))[:60]
+    plots.save(figure, table.parent / "objects" / f"{row}_{safe}.png")
+
+
+def _flagged(n_flagged: int, n: int, table: Path) -> str:
+    from paper_utils.runs import report
+
+    return f"{n_flagged} of {n} are flagged: see {report.shown(table)}"
+
+
+def _spectra(
+    file: Path, objects: Path, mapping: Path | None, floor: float, seed: int, table: Path, each: bool
+) -> list[str]:
+    """Writes results of study 1 and their figures; returns what to tell."""
+    from paper_utils.base import plots
     from paper_utils.files import photometry
     from paper_utils.midir import figures
     from paper_utils.midir.apply import Reconstructor
@@ -83,30 +96,61 @@ def _spectra(file: Path, objects: Path, mapping: Path | None, floor: float, seed
             f"They fit {excess**2:.1f} times worse than galaxies of the library, which may lack their kind;",
             f"or their errors are too small. All intervals are {excess:.1f} times wider for it.",
         ]
-    return results, figures.plot_applied(results), lambda i: figures.plot_galaxy(results, galaxies, i), notes
+    results.save(table)
+    plots.save(figures.plot_applied(results), table.with_name("summary.png"))
+    for i in range(len(results) if each else 0):
+        _draw(figures.plot_galaxy(results, galaxies, i), table, i + 1, results.table["id"][i])
+    return [*notes, _flagged(sum(results.table["flag"] != ""), len(results), table)]
 
 
-def _redshifts(file: Path, objects: Path, mapping: Path | None, densities: bool):
-    """The same of study 5."""
-    import numpy as np
+def _redshifts(
+    file: Path, objects: Path, mapping: Path | None, densities: bool, fit: bool, table: Path, each: bool
+) -> list[str]:
+    """The same of study 5, block by block."""
+    from contextlib import ExitStack
+
+    from tqdm import tqdm
 
     from paper_utils.alhambra import figures
     from paper_utils.alhambra.apply import PhotoZ
+    from paper_utils.alhambra.ensemble import ENDING, growing_ensemble
+    from paper_utils.alhambra.summary import Summary
+    from paper_utils.base import plots, storage
+    from paper_utils.base.results import growing_table
     from paper_utils.files import alhambra_table
     from paper_utils.files import mapping as mappings
     from paper_utils.runs import report
 
-    given = mappings.alhambra() if mapping is None else mappings.load(mapping)
-    catalogue = alhambra_table.read(objects, mappings.unlabelled(given))
-    report.note(f"{catalogue}")
-    try:
-        results = PhotoZ.load(file).apply(catalogue, densities)
-    except DataError as error:
-        remedy = "Map the model's bands with their errors and its other columns, or train one of your own (--model)."
-        problem = f"{error.problem}, which {file.name} needs"
-        raise DataError(problem, remedy=remedy, source=mapping or objects, row=error.row) from None
-    sure = (results.table["odds"] > 0.9) & (results.table["flag"] == "")
-    middle, odds = (np.median(results.table[name]) for name in ("z_p50", "odds"))
-    notes = [f"median redshift {middle:.2f}, median odds {odds:.2f}"]
-    notes += [f"{100 * sure.mean():.0f} % have a redshift that is sure to 6 % of 1 + z, odds above 0.9, and no flag."]
-    return results, figures.plot_applied(results), lambda i: figures.plot_redshift(results, i), notes
+    model, given = PhotoZ.load(file), None
+    if mapping is not None or objects.suffix not in storage.ENDINGS:
+        given = mappings.unlabelled(mappings.alhambra() if mapping is None else mappings.load(mapping))
+    summary = Summary(model)
+    with ExitStack() as stack:
+        bar = stack.enter_context(tqdm(unit=" objects", unit_scale=True, disable=None))
+        add, add_densities = stack.enter_context(growing_table(table)), None
+        if densities:
+            add_densities = stack.enter_context(growing_ensemble(table.with_suffix(ENDING)))
+        for part in alhambra_table.catalogues(objects, given):
+            try:
+                results = model.apply(part, densities, fit)
+            except DataError as error:
+                remedy = (
+                    "Map the model's bands with their errors and its other columns, or train one of your own (--model)."
+                )
+                problem = f"{error.problem}, which {file.name} needs"
+                raise DataError(problem, remedy=remedy, source=mapping or objects, row=error.row) from None
+            add(results.table)
+            if densities:
+                add_densities(results)
+            for i in range(len(results) if each else 0):
+                _draw(figures.plot_redshift(results, i), table, summary.n + i + 1, results.table["id"][i])
+            summary.add(results, part.table)
+            bar.update(len(results))
+    plots.save(figures.plot_applied(summary), table.with_name("summary.png"))
+    report.note(f"{summary.n} objects, bands {' '.join(part.bands)}")
+    sure = f"{100 * summary.n_sure / summary.n:.0f} % have a redshift that is sure to 6 % of 1 + z, odds above 0.9"
+    return [
+        f"median redshift {summary.median_z:.2f}, median odds {summary.median_odds:.2f}",
+        f"{sure}, and no flag.",
+        _flagged(summary.n_flagged, summary.n, table),
+    ]
