@@ -201,8 +201,9 @@ def plot_epochs(histories: Mapping[str, Mapping], chosen: Mapping[str, int]) -> 
             panel.axvline(chosen[name], color="k", ls=":", lw=0.9)
             panel.tick_params(labelsize=7)
         ax.set(yscale="log", title=name)
-        last = np.array(found["loss"])[len(steps) // 10 :]
-        below.set(xlabel="epoch", ylim=(max(min(last.min(), 1) - 0.05, -1), 1.02))
+        if "^" in what:  # far below 0 where saying the mean would be better
+            below.set_yscale("symlog", linthresh=1)
+        below.set(xlabel="epoch", ylim=(None, 1.02))
         below.text(0.97, 0.06, f"${what}$" if "^" in what else what, transform=below.transAxes, ha="right", fontsize=8)
     axes[0, 0].set_ylabel("loss")
     axes[1, 0].set_ylabel("metric")

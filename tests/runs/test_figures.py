@@ -70,6 +70,7 @@ FINE = np.geomspace(3700, 7000, 2000)
 
 UNIFORM = np.random.default_rng(3).uniform(0, 1, 400)
 EPOCHS = {"step": [1, 2], "loss": [1.0, 0.5], "validation_step": [2], "validation": [0.6], "n_steps": 2, "n_epochs": 2}
+EPOCHS["variance"] = 0.7
 Z = 2 * UNIFORM
 Z_FOUND = Z + 0.1 * np.random.default_rng(4).normal(size=400)
 LEVELS = np.linspace(0.1, 0.9, 5)
@@ -154,6 +155,7 @@ FIGURES = {
         LEVELS, np.ones((4, 5)), {"truth": np.full(4, 0.5)}, list("abcd"), np.tile([0.2, 0.8], (4, 1))
     ),
     "epochs": lambda: catalogue_plots.plot_epochs({"redshift": EPOCHS}, {"redshift": 1}),
+    "held": lambda: catalogue_plots.plot_held({"all": {"a": LEVELS[:4]}}, np.arange(18, 23), "r", [20]),
     "cross-talk": lambda: catalogue_plots.plot_cross_talk({"all": np.eye(6)}, ["z", "age"], 3),
     "stamps": lambda: diffusion_plots.plot_stamps(STAMPS, "ugriz", ["a", "b", "c"]),
     "predictions": lambda: diffusion_plots.plot_predictions(
