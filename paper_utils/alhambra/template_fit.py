@@ -155,7 +155,6 @@ def fit(
         # Nothing smaller than e^-80 of the highest: numbers too small for float32 are slow, and count for nothing.
         p = (log_p - log_p.amax(dim=(1, 2), keepdim=True)).clamp_(min=-80).exp_().sum(dim=2).double()  # (n, Z)
         at, results = _summary(p.cpu().numpy(), models.z)
-        results |= {"p": p.cpu().numpy()} if densities else {}
         row, peak = torch.arange(len(f), device=device), torch.as_tensor(at, device=device)
         best = log_p[row, peak].argmax(dim=1)
         cell = peak * shape[1] + best
@@ -165,6 +164,8 @@ def fit(
         results |= {"chi2": chi2.clamp(min=0).cpu().numpy(), "tb": models.types[best]}
         results["log_mstar"] = np.log10(np.maximum(amplitude * unit[rows] / scale[at, best], 1e-30))
         results["m_abs"] = models.m_abs[best] - 2.5 * results["log_mstar"]
+        if densities:
+            results["p"] = p.cpu().numpy()
         found.append(results)
     return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 

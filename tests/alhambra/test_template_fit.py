@@ -12,6 +12,7 @@ from paper_utils.base.constants import DEEP_Z
 from paper_utils.base.errors import DataError
 from paper_utils.base.filters import sdss_curves
 from paper_utils.sky import alhambra_catalogue, jpas_catalogue, sequence, stars, survey
+from paper_utils.stats.densities import Densities
 
 GST = paths.ROOT.parent / "shared" / "real_data" / "gst_photometry" / "gst_tests_small.fits"
 CURVES = alhambra_catalogue.curves()
@@ -64,6 +65,17 @@ def test_planted_models_come_back(library):
     np.testing.assert_allclose(found["m_abs"], planted.m_abs[kind] - 2.5 * log_mass, atol=0.15)
     assert np.median(abs(found["log_mstar"] - log_mass)) < 0.02
     assert np.median(found["odds"]) > 0.99
+
+
+def test_densities_are_those_that_redshifts_and_intervals_are_taken_from(models, galaxies):
+    table = galaxies[0][:300]
+    mag, error = (np.stack([np.asarray(table[p + b]) for b in alhambra_catalogue.NAMES], axis=1) for p in ("", "d"))
+    found = template_fit.fit(mag, error, models, np.asarray(table["F814W"]), densities=True)
+    peak = np.log1p(models.z)[found["p"].argmax(axis=1)]
+    assert np.abs(peak - np.log1p(found["zb"])).max() <= 0.0025001  # half a step
+    densities = Densities.of_grid(models.z, found["p"] / (1 + models.z))
+    inside = densities.pit(found["zb_max"]) - densities.pit(found["zb_min"])
+    assert np.median(inside) == pytest.approx(0.95, abs=0.02)
 
 
 def test_absolute_magnitudes_are_those_of_the_spectra(library, models):
