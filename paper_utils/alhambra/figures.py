@@ -203,10 +203,11 @@ def plot_epochs(histories: Mapping[str, Mapping], chosen: Mapping[str, int]) -> 
         ax.set(yscale="log", title=name)
         if "^" in what:  # far below 0 where saying the mean would be better
             below.set_yscale("symlog", linthresh=1)
-        below.set(xlabel="epoch", ylim=(None, 1.02))
+        below.set(ylim=(None, 1.02))
         below.text(0.97, 0.06, f"${what}$" if "^" in what else what, transform=below.transAxes, ha="right", fontsize=8)
     axes[0, 0].set_ylabel("loss")
     axes[1, 0].set_ylabel("metric")
+    fig.supxlabel("epoch", fontsize=9)
     axes[0, 0].legend(fontsize=7)
     return fig
 
