@@ -254,7 +254,7 @@ def plot_applied(found: Summary) -> Figure:
     if found.density is not None:
         left.stairs(found.density / n, found.pdf_edges, color=TRUTH, label="sum of densities")
         left.legend()
-    left.set(xlim=(0, z_max), xlabel="redshift", ylabel="share per unit redshift", title=f"{found.n} objects")
+    left.set(xlim=(0, z_max), xlabel="redshift", ylabel="share per unit redshift", title=f"n(z) of {found.n:,} objects")
     rows = np.flatnonzero(found.by_magnitude.sum(axis=1))
     if len(rows):
         counts = np.where(found.by_magnitude > 0, found.by_magnitude, np.nan)
@@ -263,7 +263,12 @@ def plot_applied(found: Summary) -> Figure:
         right.set(xlim=(found.m[rows[0]], found.m[rows[-1] + 1]), ylim=(0, z_max), xlabel=f"{found.band} [mag]")
     right.set(ylabel="median redshift", title=f"median {found.median_z:.2f}")
     sure.stairs(found.odds, found.odds_edges, fill=True, color=MODEL)
-    sure.set(xlim=(0, 1), xlabel="odds", ylabel="objects", title=f"{found.n_sure / max(found.n, 1):.0%} sure")
+    sure.set(
+        xlim=(0, 1),
+        xlabel="odds",
+        ylabel="objects",
+        title=f"{found.n_sure / max(found.n, 1):.0%} above 0.9 and not flagged",
+    )
     reasons = found.flags.most_common()[::-1]
     why.barh(range(len(reasons)), [100 * count / found.n for _, count in reasons], color=MODEL, height=0.6)
     for i, (reason, _) in enumerate(reasons):

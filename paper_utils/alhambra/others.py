@@ -34,8 +34,8 @@ class Others(nn.Module):
         self.learned = tuple(learned)
         self.network = MLP(n_in, sum(OTHERS[name] for name in learned), WIDTHS)
         self.register_buffer("units", torch.tensor([[0.0, 1.0]]).repeat(len(learned), 1))  # means, standard deviations
-        # Of p_star offset and slope of the logit, of the rest by how much either half of an interval is stretched.
-        self.register_buffer("correction", torch.tensor([[float(OTHERS[n] == 3), 1.0] for n in learned]))
+        # Of p_star what `_beta` finds, of the rest by how much an interval's halves are stretched, below and above.
+        self.register_buffer("correction", torch.tensor([1.0, 1.0, 0.0]).repeat(len(learned), 1))
 
     @torch.no_grad()
     def learn_scale(self, x: Tensor, values: Mapping[str, Tensor]) -> Self:
@@ -78,23 +78,24 @@ class Others(nn.Module):
             y, guess = y[known], guess.double().cpu().numpy()[known]
             if OTHERS[name] == 1:
                 if min((y > 0.5).sum(), (y < 0.5).sum()) >= ENOUGH:
-                    correction.copy_(torch.as_tensor(_logistic(guess, y)))
+                    correction.copy_(torch.as_tensor(_beta(guess, y)))
             elif len(y) >= 2 * ENOUGH:
                 low, middle, high = guess.T
                 stretch = [
                     np.quantile((middle - y) / (middle - low), 0.84),
                     np.quantile((y - middle) / (high - middle), 0.84),
                 ]
-                correction.copy_(torch.as_tensor(stretch).clamp(min=0.05))
+                correction[:2] = torch.as_tensor(stretch).clamp(min=0.05)
         return self
 
     @torch.no_grad()
     def predict(self, x: Tensor) -> dict[str, NDArray]:
         """Of features x (N, n_in), calibrated (N,): `p_star`, and of the rest `<name>_p16`, `_p50`, `_p84`."""
         found = {}
-        for (name, guess), (first, second) in zip(self(x).items(), self.correction, strict=True):
+        for (name, guess), (first, second, third) in zip(self(x).items(), self.correction, strict=True):
             if OTHERS[name] == 1:
-                found[name] = torch.sigmoid(first + second * guess).cpu().numpy()
+                logit = first * F.logsigmoid(guess) - second * F.logsigmoid(-guess) + third
+                found[name] = torch.sigmoid(logit).cpu().numpy()
             else:
                 low, middle, high = guess.unbind(1)
                 ends = {"p16": middle - first * (middle - low), "p50": middle, "p84": middle + second * (high - middle)}
@@ -102,11 +103,13 @@ class Others(nn.Module):
         return found
 
 
-def _logistic(logit: NDArray, y: NDArray) -> NDArray:
-    """Offset and slope that make probabilities of logits (N,) right for y (N,), 0 or 1 (Platt 1999)."""
+def _beta(logit: NDArray, y: NDArray) -> NDArray:
+    """a, b >= 0 and c of logit q = a ln p - b ln(1 - p) + c, right for y (N,), 0 or 1, where p are the probabilities of
+    logits (N,): beta calibration (Kull+ 2017), which Platt's is where a = b."""
+    log_p, log_rest = -np.logaddexp(0, -logit), -np.logaddexp(0, logit)
 
     def cost(p):
-        mapped = p[0] + p[1] * logit
-        return np.mean(np.logaddexp(0, mapped) - y * mapped) + 1e-4 * (p[1] - 1) ** 2
+        mapped = p[0] * log_p - p[1] * log_rest + p[2]
+        return np.mean(np.logaddexp(0, mapped) - y * mapped) + 1e-4 * np.sum((p[:2] - 1) ** 2)
 
-    return minimize(cost, (0.0, 1.0)).x
+    return minimize(cost, (1.0, 1.0, 0.0), bounds=[(0, None), (0, None), (None, None)]).x

@@ -92,11 +92,11 @@ def split(catalogue: Catalogue, s: Settings, run: Run) -> tuple[Catalogue, Catal
     return parts
 
 
-def train(catalogue: Catalogue, s: Settings, run: Run) -> dict[str, Model]:
-    """The four networks and the densities of redshift, by name."""
+def train(catalogue: Catalogue, s: Settings, run: Run, **how: Any) -> dict[str, Model]:
+    """The four networks and the densities of redshift, by name; `how` as in `density`."""
     part, _ = split(catalogue, s, run)
     networks(part, learnable(part), s, run)
-    densities(part, s, run)
+    densities(part, s, run, **how)
     return run.models
 
 

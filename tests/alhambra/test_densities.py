@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from paper_utils.alhambra import apply
+from paper_utils.alhambra import apply, gaussians
 from paper_utils.alhambra.inputs import INPUTS, compressed, depths, inputs_of, photometry, shape_columns
 from paper_utils.base.containers import Catalogue
 from paper_utils.base.errors import DataError
@@ -220,6 +220,43 @@ def test_strange_objects_are_novel(bimodal):
     assert (far["z_p16"] >= 0).all()
     assert far["z_p84"].max() <= float(model.t_max.expm1())
     assert usual.arrays == {}
+
+
+@given(seed=st.integers(0, 2**32), levels=st.lists(st.floats(1e-4, 1 - 1e-4), min_size=1, max_size=4))
+def test_quantiles_of_any_mixture_lie_where_its_probability_is_the_level(seed, levels):
+    rng = np.random.default_rng(seed)
+    weight, sigma = rng.dirichlet(np.full(4, 0.3), 20), np.exp(rng.uniform(*apply.LOG_SIGMA, (20, 4)))
+    parts = np.log(np.maximum(weight, 1e-30)), rng.uniform(0, 2, (20, 4)), np.log(sigma)
+    mixture, u = torch.tensor(np.stack(parts, axis=1)), torch.tensor(levels, dtype=torch.float64)
+    t = gaussians.quantiles(mixture, u)
+    below = gaussians.cdf(mixture, t)
+    # Where a gap lies at the level, any t of the gap is right; probabilities agree either way.
+    np.testing.assert_allclose(below, u.expand(20, -1), atol=1e-6)
+    grid = torch.linspace(-1, 3, 50, dtype=torch.float64)
+    np.testing.assert_allclose(gaussians.cdf_on(mixture, grid), gaussians.cdf(mixture, grid.expand(20, -1)), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("weights", "means", "sigmas", "two"),
+    [
+        ((0.7, 0.3), (0.3, 0.9), (0.02, 0.05), True),
+        ((0.9, 0.1), (0.3, 0.9), (0.02, 0.05), False),  # too little in the second
+        ((0.5, 0.5), (0.4, 0.45), (0.05, 0.05), False),  # one hump
+        ((0.4, 0.6), (0.5, 0.5), (0.01, 0.2), False),  # a peak on its wings
+        ((1.0, 0.0), (0.5, 0.5), (0.0002, 0.1), False),  # narrower than the grid
+        ((0.5, 0.5), (0.5, 1.5), (0.0002, 0.0002), True),
+    ],
+)
+def test_two_peaks_are_seen_where_there_are_two(weights, means, sigmas, two):
+    parts = np.log(np.maximum(weights, 1e-30)), means, np.log(sigmas)
+    mixture = torch.tensor(np.stack(parts)[None])
+    assert bool(gaussians.has_two_peaks(gaussians.cdf_on(mixture, torch.arange(0, 2, apply.ODDS / 2)))[0]) == two
+
+
+def test_what_is_unknown_teaches_nothing():
+    mixture = torch.tensor(np.stack([np.log([[0.5, 0.5]] * 3), [[0.1, 0.8]] * 3, [[-2.0, -2.0]] * 3], axis=1))
+    t = torch.tensor([0.1, np.nan, 0.7], dtype=torch.float64)
+    assert apply.nll(mixture, t) == pytest.approx(float(apply.nll(mixture[[0, 2]], t[[0, 2]])))
 
 
 def test_calibration_wants_objects():

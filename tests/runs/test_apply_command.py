@@ -4,12 +4,17 @@ import h5py
 import numpy as np
 import pyarrow.parquet
 import pytest
+import torch
 from astropy.table import Table
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from paper_utils.alhambra.apply import PhotoZ
 from paper_utils.base import paths
 from paper_utils.base.containers import WAVE_UM, SedLibrary
 from paper_utils.base.errors import DataError
-from paper_utils.base.results import Results
+from paper_utils.base.results import Results, growing_table
+from paper_utils.files import alhambra_table, mapping, tables
 from paper_utils.midir import train
 from paper_utils.midir.model import GLO
 from paper_utils.nets.run import Run
@@ -167,9 +172,80 @@ def test_a_survey_learns_and_applies_its_own_redshifts(survey, companion):
     assert list(table["id"]) == [str(i) for i in range(3500, 4000)]
     assert np.median(np.abs(table["z_p50"] - z) / (1 + z)) < 0.02
     assert 0.55 < np.mean((table["z_p16"] < z) & (z < table["z_p84"])) < 0.8
-    with h5py.File(folder / "out" / "z.h5") as file:
-        np.testing.assert_allclose(file["pdf"][()] @ np.diff(file["z_edges"][()]), 1, atol=1e-5)
+    with h5py.File(folder / "out" / "z.hdf5") as file:
+        np.testing.assert_allclose(file["data/pdfs"][()] @ np.diff(file["meta/bins"][0]), 1, atol=1e-5)
+        np.testing.assert_array_equal(file["ancil/zmode"], table["z_mode"])
+        assert [name.decode() for name in file["ancil/id"]] == list(table["id"])
     assert (folder / "out" / "summary.png").stat().st_size > 10_000
+
+
+@pytest.fixture
+def model(survey, tmp_path):
+    """A density network of the survey's bands that has learned its scales only: results are bad, and fast."""
+    table = Table.read(survey[0] / "learn.csv")
+    for band in "griz":
+        table[f"d{band}"] = table[f"e_{band}"]
+    found = PhotoZ(tuple("griz"), detection="i", widths=(8,), learned=("p_star",)).learn_depth(table)
+    x, z = found.features(table), np.asarray(table["z_spec"])
+    t = torch.tensor(np.log1p(z), dtype=torch.float32)
+    found.learn_scale(x, t, {"p_star": (t > 0.4).float()}).calibrate(x, z, {"p_star": z > 0.5})
+    found.save(tmp_path / "quick.safetensors")
+    return tmp_path / "quick.safetensors"
+
+
+@pytest.mark.parametrize(("name", "n_bytes"), [("t.csv", 1 << 14), ("t.fits", 1 << 22)])
+def test_a_table_in_blocks_is_the_table_at_once(survey, model, companion, monkeypatch, name, n_bytes):
+    """Whatever the length of a block: rows, densities, flags, summary."""
+    folder = survey[0]
+    whole = Table.read(folder / "new.csv", converters={"name": str})
+    whole["i"][3], whole["i"][77], whole["r"][5] = 99, 10, -99
+    whole.write(folder / name, overwrite=True)
+    monkeypatch.setattr(tables, "N_BYTES", n_bytes)
+    monkeypatch.setattr(alhambra_table, "N_ROWS", 70)
+    given = ("--mapping", folder / "m.yaml", "--model", model, "--output", folder / "out")
+    status, out, err = companion("apply", "5", folder / name, *given)
+    assert status == 0, err
+    catalogue = alhambra_table.read(folder / name, mapping.unlabelled(mapping.load(folder / "m.yaml")))
+    expected, table = PhotoZ.load(model).apply(catalogue), Table.read(folder / "out" / "results.ecsv")
+    assert len(table) == 500
+    assert list(table.filled("")["flag"]) == list(expected.table["flag"])
+    assert f"{np.sum(expected.table['flag'] != '')} of 500 are flagged" in out
+    assert ["magnitudes of training" in table.filled("")["flag"][i] for i in (3, 4, 77)] == [True, False, True]
+    for column in ("z_p16", "z_p50", "z_p84", "z_mode", "odds", "novelty", "p_star"):
+        np.testing.assert_allclose(table[column], expected.table[column], rtol=1e-5, atol=1e-6)
+    with h5py.File(folder / "out" / "results.hdf5") as file:
+        np.testing.assert_allclose(file["data/pdfs"], expected.arrays["pdf"], rtol=1e-4, atol=1e-5)
+
+
+def test_a_name_that_comes_again_blocks_later_is_found_and_leaves_nothing(survey, model, companion, monkeypatch):
+    folder = survey[0]
+    monkeypatch.setattr(tables, "N_BYTES", 1 << 13)
+    lines = (folder / "new.csv").read_text().splitlines()
+    (folder / "t.csv").write_text("\n".join([*lines, lines[5]]) + "\n")
+    given = ("--mapping", folder / "m.yaml", "--model", model, "--output", folder / "out")
+    status, _, err = companion("apply", "5", folder / "t.csv", *given)
+    assert status == 2
+    assert "row 501" in err
+    assert "stands in row 5 already" in err
+    assert not list((folder / "out").iterdir())
+
+
+def test_a_fit_wants_a_model_with_templates(survey, model, companion):
+    folder = survey[0]
+    given = ("--mapping", folder / "m.yaml", "--model", model, "--output", folder / "out", "--fit")
+    status, _, err = companion("apply", "5", folder / "new.csv", *given)
+    assert status == 2
+    assert "no templates" in err
+    assert not (folder / "out").exists()
+
+
+def test_densities_are_an_ensemble_of_qp(survey, model, companion):
+    qp, folder = pytest.importorskip("qp"), survey[0]
+    given = ("--mapping", folder / "m.yaml", "--model", model, "--output", folder / "out")
+    assert companion("apply", "5", folder / "new.csv", *given)[0] == 0
+    table, ensemble = Table.read(folder / "out" / "results.ecsv"), qp.read(str(folder / "out" / "results.hdf5"))
+    assert ensemble.npdf == 500
+    np.testing.assert_allclose(ensemble.median()[:, 0], table["z_p50"], atol=0.005)
 
 
 def test_a_table_without_the_models_bands_is_refused(survey, companion):
@@ -186,13 +262,51 @@ def test_a_table_without_the_models_bands_is_refused(survey, companion):
 @pytest.mark.parametrize("ending", [".ecsv", ".fits", ".csv", ".parquet"])
 def test_results_are_kept_by_the_ending_of_the_file(tmp_path, ending):
     table = Table({"id": ["a", "b"], "x_p50": [1.0, 2.5], "flag": ["", "odd"]})
+    table["x_p50"].unit = "mJy"
     written = Results(table, {"y": np.arange(6.0).reshape(2, 3)}, {"y": "mJy"}).save(tmp_path / f"r{ending}")
     read = pyarrow.parquet.read_table if ending == ".parquet" else Table.read
     again = read(written[0])
     np.testing.assert_array_equal(again["x_p50"], table["x_p50"])
+    if ending in (".ecsv", ".fits"):
+        assert again["x_p50"].unit == "mJy"
     with h5py.File(tmp_path / "r.h5") as file:
         assert file["y"].attrs["unit"] == "mJy"
         assert [name.decode() for name in file["id"]] == ["a", "b"]
     with pytest.raises(DataError, match=".ecsv"):
         Results(table).save(tmp_path / "r.txt")
     assert not list(tmp_path.glob("*.txt"))
+
+
+TEXT = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=9)
+
+
+@pytest.mark.parametrize("ending", [".ecsv", ".fits", ".csv", ".parquet"])
+@settings(deadline=None, max_examples=40)
+@given(
+    blocks=st.lists(
+        st.lists(st.tuples(TEXT, st.floats(width=32, allow_subnormal=False)), min_size=1, max_size=4),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_rows_added_block_by_block_are_read_again(tmp_path_factory, ending, blocks):
+    path = tmp_path_factory.mktemp("grown") / f"r{ending}"
+    with growing_table(path) as add:
+        for rows in blocks:
+            add(Table({"id": [f"o{name}" for name, _ in rows], "x": np.array([x for _, x in rows], np.float32)}))
+    expected = [row for rows in blocks for row in rows]
+    found = pyarrow.parquet.read_table(path) if ending == ".parquet" else Table.read(path)
+    np.testing.assert_allclose(np.ma.filled(found["x"], np.nan), [x for _, x in expected], rtol=1e-6)
+    names = [str(name) for name in found["id"]]
+    assert names == [f"o{name}" for name, _ in expected]
+
+
+def test_a_table_that_is_not_finished_does_not_appear(tmp_path):
+    def stopped():
+        with growing_table(tmp_path / "r.fits") as add:
+            add(Table({"id": ["a"]}))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    assert not list(tmp_path.iterdir())

@@ -14,6 +14,7 @@ FILES = {path.stem.removeprefix("bench_"): path for path in (paths.ROOT / "bench
 # among processes, or train as long as a study does.
 TINY = {
     "alhambra": ({"N": 200, "N_SPECTRA": 4, "N_LOOP": 2}, ()),
+    "apply_photoz": ({}, ("--lengths", "50")),
     "autoencoder": ({"N": 2, "ROUNDS": 1}, ()),
     "dense": ({"N": 1000, "N_EPOCHS": 1, "SHARE": 0.2}, ()),
     "diffusion": ({}, ("--batch", "2", "--steps", "2", "--images", "2", "--samples", "1")),

@@ -12,7 +12,9 @@ import pytest
 from astropy.table import Table
 
 from paper_utils.alhambra import figures as catalogue_plots
+from paper_utils.alhambra.apply import PhotoZ
 from paper_utils.alhambra.model import Spec
+from paper_utils.alhambra.summary import Summary
 from paper_utils.autoencoder import figures as spectra_plots
 from paper_utils.base import paths, plots
 from paper_utils.base.containers import Photometry
@@ -41,6 +43,8 @@ REDSHIFTS = Results(
     ),
     {"z_edges": np.linspace(0, 2, 41), "pdf": np.full((2, 40), 0.5)},
 )  # fmt: skip
+SUMMARY = Summary(PhotoZ(("r",), detection="r", widths=(8,)))
+SUMMARY.add(REDSHIFTS, Table({"r": [20.0, 23.0]}))
 APPLIED = Results(
     Table(
         {"id": ["a", "b"], "novelty": [20.0, 97.0], "flag": ["", "unlike the library"]}, meta={"coverage": {"s": 0.7}}
@@ -213,7 +217,7 @@ FIGURES = {
         {"seeing": ([1, 2], {"a": [0.5, 0.6]}), "depth [mag]": ([0, 1], {"a": [0.5, 30.0]})}, "loss"
     ),
     "applied": lambda: midir_plots.plot_applied(APPLIED),
-    "redshifts": lambda: catalogue_plots.plot_applied(REDSHIFTS),
+    "redshifts": lambda: catalogue_plots.plot_applied(SUMMARY),
     "redshift": lambda: catalogue_plots.plot_redshift(REDSHIFTS, 1),
     "galaxy": lambda: midir_plots.plot_galaxy(APPLIED, OBSERVED, 0),
     "band": lambda: midir_plots.plot_band(WAVE[MID], LOG[:3], LOG[:3], 0.1 + 0 * LOG[:3], ["a", "b", "c"]),
