@@ -42,7 +42,7 @@ FIELDS = {
     8: (356.458, 15.585, 0.030, (1, 2)),
 }  # fmt: skip
 ALHAMBRA = survey.Survey(
-    name="ALHAMBRA", bands=BANDS, detection=(24.95, 0.15), star_share=STAR_SHARE, fields=FIELDS, pixel=0.221, side=4096,
+    name="ALHAMBRA", bands=BANDS, detection=survey.Detection(24.95), star_share=STAR_SHARE, fields=FIELDS, pixel=0.221, side=4096,
     image=814, edges={"J": 150.0, "H": 180.0, "KS": 250.0, "F814W": 300.0},
 )  # fmt: skip
 
