@@ -80,8 +80,12 @@ def learnable(*parts: Catalogue) -> list[str]:
 
 
 def split(catalogue: Catalogue, s: Settings, run: Run) -> tuple[Catalogue, Catalogue]:
-    """Of those with a redshift, objects to learn from and to judge by, by the run's seed; the run remembers which."""
-    found = catalogue.select(label(catalogue, "redshift") >= 0)
+    """Of those with a redshift, objects to learn from and to judge by, by the run's seed; the run remembers which.
+
+    Where no object has a label the truth counts.
+    """
+    labels = label(catalogue, "redshift")
+    found = catalogue.select((labels if np.isfinite(labels).any() else truth(catalogue, "z")) >= 0)
     parts = found.split(run.seed, (1 - s.test_share, s.test_share))
     run.data = {"library": found.content_hash(), "split": parts[0].content_hash()}
     return parts

@@ -15,39 +15,25 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 import numpy as np
-from astropy.table import Table, vstack
+from astropy.table import Table
 from scipy.special import expit
 
 from paper_utils.base.columns import alhambra_names
-from paper_utils.base.constants import DEEP_Z
 from paper_utils.base.containers import Catalogue
-from paper_utils.base.distances import distance_modulus, kpc_per_arcsec
 from paper_utils.base.errors import DataError
 from paper_utils.base.filters import Curves
-from paper_utils.sky import deep, foreground, light, quasars, sequence, stars
+from paper_utils.sky import foreground, light
+from paper_utils.sky.bands import (
+    DEPTH_SCATTER,
+    UNOBSERVED,
+    ZERO_POINT,
+    Detection,
+    half_light_radius,
+    is_point,
+    measured,
+    objects,
+)
 from paper_utils.sky.populations import Populations
-
-UNDETECTED, UNOBSERVED = 99.0, -99.0
-ZERO_POINT = 0.02  # mag, of each band and CCD; in a survey's error budget, not in its errors
-
-FAINTEST_QUASAR = -20.5  # absolute magnitude; by hand: fainter nuclei do not outshine their galaxies
-
-
-@dataclass(frozen=True)
-class Detection:
-    """Half of all objects are found at the magnitude `limit`; `edge` : how wide the fall from all to none is."""
-
-    limit: float
-    edge: float = 0.15
-
-    @property
-    def faintest(self) -> float:
-        """Nothing fainter is found."""
-        return self.limit + 5 * self.edge
-
-    def found(self, magnitude: np.ndarray) -> np.ndarray:
-        """Probability that an object of this magnitude is found."""
-        return expit((self.limit - magnitude) / self.edge)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,31 +123,6 @@ def catalogue(survey: Survey, n: int, ssps: Populations, seed: int = 0) -> Catal
     return Catalogue(table=table, bands=np.array(survey.names), ids=ids, truth=truth)
 
 
-def objects(
-    rng: np.random.Generator, n: int, table: light.LightTable, detection: Detection, star_share: float
-) -> tuple[Table, np.ndarray, float]:
-    """`n` objects found in the table's last band: their truth, magnitudes (n, B), and the area that holds them [deg2].
-
-    truth : as of `catalogue`, without what belongs to a survey (f814w, ebv). Magnitudes are total, without noise and
-    without the Milky Way's dust.
-    """
-    n_stars = max(round(star_share * n), 1)
-    curves, band, ssps = table.curves, list(table.curves)[-1], table.ssps
-    truth, mags, area = deep.draw(n - n_stars, rng, table, band, detection.faintest, detection.found)
-    truth["sed_type"], truth["m_abs"] = sequence.rest_properties(truth, ssps)
-    quasar_truth, quasar_mags = _quasars(rng, curves, detection, area, ssps)
-    n_galaxies = max(n - n_stars - len(quasar_truth), 1)
-    star_mags, g_i = _stars(rng, curves, detection, n - n_galaxies - len(quasar_truth))
-    truth = vstack([truth[:n_galaxies], quasar_truth, Table({"g_i": g_i})], metadata_conflicts="silent")
-    for name in truth.colnames:
-        truth[name] = truth[name].filled("none" if truth[name].dtype.kind == "U" else 0)
-    truth["is_star"] = np.arange(n) >= n - len(g_i)
-    truth["is_quasar"] = (np.arange(n) >= n_galaxies) & ~truth["is_star"]
-    order = rng.permutation(n)
-    mags = np.concatenate([mags[:n_galaxies], quasar_mags, star_mags])
-    return truth[order], mags[order], area * n_galaxies / (n - n_stars)
-
-
 def noise(mags: np.ndarray, radius: np.ndarray, depth: np.ndarray) -> np.ndarray:
     """Standard deviations (N, B) of the fluxes of objects of `mags` (N, B), in units of flux at magnitude 0.
 
@@ -172,48 +133,10 @@ def noise(mags: np.ndarray, radius: np.ndarray, depth: np.ndarray) -> np.ndarray
     return sky * np.sqrt(1 + 10 ** (-0.4 * (mags - 21)))
 
 
-def measured(flux: np.ndarray, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Magnitudes and errors of fluxes as the survey writes them: 2.5 log(1 + 1 / SNR), 99 below one sigma."""
-    seen = flux > sigma
-    safe = np.where(seen, flux, 1.0)
-    mag = np.where(seen, -2.5 * np.log10(safe), UNDETECTED)
-    return mag, np.where(seen, 2.5 * np.log10(1 + sigma / safe), -2.5 * np.log10(sigma))
-
-
-def _stars(
-    rng: np.random.Generator, curves: Curves, detection: Detection, n: int
-) -> tuple[np.ndarray, np.ndarray]:
-    parts, found = [], 0
-    while found < n:
-        m, colour = stars.draw(rng, 2 * n + 10, detection.faintest)
-        keep = rng.random(len(m)) < detection.found(m)
-        parts.append((m[keep], colour[keep]))
-        found += keep.sum()
-    m, colour = (np.concatenate(part)[:n] for part in zip(*parts, strict=True))
-    mags = stars.magnitudes(colour, curves, rng)
-    return mags - mags[:, -1:] + m[:, None], colour
-
-
-def _quasars(
-    rng: np.random.Generator, curves: Curves, detection: Detection, area: float, ssps: Populations
-) -> tuple[Table, np.ndarray]:
-    """Truth and magnitudes (Q, B) of the quasars that are found on `area` [deg2]; their i is the band of detection."""
-    reach = detection.faintest, (0.1, DEEP_Z[1])
-    z, m = quasars.draw(rng, rng.poisson(area * quasars.per_deg2(*reach)), *reach)
-    keep = (rng.random(len(z)) < detection.found(m)) & (m - distance_modulus(z) < FAINTEST_QUASAR)
-    z, m = z[keep], m[keep]
-    same = rng.integers(2**32)  # the same quasars in the survey's bands and in the rest frame
-    seen = quasars.magnitudes(np.random.default_rng(same), z, curves)
-    rest = quasars.magnitudes(np.random.default_rng(same), np.full(len(z), 1e-4), sequence.rest_curves())
-    truth = {"z": z, "sed_type": sequence.nearest_type(rest[:, :-1], ssps)}
-    truth["m_abs"] = m + rest[:, -1] - seen[:, -1] - distance_modulus(z) - 2.5 * np.log10(1 + z)
-    return Table(truth), seen - seen[:, -1:] + m[:, None]
-
-
 def _observe(rng, survey: Survey, truth: Table, mags: np.ndarray, chips: np.ndarray, chip: np.ndarray) -> Table:
     """The table of what is measured of objects with these total magnitudes (N, B)."""
     n, n_bands = mags.shape
-    depth = survey.limits + 0.12 * rng.standard_normal((len(chips), n_bands))
+    depth = survey.limits + DEPTH_SCATTER * rng.standard_normal((len(chips), n_bands))
     zero = ZERO_POINT * rng.standard_normal((len(chips), n_bands))
     seeing = survey.seeing * np.exp(0.08 * rng.standard_normal(len(chips)))[chip]
     table = _positions(rng, survey, chips, chip)
@@ -269,7 +192,7 @@ def _positions(rng, survey: Survey, chips: np.ndarray, chip: np.ndarray) -> dict
 def _shapes(rng, survey: Survey, truth: Table, f814w: np.ndarray, seeing: np.ndarray) -> dict[str, np.ndarray]:
     """What SExtractor says of an object's form, from its size, its inclination, the seeing and the noise."""
     n = len(truth)
-    point, half_light = _point(truth), half_light_radius(truth)
+    point, half_light = is_point(truth), half_light_radius(truth)
     # Half of a Gaussian's light lies within half its full width; peaked profiles look narrower than their light.
     width = np.hypot(seeing, 1.4 * half_light)
     snr = 5 * 10 ** (0.4 * (survey.limits[-1] - f814w))
@@ -291,16 +214,6 @@ def _shapes(rng, survey: Survey, truth: Table, f814w: np.ndarray, seeing: np.nda
         "b": a * minor, "theta": rng.uniform(-90, 90, n), "rf": rf,
         "rk": np.clip(3.5 + 0.6 * rng.standard_normal(n), 2.5, 8), "area": np.round(np.pi * a**2 * minor * reach**2),
     }  # fmt: skip
-
-
-def half_light_radius(truth: Table) -> np.ndarray:
-    """Of the objects of a truth table (N,) [arcsec], 0 for stars and quasars."""
-    z = np.asarray(truth["z"], float)
-    return np.where(_point(truth), 0.0, np.asarray(truth["r_e"], float) / kpc_per_arcsec(np.maximum(z, 1e-3)))
-
-
-def _point(truth: Table) -> np.ndarray:
-    return np.asarray(truth["is_star"] | truth["is_quasar"])
 
 
 def _aperture(rng, mag, error, radius, seeing) -> dict[str, np.ndarray]:
