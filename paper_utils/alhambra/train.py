@@ -15,6 +15,7 @@ from paper_utils.alhambra.fast import LinearStep
 from paper_utils.alhambra.inputs import inputs_of, shape_columns
 from paper_utils.alhambra.model import SPECS, STAR_ABOVE, Network
 from paper_utils.base.containers import Catalogue
+from paper_utils.base.errors import DataError
 from paper_utils.nets import settings, training
 from paper_utils.nets.checkpoints import History
 from paper_utils.nets.dense import MLP
@@ -22,6 +23,8 @@ from paper_utils.nets.model_file import Model
 from paper_utils.nets.plan import Plan
 from paper_utils.nets.run import Run
 from paper_utils.nets.settings import setting
+
+LEAST = 20  # objects that a density network learns from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,14 +172,19 @@ def density(
 
     kind, shapes, fitted : its features, see `apply.PhotoZ`; by default all shapes that the table has. Without errors of
         magnitudes it sees what the thesis' networks see.
+    Raises DataError for too few redshifts.
     """
+    n_aside = max(np.isfinite(z).sum() // 10, 10 * apply.N_KNOTS)  # to calibrate with
+    if np.isfinite(z).sum() < n_aside + LEAST:
+        problem = f"{np.isfinite(z).sum()} redshifts are too few to learn p(z) from"
+        raise DataError(problem, remedy=f"Give {n_aside + LEAST} or more: {n_aside} are set aside to calibrate with.")
     bands = bands_of(part)
     if shapes is None:
         shapes = shape_columns(part.table, bands) if bands else inputs_of(part.table)
     found = run.make(lambda: apply.PhotoZ(bands, shapes, fitted, kind, widths=s.widths)).learn_depth(part.table)
     x, t = found.features(part.table), torch.tensor(np.log1p(z), dtype=torch.float32).to(found.depth.device)
     rows = np.random.default_rng(run.seed).permutation(np.flatnonzero(np.isfinite(z)))
-    aside, rows = np.split(rows, [max(len(rows) // 10, 200)])  # to calibrate with, and to learn from
+    aside, rows = np.split(rows, [n_aside])
     found.learn_scale(x[rows], t[rows])
     how = {"weight_decay": s.decay_density, "optimizer": "adamw", "schedule": "one-cycle"}
     plan = Plan.of_epochs(len(rows), s.n_epochs_density, s.batch_density, s.lr_density, seed=run.seed, **how)

@@ -29,8 +29,8 @@ STAR_SHARE = 0.05  # of the objects, where a survey does not say; a network need
 SKY = 18.9  # magnitude of the sky in an aperture 3 arcsec wide: 21 in a square arcsec
 SEEING = 1.0  # arcsec, full width at half maximum
 FAINTEST_QUASAR = -20.5  # absolute magnitude; by hand: fainter nuclei do not outshine their galaxies
-# By how many magnitudes galaxies are brighter in a band at this wavelength [Angstrom] than in F814W, at most.
-REDDER = ((9000.0, 22_000.0), (0.0, 3.0))
+# By how many magnitudes one galaxy in 500 is brighter at a wavelength [Angstrom] than `deep.brightest` thinks.
+BRIGHTER = ((3600.0, 6000.0, 9000.0, 22_000.0), (0.6, 0.0, 0.0, 1.0))
 COVERED = (1.006 * light.ULTRAVIOLET[0] * (1 + DEEP_Z[1]), stars.WAVE[-1])  # Angstrom: where all objects have spectra
 LOST = 0.02  # of a band's response may lie outside
 
@@ -136,8 +136,7 @@ def objects(
     """
     n_stars = max(round(star_share * n), 1)
     curves, band, ssps = table.curves, list(table.curves)[-1], table.ssps
-    # What is bright in the infrared may be faint where `deep.brightest` knows what to leave out.
-    reach = detection.faintest + np.interp(np.average(curves[band][0], weights=curves[band][1]), *REDDER)
+    reach = detection.faintest + np.interp(np.average(curves[band][0], weights=curves[band][1]), *BRIGHTER)
     truth, mags, area = deep.draw(n - n_stars, rng, table, band, reach, detection.found)
     truth["sed_type"], truth["m_abs"] = sequence.rest_properties(truth, ssps)
     quasar_truth, quasar_mags = _quasars(rng, curves, detection, area, ssps)
