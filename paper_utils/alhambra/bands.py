@@ -13,7 +13,7 @@ from paper_utils.base.containers import Catalogue
 from paper_utils.nets.run import Run
 from paper_utils.stats import photoz
 
-EDGES = (-np.inf, 22.0, 23.0, np.inf)  # of true magnitudes in the band where objects are found
+EDGES = (-np.inf, 20.5, 21.5, np.inf)  # of true magnitudes in the band where objects are found
 ALL = "all"
 SCORES = ("σ_NMAD", "outliers [%]", "half the 68 % width", "coverage [%]", "−log likelihood")
 

@@ -225,7 +225,7 @@ def plot_band_sets(table: Table, scores: Sequence[str] = ("σ_NMAD", "outliers [
             at = np.arange(len(ranges)) + 0.06 * (i - 2.5)
             ax.errorbar(at, mean, spread, ls=line, marker=marker, ms=3, lw=1, label=name)
         ax.set_xticks(range(len(ranges)), labels=ranges)
-        ax.set(xlabel="magnitude", ylabel=score, yscale="log")
+        ax.set(xlabel="magnitude where found", ylabel=score, yscale="log")
     handles, labels = ax.get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=7)
     return fig

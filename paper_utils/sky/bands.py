@@ -156,10 +156,10 @@ def noise(mags: np.ndarray, radius: np.ndarray, depth: np.ndarray) -> np.ndarray
     """Standard deviations (N, B) of the fluxes of objects of `mags` (N, B), in units of flux at magnitude 0.
 
     The sky of an aperture 3 arcsec wide, or as wide as the object asks: radius (N,) [arcsec]; and the object's own
-    photons, as many as the sky's in 3 arcsec at magnitude SKY. depth : (N, B) 5 sigma limits.
+    photons, as many as the sky's in 3 arcsec at magnitude SKY. depth : (N, B) 5 sigma limits of point sources.
     """
-    wider = np.maximum(radius / 1.5, 1)[:, None]
-    return 10 ** (-0.4 * depth) / 5 * np.sqrt(wider**2 + 10 ** (-0.4 * (mags - SKY)))
+    wider, own, at_depth = np.maximum(radius / 1.5, 1)[:, None], *(10 ** (-0.4 * (m - SKY)) for m in (mags, depth))
+    return 10 ** (-0.4 * depth) / 5 * np.sqrt((wider**2 + own) / (1 + at_depth))
 
 
 def measured(flux: np.ndarray, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ NAMES = tuple("abcdef")
 def observed(scatter, n=2500):
     """Objects whose six colours follow the redshift, measured with an error of `scatter` mag; a tenth are stars."""
     rng = np.random.default_rng(0)
-    z, star, m = rng.gamma(4, 0.15, n), rng.random(n) < 0.1, rng.uniform(20, 24, n)
+    z, star, m = rng.gamma(4, 0.15, n), rng.random(n) < 0.1, rng.uniform(19, 23, n)
     noise, table = np.random.default_rng(1), {}
     for i, name in enumerate(NAMES):
         table[name] = m + 3 * np.sin(2 * np.log1p(z) + i) + scatter * noise.standard_normal(n)
@@ -56,7 +56,7 @@ def test_sets_are_judged_on_the_same_objects(compared):
         rows = compared[compared["magnitudes"] == among]
         for seed in (0, 1):
             assert len(set(rows["objects"][rows["seed"] == seed])) == 1
-    assert list(dict.fromkeys(compared["magnitudes"])) == ["all", "< 22", "22–23", "> 23"]
+    assert list(dict.fromkeys(compared["magnitudes"])) == ["all", "< 20.5", "20.5–21.5", "> 21.5"]
     one = compared[(compared["seed"] == 0) & (compared["bands"] == "deep")]["objects"]
     assert one[0] == one[1:].sum()
     assert abs(bands.by_set(compared, "coverage [%]")["deep"][0] - 68) < 12
