@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from astropy.table import Table
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from paper_utils.alhambra import bands
 from paper_utils.alhambra.summary import Summary
 from paper_utils.base import plots
 from paper_utils.base.filters import Curves
@@ -242,6 +244,23 @@ def binned(x: NDArray, y: NDArray, edges: NDArray, mean: bool = False) -> tuple[
     if mean:
         return centres, np.array([values.mean() for values in held])
     return centres, np.array([np.quantile(values, [0.5, 0.16, 0.84]) for values in held]).reshape(-1, 3).T
+
+
+def plot_band_sets(table: Table, scores: Sequence[str] = ("σ_NMAD", "outliers [%]", "half the 68 % width")) -> Figure:
+    """Scores of sets of bands against magnitude (`bands.compare`): means of the seeds, and their spread."""
+    fig, axes = plt.subplots(1, len(scores), figsize=(WIDTH, 3.3), squeeze=False)
+    ranges = [among for among in dict.fromkeys(table["magnitudes"]) if among != bands.ALL]
+    for ax, score in zip(axes[0], scores, strict=True):
+        for i, name in enumerate(dict.fromkeys(table["bands"])):
+            mean, spread = np.transpose([bands.by_set(table, score, among)[name] for among in ranges])
+            line, marker = STYLES[i % len(STYLES)]
+            at = np.arange(len(ranges)) + 0.06 * (i - 2.5)
+            ax.errorbar(at, mean, spread, ls=line, marker=marker, ms=3, lw=1, label=name)
+        ax.set_xticks(range(len(ranges)), labels=ranges)
+        ax.set(xlabel="magnitude where found", ylabel=score, yscale="log")
+    handles, labels = ax.get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=7)
+    return fig
 
 
 def plot_applied(found: Summary) -> Figure:

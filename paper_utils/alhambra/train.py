@@ -16,6 +16,7 @@ from paper_utils.alhambra.inputs import inputs_of, shape_columns
 from paper_utils.alhambra.model import READINGS, SPECS, STAR_ABOVE, Network
 from paper_utils.alhambra.template_fit import Models
 from paper_utils.base.containers import Catalogue
+from paper_utils.base.errors import DataError
 from paper_utils.nets import settings, training
 from paper_utils.nets.checkpoints import History
 from paper_utils.nets.dense import MLP
@@ -25,6 +26,7 @@ from paper_utils.nets.run import Run
 from paper_utils.nets.settings import setting
 
 FEWEST = 50  # objects that teach a quantity, or stars and galaxies
+LEAST = 20  # objects that a density network learns from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +87,12 @@ def learnable(*parts: Catalogue) -> list[str]:
 
 
 def split(catalogue: Catalogue, s: Settings, run: Run) -> tuple[Catalogue, Catalogue]:
-    """Of those with a redshift, objects to learn from and to judge by, by the run's seed; the run remembers which."""
-    found = catalogue.select(label(catalogue, "redshift") >= 0)
+    """Of those with a redshift, objects to learn from and to judge by, by the run's seed; the run remembers which.
+
+    Where no object has a label the truth counts.
+    """
+    labels = label(catalogue, "redshift")
+    found = catalogue.select((labels if np.isfinite(labels).any() else truth(catalogue, "z")) >= 0)
     parts = found.split(run.seed, (1 - s.test_share, s.test_share))
     run.data = {"library": found.content_hash(), "split": parts[0].content_hash()}
     return parts
@@ -238,11 +244,17 @@ def density(
     templates : in the bands that have errors (`bands_of`), to carry and fit.
     weight : (N,) of the redshifts in training and calibration, see `reweighting.weights`; by default equal.
     nth : of its kind; each starts from another seed.
+
+    Raises DataError for too few redshifts.
     """
     bands, others = bands_of(part), others or {}
     if shapes is None:
         shapes = shape_columns(part.table, bands) if bands else inputs_of(part.table)
     z = np.where(others["p_star"] == 1, np.nan, z) if "p_star" in others else z
+    n_aside = max(np.isfinite(z).sum() // 10, 10 * apply.N_KNOTS)  # to calibrate with
+    if np.isfinite(z).sum() < n_aside + LEAST:
+        problem = f"{np.isfinite(z).sum()} redshifts are too few to learn p(z) from"
+        raise DataError(problem, remedy=f"Give {n_aside + LEAST} or more: {n_aside} are set aside to calibrate with.")
     grid = templates.flux.shape[:2] if templates else ()
     options = {"widths": s.widths, "learned": list(others), "detection": detection(part, bands), "templates": grid}
     found = run.make(lambda: apply.PhotoZ(bands, shapes, fitted, kind, **options), nth).learn_depth(part.table)
@@ -254,7 +266,7 @@ def density(
     known, taught = np.isfinite(z), [np.isfinite(y) for y in others.values()]
     also, random = np.any([known, *taught], axis=0) & ~known, np.random.default_rng(run.seed + nth)
     rows, more = (random.permutation(np.flatnonzero(which)) for which in (known, also))
-    aside, rows = np.split(rows, [max(len(rows) // 10, 200)])  # to calibrate with, and to learn from
+    aside, rows = np.split(rows, [n_aside])
     aside, rows = np.append(aside, more[: len(more) // 10]), np.append(rows, more[len(more) // 10 :])
     found.learn_scale(x[rows], data["t"][rows], {name: data[name][rows] for name in others})
     how = {"weight_decay": s.decay_density, "optimizer": "adamw", "schedule": "one-cycle"}

@@ -10,9 +10,10 @@ data/README.md describes the file; every key but `bands` may be left out:
     truth: {z: zspec}
     missing: [-9999, "n.a."]
     flux_zero_point: 22.5           # the columns are fluxes, magnitude = 22.5 - 2.5 log10(flux)
+    detection: {r: 22.0}            # to learn from the mock sky, with `filter: sdss_u0, depth: 22.1` in each band
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -29,7 +30,8 @@ class Mapping:
     columns : what each column of the catalogue is.   source_of : its name in the table.   truth : {name: name in the
     table}.   optional : columns that the table may lack.   id : the column of object names, or None: rows are numbered.
     missing : numbers that stand for no value, and `blanks`, texts.   flux_zero_point : AB magnitude of flux 1 where the
-    table holds fluxes, else None.
+    table holds fluxes, else None.   filters, depths : of bands whose curve and 5 sigma depth [AB] are told.
+    detection : the band in which objects are found and the magnitude to which they are, or None.
     """
 
     columns: tuple[Column, ...]
@@ -40,6 +42,9 @@ class Mapping:
     missing: tuple[float, ...] = ()
     blanks: tuple[str, ...] = ()
     flux_zero_point: float | None = None
+    filters: dict[str, "Filter"] = field(default_factory=dict)
+    depths: dict[str, float] = field(default_factory=dict)
+    detection: tuple[str, float | None] | None = None
 
     @property
     def bands(self) -> list[str]:
@@ -65,6 +70,9 @@ def listed(value: object) -> object:
 Model = TypeVar("Model", bound=BaseModel)
 Name = Annotated[str, BeforeValidator(_name)]
 Mark = Annotated[float, Field(strict=True, allow_inf_nan=False)] | str
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Filter = Name | tuple[Positive, Positive]  # a curve of sedpy, a file, or centre and full width [um] of a top-hat
+Magnitude = Annotated[float, Field(strict=True, gt=0, lt=40)]
 
 
 class _Band(BaseModel, extra="forbid"):
@@ -72,10 +80,16 @@ class _Band(BaseModel, extra="forbid"):
 
     column: Name | None = None
     error: Name | None = None
+    filter: Filter | None = None
+    depth: Magnitude | None = None
 
 
 def _band(value: object) -> object:
     return value if isinstance(value, dict) else {"column": value}
+
+
+def _detection(value: object) -> object:
+    return {value: None} if isinstance(value, str) else value
 
 
 class _File(BaseModel, extra="forbid"):
@@ -89,6 +103,9 @@ class _File(BaseModel, extra="forbid"):
     truth: Annotated[dict[Name, Name], BeforeValidator(_named)] = {}
     missing: Annotated[list[Mark], BeforeValidator(listed)] = []
     flux_zero_point: Annotated[float, Field(strict=True, gt=-1000, lt=1000)] | None = None
+    detection: (
+        Annotated[dict[Name, Magnitude | None], BeforeValidator(_detection), Field(min_length=1, max_length=1)] | None
+    ) = None
 
 
 KEYS = tuple(_File.model_fields)
@@ -161,6 +178,9 @@ def _mapping(file: _File) -> Mapping:
         if name not in labels:
             raise ValueError(f"no label is called {name!r}; there is {', '.join(labels)}")
         add(known[name], source)
+    detection = next(iter(file.detection.items())) if file.detection else None
+    if detection and detection[0] not in file.bands:
+        raise ValueError(f"detection: no band is called {detection[0]!r}")
     return Mapping(
         tuple(columns),
         source_of,
@@ -169,4 +189,7 @@ def _mapping(file: _File) -> Mapping:
         missing=tuple(mark for mark in file.missing if not isinstance(mark, str)),
         blanks=tuple(mark for mark in file.missing if isinstance(mark, str)),
         flux_zero_point=file.flux_zero_point,
+        filters={name: band.filter for name, band in file.bands.items() if band.filter},
+        depths={name: band.depth for name, band in file.bands.items() if band.depth},
+        detection=detection,
     )

@@ -15,7 +15,6 @@ data/README.md describes the file; `redshift` and `bands` are needed, and a `uni
     relative_error: 0.1             # of fluxes that have no error; without it they are refused
 """
 
-import difflib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -28,25 +27,23 @@ from paper_utils.base import storage
 from paper_utils.base.constants import C_KMS, L_SUN
 from paper_utils.base.containers import Photometry
 from paper_utils.base.distances import luminosity_distance
-from paper_utils.base.errors import DataError, refusal
+from paper_utils.base.errors import DataError
 from paper_utils.base.filters import sampled, vega_offset
+from paper_utils.files import curves, tables
 from paper_utils.files import mapping as mappings
-from paper_utils.files import seds, tables
-from paper_utils.files.mapping import Mark, Name
+from paper_utils.files.mapping import Filter, Mark, Name, Positive
 
 MJY = {"mJy": 1.0, "Jy": 1e3, "uJy": 1e-3, "cgs": 1e26}
 TYPICAL = (6.5, 14.5)  # log10 of nu L_nu [L_sun] between which a band's median galaxy lies: by hand, generous
 LARGEST = 18.0  # log10 of the luminosity [L_sun, nu L_nu] that no single galaxy has, by a wide margin
 FAR = 30.0  # sigma below zero at which a flux is none
 FAINTEST = 38.0  # magnitude, of either sign, beyond which it is a mark of something else
-CURVES_UM = (0.03, 5000.0)
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Unit = Literal["mJy", "Jy", "uJy", "cgs", "AB", "Vega"]
 
 
 class _Band(BaseModel, extra="forbid"):
     flux: Name
-    filter: Name | tuple[Positive, Positive]
+    filter: Filter
     error: Name | None = None
     unit: Unit | None = None
     limit: Name | None = None
@@ -78,7 +75,7 @@ def read(path: Path | str, mapping: Path | str | None = None) -> Photometry:
         remedy = "Say with --mapping which column is which (data/README.md)."
         raise DataError("a table of fluxes needs a mapping", remedy=remedy, source=path)
     file = mappings.parsed(mapping := Path(mapping), _File)
-    curves = np.stack([_curve(name, band, file, mapping) for name, band in file.bands.items()], axis=1)
+    seen = np.stack([_curve(name, band, file, mapping) for name, band in file.bands.items()], axis=1)
     needed = [file.redshift, *(name for b in file.bands.values() for name in (b.flux, b.error, b.limit) if name)]
     how = {"blanks": [mark for mark in file.missing if isinstance(mark, str)], "remedy": "Correct the mapping."}
     columns, ids = tables.read_whole(path, list(dict.fromkeys(needed)), id_column=file.id, **how)
@@ -94,31 +91,18 @@ def read(path: Path | str, mapping: Path | str | None = None) -> Photometry:
     refuse(~((z >= 1e-4) & (z <= 10)), file.redshift, "the redshift is {:g}", remedy)
     measured = [_measured(band, file, columns, refuse) for band in file.bands.values()]
     flux, error, limit = np.stack(measured, axis=-1)
-    photometry = Photometry(flux, error, limit, list(file.bands), *curves, z, np.array(ids)).check(source=path)
+    photometry = Photometry(flux, error, limit, list(file.bands), *seen, z, np.array(ids)).check(source=path)
     _check_luminosities(photometry, path)
     return photometry
 
 
 def _curve(name: str, band: _Band, file: _File, mapping: Path) -> np.ndarray:
     """The curve (2, Q) of a band, its unit being one that it can have."""
-    refuse, where, curve, unit = refusal(mapping), f"bands: {name}", band.filter, band.unit or file.unit
-    known = list_available_filters()
-    if unit is None or (unit == "Vega" and curve not in known):
+    unit, where = band.unit or file.unit, f"bands: {name}"
+    if unit is None or (unit == "Vega" and band.filter not in list_available_filters()):
         problem = "Vega magnitudes in a band that sedpy does not know" if unit else "no unit"
-        refuse(where, problem, f"Give `unit:` {', '.join([*MJY, 'AB'])}.")
-    if isinstance(curve, str) and (mapping.parent / curve).is_file():
-        wave, response = seds.read_two_columns(mapping.parent / curve)
-        if not ((np.diff(wave) > 0).all() and CURVES_UM[0] < wave[0] and wave[-1] < CURVES_UM[1]):
-            problem = f"the curve runs over {wave[0]:g}-{wave[-1]:g} um"
-            refuse(where, problem, "Give wavelengths in Angstrom, increasing, and the response per photon.")
-        return sampled((wave, np.clip(response, 0, None)))
-    if isinstance(curve, str) and curve not in known:
-        near = ", ".join(difflib.get_close_matches(curve, known, n=3, cutoff=0.4)) or "wise_w3, sdss_r0 ..."
-        remedy = f"Near it: {near}; or give the file of a curve, or [centre, full width] in um."
-        refuse(where, f"neither a file nor a curve of sedpy is called {curve!r}", remedy)
-    if not isinstance(curve, str) and curve[1] >= 2 * curve[0]:
-        refuse(where, f"a top-hat {curve[1]:g} um wide at {curve[0]:g} um", "Give [centre, full width].")
-    return sampled(curve)
+        raise DataError(problem, remedy=f"Give `unit:` {', '.join([*MJY, 'AB'])}.", source=mapping, row=where)
+    return sampled(curves.read(band.filter, mapping, where))
 
 
 def _measured(band: _Band, file: _File, columns: dict, refuse: Callable) -> tuple[np.ndarray, ...]:

@@ -94,6 +94,7 @@ def train(
     profile: AtProfile = Profile.quick,
     data: Annotated[Path | None, typer.Option(metavar="PATH", help="Train on your file, not on the mock sky.")] = None,
     mapping: Annotated[Path | None, typer.Option(metavar="YAML", help="Which column of your file is which.")] = None,
+    mock: Annotated[bool, typer.Option("--mock", help="05: train on the mock sky in the mapping's bands.")] = False,
     values: Values = None,
     output: Annotated[Path, typer.Option(help="Folder for the model files.")] = paths.OUTPUT / "weights",
     half: Annotated[bool, typer.Option("--half", help="Keep weight matrices in bfloat16, at half the size.")] = False,
@@ -104,12 +105,16 @@ def train(
 
     The same command again goes on where it was stopped. `companion reproduce --weights NN=OUTPUT/NN` uses the models.
 
-    Example: companion train 02 --profile quick --output models
+    Examples: companion train 02 --profile quick --output models; companion train 05 --mapping mine.yaml --mock
     """
     from paper_utils.nets.run import Run
     from paper_utils.runs import report, studies
 
     study = study.zfill(2)
+    if mock and (study != "05" or mapping is None or data is not None):
+        raise ProfileError("--mock: study 05 learns so, with a --mapping of your bands and no --data.")
+    if mapping is not None and data is None and not mock:
+        raise ProfileError("--mapping: give the file that it describes with --data, or --mock.")
     changed = parameters.assigned(values or [], str(profile)).get(study, {}).get(parameters.SETTINGS, {})
     settings = studies.settings(study, str(profile), changed)
     folder = _prepared(output / study)

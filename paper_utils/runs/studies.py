@@ -25,7 +25,10 @@ def settings(study: str, profile: str, changes: Mapping[str, Any] | None = None)
 
 
 def data(study: str, s: Settings, source: Path | None, mapping: Path | None, seed: int, device: str):
-    """What a study's `train` takes: from the mock sky, or from a user's file. Raises DataError for one of no use."""
+    """What a study's `train` takes: from the mock sky, or from a user's file. Raises DataError for one of no use.
+
+    Of study 05, a mapping without a file asks for the mock sky in the mapping's bands.
+    """
     from paper_utils.files import pairs, templates, user
     from paper_utils.sky import cameras, images, midir_library, populations, sdss_spectra
 
@@ -39,6 +42,12 @@ def data(study: str, s: Settings, source: Path | None, mapping: Path | None, see
     ssps, sky = populations.from_emiles(templates.emiles()), {"seed": seed, "device": device}
     if study == "02":
         return sdss_spectra.spectra(s.n_spectra, ssps, **sky)
+    if study == "05" and mapping is not None:
+        from paper_utils.files import curves
+        from paper_utils.files import mapping as mappings
+        from paper_utils.sky import bands
+
+        return bands.catalogue(*curves.survey(mappings.load(mapping), mapping), s.n_objects, ssps, seed)
     if study == "05":
         from paper_utils.sky import alhambra_catalogue, sequence, stars
 

@@ -13,6 +13,7 @@ from paper_utils.base.columns import alhambra_names
 from paper_utils.base.containers import Catalogue
 from paper_utils.base.filters import Curves
 from paper_utils.sky import light, survey
+from paper_utils.sky.bands import Detection
 from paper_utils.sky.populations import Populations
 
 N_OBJECTS = 446_343
@@ -42,8 +43,8 @@ FIELDS = {
     8: (356.458, 15.585, 0.030, (1, 2)),
 }  # fmt: skip
 ALHAMBRA = survey.Survey(
-    name="ALHAMBRA", bands=BANDS, detection=(24.95, 0.15), star_share=STAR_SHARE, fields=FIELDS, pixel=0.221, side=4096,
-    image=814, edges={"J": 150.0, "H": 180.0, "KS": 250.0, "F814W": 300.0},
+    name="ALHAMBRA", bands=BANDS, detection=Detection(24.95), star_share=STAR_SHARE, fields=FIELDS, pixel=0.221,
+    side=4096, image=814, edges={"J": 150.0, "H": 180.0, "KS": 250.0, "F814W": 300.0},
 )  # fmt: skip
 
 

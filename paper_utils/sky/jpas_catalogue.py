@@ -11,6 +11,7 @@ import numpy as np
 from paper_utils.base.containers import Catalogue
 from paper_utils.base.filters import Curves
 from paper_utils.sky import survey
+from paper_utils.sky.bands import Detection
 from paper_utils.sky.populations import Populations
 
 # 5 sigma in 3 arcsec of narrow bands at wavelengths [Angstrom]: by hand, +- 0.3, within the 21.5 to 22.5 that Bonoli+
@@ -25,7 +26,7 @@ BANDS = (
 # Galaxies are found to 22.6 or so (miniJPAS: complete to r = 22.7 where extended); of objects that bright a tenth are
 # stars, by the counts of `sky.stars` at high latitude. One field, that of miniJPAS, seen over and over; its pixels.
 JPAS = survey.Survey(
-    name="J-PAS", bands=BANDS, detection=(22.7, 0.15), star_share=0.11, pixel=0.23, side=9216, image=756,
+    name="J-PAS", bands=BANDS, detection=Detection(22.7), star_share=0.11, pixel=0.23, side=9216, image=756,
     fields={1: (214.9, 52.8, 0.008, tuple(range(1, 41)))}, edges={"uJAVA": 40.0, "J1007": 100.0, "iSDSS": 100.0},
 )  # fmt: skip
 

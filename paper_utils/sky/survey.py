@@ -15,22 +15,25 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 import numpy as np
-from astropy.table import Table, vstack
+from astropy.table import Table
 from scipy.special import expit
 
 from paper_utils.base.columns import alhambra_names
-from paper_utils.base.constants import DEEP_Z
 from paper_utils.base.containers import Catalogue
-from paper_utils.base.distances import distance_modulus, kpc_per_arcsec
 from paper_utils.base.errors import DataError
 from paper_utils.base.filters import Curves
-from paper_utils.sky import deep, foreground, light, quasars, sequence, stars
+from paper_utils.sky import foreground, light
+from paper_utils.sky.bands import (
+    DEPTH_SCATTER,
+    UNOBSERVED,
+    ZERO_POINT,
+    Detection,
+    half_light_radius,
+    is_point,
+    measured,
+    objects,
+)
 from paper_utils.sky.populations import Populations
-
-UNDETECTED, UNOBSERVED = 99.0, -99.0
-ZERO_POINT = 0.02  # mag, of each band and CCD; in a survey's error budget, not in its errors
-
-FAINTEST_QUASAR = -20.5  # absolute magnitude; by hand: fainter nuclei do not outshine their galaxies
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +43,7 @@ class Survey:
     bands : name -> centre and full width at half maximum [Angstrom], and the AB magnitude that a point source has at 5
         sigma in 3 arcsec. In the last band objects are found.
     edges : Angstrom over which a band's sides rise from 10 to 90 %; of those not named 25.
-    detection : magnitude that half of all objects are found at, and the width of the edge.
+    detection : which objects are found, by their magnitude in the last band.
     star_share : stars among all objects.
     fields : number -> right ascension and declination [deg], E(B-V), and the pointings.
     pixel, side : arcsec, and pixels of a CCD.   seeing : arcsec, full width at half maximum.   image : first digits of
@@ -49,7 +52,7 @@ class Survey:
 
     name: str
     bands: Mapping[str, tuple[float, float, float]]
-    detection: tuple[float, float]
+    detection: Detection
     star_share: float
     fields: Mapping[int, tuple[float, float, float, tuple[int, ...]]]
     pixel: float
@@ -68,11 +71,6 @@ class Survey:
         return np.array([limit for *_, limit in self.bands.values()])
 
     @property
-    def faintest(self) -> float:
-        """Nothing fainter is found."""
-        return self.detection[0] + 5 * self.detection[1]
-
-    @property
     def columns(self) -> tuple[str, ...]:
         """Of the table, in the order of ALHAMBRA's public csv."""
         names, found = alhambra_names("input"), self.names[-1]
@@ -84,10 +82,6 @@ class Survey:
     def curves(self) -> Curves:
         """The bands as trapezoids: name -> (wavelength [vacuum Angstrom], response per photon)."""
         return {name: trapezoid(*band[:2], self.edges.get(name, 25.0)) for name, band in self.bands.items()}
-
-    def found(self, magnitude: np.ndarray) -> np.ndarray:
-        """Probability that an object of this magnitude is found."""
-        return expit((self.detection[0] - magnitude) / self.detection[1])
 
 
 def trapezoid(centre: float, width: float, edge: float) -> tuple[np.ndarray, np.ndarray]:
@@ -116,21 +110,7 @@ def catalogue(survey: Survey, n: int, ssps: Populations, seed: int = 0) -> Catal
     if n < 10:
         raise DataError(f"{n} objects make no catalogue", remedy="Ask for ten or more.")
     rng = np.random.default_rng(seed)
-    n_stars = max(round(survey.star_share * n), 1)
-    drawn = deep.draw(n - n_stars, rng, light_table(survey, ssps), survey.names[-1], survey.faintest, survey.found)
-    truth, mags, area = drawn
-    truth["sed_type"], truth["m_abs"] = sequence.rest_properties(truth, ssps)
-    quasar_truth, quasar_mags = _quasars(rng, survey, area, ssps)
-    n_galaxies = max(n - n_stars - len(quasar_truth), 1)
-    star_mags, g_i = _stars(rng, survey, n - n_galaxies - len(quasar_truth))
-    truth = vstack([truth[:n_galaxies], quasar_truth, Table({"g_i": g_i})], metadata_conflicts="silent")
-    for name in truth.colnames:
-        truth[name] = truth[name].filled("none" if truth[name].dtype.kind == "U" else 0)
-    truth["is_star"] = np.arange(n) >= n - len(g_i)
-    truth["is_quasar"] = (np.arange(n) >= n_galaxies) & ~truth["is_star"]
-    mags = np.concatenate([mags[:n_galaxies], quasar_mags, star_mags])
-    order = rng.permutation(n)
-    truth, mags = truth[order], mags[order]
+    truth, mags, area = objects(rng, n, light_table(survey, ssps), survey.detection, survey.star_share)
     truth["f814w"] = mags[:, -1]
     fields = survey.fields.items()
     chips = np.array([(key, tile, ccd) for key, (*_, tiles) in fields for tile in tiles for ccd in range(1, 5)])
@@ -138,7 +118,6 @@ def catalogue(survey: Survey, n: int, ssps: Populations, seed: int = 0) -> Catal
     truth["ebv"] = np.array([survey.fields[key][2] for key in chips[:, 0]])[chip]
     mags = mags + np.outer(truth["ebv"], foreground.extinction(survey.curves))
     table = _observe(rng, survey, truth, mags, chips, chip)
-    area *= n_galaxies / (n - n_stars)
     table.meta |= {"survey": f"{survey.name}, mock", "seed": seed, "area_deg2": float(area)}
     ids = np.asarray(table["objID"]).astype(str)
     return Catalogue(table=table, bands=np.array(survey.names), ids=ids, truth=truth)
@@ -154,44 +133,10 @@ def noise(mags: np.ndarray, radius: np.ndarray, depth: np.ndarray) -> np.ndarray
     return sky * np.sqrt(1 + 10 ** (-0.4 * (mags - 21)))
 
 
-def measured(flux: np.ndarray, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Magnitudes and errors of fluxes as the survey writes them: 2.5 log(1 + 1 / SNR), 99 below one sigma."""
-    seen = flux > sigma
-    safe = np.where(seen, flux, 1.0)
-    mag = np.where(seen, -2.5 * np.log10(safe), UNDETECTED)
-    return mag, np.where(seen, 2.5 * np.log10(1 + sigma / safe), -2.5 * np.log10(sigma))
-
-
-def _stars(rng: np.random.Generator, survey: Survey, n: int) -> tuple[np.ndarray, np.ndarray]:
-    parts, found = [], 0
-    while found < n:
-        m, colour = stars.draw(rng, 2 * n + 10, survey.faintest)
-        keep = rng.random(len(m)) < survey.found(m)
-        parts.append((m[keep], colour[keep]))
-        found += keep.sum()
-    m, colour = (np.concatenate(part)[:n] for part in zip(*parts, strict=True))
-    mags = stars.magnitudes(colour, survey.curves, rng)
-    return mags - mags[:, -1:] + m[:, None], colour
-
-
-def _quasars(rng: np.random.Generator, survey: Survey, area: float, ssps: Populations) -> tuple[Table, np.ndarray]:
-    """Truth and magnitudes (Q, B) of the quasars that are found on `area` [deg2]; their i is the band of detection."""
-    reach = survey.faintest, (0.1, DEEP_Z[1])
-    z, m = quasars.draw(rng, rng.poisson(area * quasars.per_deg2(*reach)), *reach)
-    keep = (rng.random(len(z)) < survey.found(m)) & (m - distance_modulus(z) < FAINTEST_QUASAR)
-    z, m = z[keep], m[keep]
-    same = rng.integers(2**32)  # the same quasars in the survey's bands and in the rest frame
-    seen = quasars.magnitudes(np.random.default_rng(same), z, survey.curves)
-    rest = quasars.magnitudes(np.random.default_rng(same), np.full(len(z), 1e-4), sequence.rest_curves())
-    truth = {"z": z, "sed_type": sequence.nearest_type(rest[:, :-1], ssps)}
-    truth["m_abs"] = m + rest[:, -1] - seen[:, -1] - distance_modulus(z) - 2.5 * np.log10(1 + z)
-    return Table(truth), seen - seen[:, -1:] + m[:, None]
-
-
 def _observe(rng, survey: Survey, truth: Table, mags: np.ndarray, chips: np.ndarray, chip: np.ndarray) -> Table:
     """The table of what is measured of objects with these total magnitudes (N, B)."""
     n, n_bands = mags.shape
-    depth = survey.limits + 0.12 * rng.standard_normal((len(chips), n_bands))
+    depth = survey.limits + DEPTH_SCATTER * rng.standard_normal((len(chips), n_bands))
     zero = ZERO_POINT * rng.standard_normal((len(chips), n_bands))
     seeing = survey.seeing * np.exp(0.08 * rng.standard_normal(len(chips)))[chip]
     table = _positions(rng, survey, chips, chip)
@@ -247,9 +192,7 @@ def _positions(rng, survey: Survey, chips: np.ndarray, chip: np.ndarray) -> dict
 def _shapes(rng, survey: Survey, truth: Table, f814w: np.ndarray, seeing: np.ndarray) -> dict[str, np.ndarray]:
     """What SExtractor says of an object's form, from its size, its inclination, the seeing and the noise."""
     n = len(truth)
-    point = np.asarray(truth["is_star"] | truth["is_quasar"])
-    z = np.asarray(truth["z"], float)
-    half_light = np.where(point, 0.0, np.asarray(truth["r_e"], float) / kpc_per_arcsec(np.maximum(z, 1e-3)))
+    point, half_light = is_point(truth), half_light_radius(truth)
     # Half of a Gaussian's light lies within half its full width; peaked profiles look narrower than their light.
     width = np.hypot(seeing, 1.4 * half_light)
     snr = 5 * 10 ** (0.4 * (survey.limits[-1] - f814w))

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from paper_utils.base import paths
 from paper_utils.base.columns import alhambra_columns
 from paper_utils.base.errors import DataError
-from paper_utils.files import alhambra_table, mapping, tables
+from paper_utils.files import alhambra_table, curves, mapping, tables
 from paper_utils.files.user import check_file
 from paper_utils.runs import cli
 
@@ -333,6 +333,11 @@ def test_any_yaml_is_a_mapping_or_refused(content):
         ("bands: [u]\nmissing: [[1]]", "missing"),
         ("bands: [u]\nflux_zero_point: yes", "flux_zero_point"),
         ("bands: {a/b: u}", "'/'"),
+        ("bands: {u: {filter: [1]}}", "bands: u: filter"),
+        ("bands: {u: {depth: deep}}", "bands: u: depth"),
+        ("bands: [u]\ndetection: [u]", "detection"),
+        ("bands: [u]\ndetection: {u: 20, g: 21}", "detection"),
+        ("bands: [u]\ndetection: g", "detection: no band is called 'g'"),
     ],
 )
 def test_a_mapping_that_says_nothing_sensible_is_refused(tmp_path, content, message):
@@ -340,6 +345,35 @@ def test_a_mapping_that_says_nothing_sensible_is_refused(tmp_path, content, mess
     with pytest.raises(DataError, match="mine.yaml") as caught:
         mapping.load(tmp_path / "mine.yaml")
     assert message in str(caught.value)
+
+
+SURVEY = {
+    "u": {"error": "eu", "filter": "sdss_u0", "depth": 22.1},
+    "g": {"error": "eg", "filter": [0.48, 0.14], "depth": 23},
+}
+
+
+def test_a_survey_is_its_curves_depths_and_limit(tmp_path):
+    def asked(**content):
+        path = as_mapping(tmp_path, {"bands": SURVEY} | content)
+        return curves.survey(mapping.load(path), path)
+
+    seen, depth, found, limit = asked()
+    assert depth == {"u": 22.1, "g": 23}
+    assert (found, limit) == ("g", 23)  # the deepest
+    np.testing.assert_allclose(seen["g"][0], [4100, 5500])  # Angstrom
+    np.testing.assert_allclose(np.average(seen["u"][0], weights=seen["u"][1]), 3560, atol=20)
+    assert asked(detection="u")[2:] == ("u", 22.1)
+    assert asked(detection={"u": 20})[2:] == ("u", 20)
+    (tmp_path / "mine.dat").write_text("4000 0\n4500 1\n5000 0\n")
+    own = {"u": SURVEY["u"] | {"filter": "mine.dat"}}
+    np.testing.assert_allclose(asked(bands=own)[0]["u"], [[4000, 4500, 5000], [0, 1, 0]])
+    for key in ("filter", "depth", "error"):
+        band = {name: value for name, value in SURVEY["u"].items() if name != key}
+        with pytest.raises(DataError, match=rf"bands: g: there is no `{key}`"):
+            asked(bands={"u": SURVEY["u"], "g": band})
+    with pytest.raises(DataError, match="bands: u: neither a file nor a curve of sedpy.*sdss_u0"):
+        asked(bands={"u": SURVEY["u"] | {"filter": "sdss_u"}})
 
 
 def test_the_mapping_of_the_readme(tmp_path):

@@ -14,10 +14,11 @@ from paper_utils.base import paths
 from paper_utils.base.containers import WAVE_UM, SedLibrary
 from paper_utils.base.errors import DataError
 from paper_utils.base.results import Results, growing_table
-from paper_utils.files import alhambra_table, mapping, tables
+from paper_utils.files import alhambra_table, curves, mapping, tables
 from paper_utils.midir import train
 from paper_utils.midir.model import GLO
 from paper_utils.nets.run import Run
+from paper_utils.sky import bands
 
 MAPPING = """redshift: z
 unit: mJy
@@ -246,6 +247,57 @@ def test_densities_are_an_ensemble_of_qp(survey, model, companion):
     table, ensemble = Table.read(folder / "out" / "results.ecsv"), qp.read(str(folder / "out" / "results.hdf5"))
     assert ensemble.npdf == 500
     np.testing.assert_allclose(ensemble.median()[:, 0], table["z_p50"], atol=0.005)
+
+
+def test_without_redshifts_a_survey_learns_from_the_mock_sky(tmp_path, ssps, companion):
+    """In the mapping's bands and depths; then its own table, here another part of the mock sky, has better redshifts
+    than a guess, and the file of the model all that this takes."""
+    lines = [
+        f"  {b}: {{error: e{b}, filter: sdss_{b}0, depth: {m}}}" for b, m in zip("griz", (23, 23, 22, 21), strict=True)
+    ]
+    path = tmp_path / "m.yaml"
+    path.write_text("\n".join(["bands:", *lines, "detection: {r: 20}"]) + "\n")
+    small = ("--set", "05.n_objects=2000", "--set", "05.widths=[64, 64]", "--set", "05.n_epochs_density=15")
+    given = ("--mapping", path, "--output", tmp_path / "out")
+    status, out, err = companion("train", "5", "--mock", *given, *small, "--profile", "smoke", "--device", "cpu")
+    assert status == 0, err
+    assert [file.name for file in (tmp_path / "out" / "05").iterdir()] == ["density-truth.safetensors"]
+    new = bands.catalogue(*curves.survey(mapping.load(path), path), 500, ssps, seed=99)
+    table = Table(new.table)
+    table.rename_columns([f"d{b}" for b in "griz"], [f"e{b}" for b in "griz"])
+    table.write(tmp_path / "new.csv")
+    model = tmp_path / "out" / "05" / "density-truth.safetensors"
+    assert companion("apply", "5", tmp_path / "new.csv", *given, "--model", model)[0] == 0
+    known = ~np.asarray(new.truth["is_star"] | new.truth["is_quasar"])
+    z, found = np.asarray(new.truth["z"])[known], Table.read(tmp_path / "out" / "results.ecsv")[known]
+    off, guess = np.abs(found["z_p50"] - z) / (1 + z), np.abs(np.median(z) - z) / (1 + z)
+    assert np.median(off) < 0.5 * np.median(guess)
+    assert 0.5 < np.mean((found["z_p16"] < z) & (z < found["z_p84"])) < 0.85
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("2", "--mock"),
+        ("5", "--mock"),
+        ("5", "--mock", "--mapping", "m.yaml", "--data", "t.csv"),
+        ("5", "--mapping", "m"),
+    ],
+)
+def test_the_mock_sky_is_asked_for_with_a_mapping_alone(companion, tmp_path, arguments):
+    status, _, err = companion("train", *arguments, "--output", tmp_path / "out")
+    assert status == 2
+    assert "--mock" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_few_redshifts_are_refused(survey, companion):
+    folder, _ = survey
+    Table.read(folder / "learn.csv")[:200].write(folder / "few.csv")
+    given = ("--data", folder / "few.csv", "--mapping", folder / "m.yaml", "--output", folder / "out")
+    status, _, err = companion("train", "5", *given, "--profile", "smoke", "--device", "cpu")
+    assert status == 2
+    assert "150 redshifts are too few" in err
 
 
 def test_a_table_without_the_models_bands_is_refused(survey, companion):

@@ -13,6 +13,7 @@ from astropy.table import Table
 
 from paper_utils.alhambra import figures as catalogue_plots
 from paper_utils.alhambra.apply import PhotoZ
+from paper_utils.alhambra.bands import SCORES
 from paper_utils.alhambra.model import Spec
 from paper_utils.alhambra.summary import Summary
 from paper_utils.autoencoder import figures as spectra_plots
@@ -55,6 +56,12 @@ OBSERVED = Photometry(
     SEEN[:2], 0.1 * SEEN[:2], np.eye(2, 20), [f"b{i}" for i in range(20)], BANDS[:, None] * [0.9, 1.1],
     np.ones((20, 2)),
     [0.1, 0.2], ["a", "b"],
+)  # fmt: skip
+BAND_SETS = Table(
+    [
+        {"bands": name, "seed": seed, "magnitudes": among} | dict.fromkeys(SCORES, 0.01 * (seed + i + 1))
+        for name in ("56", "6") for seed in (0, 1) for i, among in enumerate(("all", "< 22", "> 22"))
+    ]
 )  # fmt: skip
 HISTORY = {"step": [1, 2, 3], "mse": [1.0, 0.1, 0.05]}
 
@@ -158,6 +165,7 @@ FIGURES = {
     "densities": lambda: catalogue_plots.plot_densities(
         LEVELS, np.ones((4, 5)), {"truth": np.full(4, 0.5)}, list("abcd"), np.tile([0.2, 0.8], (4, 1))
     ),
+    "band sets": lambda: catalogue_plots.plot_band_sets(BAND_SETS),
     "epochs": lambda: catalogue_plots.plot_epochs({"redshift": EPOCHS}, {"redshift": 1}),
     "held": lambda: catalogue_plots.plot_held({"all": {"a": LEVELS[:4]}}, np.arange(18, 23), "r", [20]),
     "cross-talk": lambda: catalogue_plots.plot_cross_talk({"all": np.eye(6)}, ["z", "age"], 3),
