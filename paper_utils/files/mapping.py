@@ -8,18 +8,35 @@ data/README.md describes the file; every key but `bands` may be left out:
     labels: {tb_1: type}
     columns: [petroRad_r]           # further inputs
     truth: {z: zspec}
-    missing: [-9999, "n.a."]
-    flux_zero_point: 22.5           # the columns are fluxes, magnitude = 22.5 - 2.5 log10(flux)
+    missing: [-9999, "n.a."]        # marks of no value
+    undetected: [99.9]              # marks of what was too faint, in bands
+    unit: Vega                      # AB, Vega or asinh magnitudes, or mJy, Jy, uJy, cgs (erg/s/cm2/Hz)
+    flux_zero_point: 22.5           # or other fluxes, magnitude = 22.5 - 2.5 log10(flux)
+    limits: [negative error]        # marks an upper limit
+    n_sigma: 3                      # of limits
+    ebv: EBV                        # column of E(B-V) by which magnitudes are corrected for the Milky Way's dust
+
+A band may say more:
+
+    g: {column: FLUX_G, ivar: IVAR_G}                       # an inverse variance in place of an error
+    Ks: {column: K, error: eK, unit: Vega, curve: twomass_Ks, extinction: 0.31}  # A / E(B-V), if not the curve's
+    J: {column: J, unit: Vega, offset: 0.91}                # mag to add, here AB less Vega, if not the curve's
+    r: {column: modelMag_r, unit: asinh, softening: 1.2e-10}  # b of asinh magnitudes
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from paper_utils.base.columns import Column, alhambra_columns
-from paper_utils.base.errors import DataError, readable
+from paper_utils.base.errors import DataError, readable, refusal
+from paper_utils.base.filters import vega_offset
+from paper_utils.files import bands
+from paper_utils.files.bands import Band, Unit
 
 
 @dataclass(frozen=True)
@@ -28,22 +45,23 @@ class Mapping:
 
     columns : what each column of the catalogue is.   source_of : its name in the table.   truth : {name: name in the
     table}.   optional : columns that the table may lack.   id : the column of object names, or None: rows are numbered.
-    missing : numbers that stand for no value, and `blanks`, texts.   flux_zero_point : AB magnitude of flux 1 where the
-    table holds fluxes, else None.
+    missing : numbers that stand for no value, and `blanks`, texts.   bands_of : {band: what its columns hold}.
+    ebv : the column of E(B-V) that magnitudes are corrected for, or None.
     """
 
     columns: tuple[Column, ...]
     source_of: dict[str, str]
     truth: dict[str, str]
+    bands_of: dict[str, Band]
     optional: frozenset[str] = frozenset()
     id: str | None = None
     missing: tuple[float, ...] = ()
     blanks: tuple[str, ...] = ()
-    flux_zero_point: float | None = None
+    ebv: str | None = None
 
     @property
     def bands(self) -> list[str]:
-        return [column.name for column in self.columns if column.kind == "magnitude"]
+        return list(self.bands_of)
 
 
 def _name(text: object) -> str:
@@ -64,7 +82,10 @@ def listed(value: object) -> object:
 
 Model = TypeVar("Model", bound=BaseModel)
 Name = Annotated[str, BeforeValidator(_name)]
-Mark = Annotated[float, Field(strict=True, allow_inf_nan=False)] | str
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Positive = Annotated[Number, Field(gt=0)]
+ZeroPoint = Annotated[Number, Field(gt=-1000, lt=1000)]
+Mark = Number | str
 
 
 class _Band(BaseModel, extra="forbid"):
@@ -72,6 +93,12 @@ class _Band(BaseModel, extra="forbid"):
 
     column: Name | None = None
     error: Name | None = None
+    ivar: Name | None = None
+    unit: Unit | Literal["asinh"] | None = None
+    softening: Annotated[Positive, Field(lt=1)] | None = None
+    curve: Name | None = None
+    offset: Annotated[Number, Field(gt=-10, lt=10)] | None = None
+    extinction: Annotated[Number, Field(ge=0, lt=30)] | None = None
 
 
 def _band(value: object) -> object:
@@ -88,7 +115,12 @@ class _File(BaseModel, extra="forbid"):
     columns: Annotated[dict[Name, Name], BeforeValidator(_named)] = {}
     truth: Annotated[dict[Name, Name], BeforeValidator(_named)] = {}
     missing: Annotated[list[Mark], BeforeValidator(listed)] = []
-    flux_zero_point: Annotated[float, Field(strict=True, gt=-1000, lt=1000)] | None = None
+    undetected: Annotated[list[Number], BeforeValidator(listed)] = []
+    unit: Unit | Literal["asinh"] | None = None
+    flux_zero_point: ZeroPoint | None = None
+    limits: list[Literal["negative error"]] = []
+    n_sigma: Positive = 1.0
+    ebv: Name | None = None
 
 
 KEYS = tuple(_File.model_fields)
@@ -100,7 +132,8 @@ def alhambra() -> Mapping:
     """The published ALHAMBRA catalogue: all columns of Appendix A.3 and the labels, extras where they are there."""
     columns = alhambra_columns()
     extras = frozenset(column.name for column in columns if column.role == "extra")
-    return Mapping(columns, {column.name: column.name for column in columns}, {}, extras, id="objID")
+    of_bands = {c.name: Band(c.name, f"d{c.name}") for c in columns if c.kind == "magnitude"}
+    return Mapping(columns, {column.name: column.name for column in columns}, {}, of_bands, extras, id="objID")
 
 
 def unlabelled(mapping: Mapping) -> Mapping:
@@ -113,7 +146,7 @@ def load(path: Path | str) -> Mapping:
     """A user's mapping from a YAML file. Raises DataError naming the key that is unknown or has no sensible value."""
     path, remedy = Path(path), REMEDY.format(", ".join(KEYS))
     try:
-        return _mapping(parsed(path, _File))
+        return _mapping(parsed(path, _File), path)
     except ValueError as problem:
         raise DataError(str(problem), remedy=remedy, source=path) from None
 
@@ -137,9 +170,9 @@ def parsed(path: Path, kind: type[Model]) -> Model:
         raise DataError(problem, remedy=remedy, source=path, row=key or None) from None
 
 
-def _mapping(file: _File) -> Mapping:
-    """Raises ValueError for columns that cannot be together."""
-    columns, source_of = [], {}
+def _mapping(file: _File, path: Path) -> Mapping:
+    """Raises ValueError for columns that cannot be together, DataError for a band that says too much or too little."""
+    columns, source_of, of_bands = [], {}, {}
 
     def add(column: Column, source: str) -> None:
         if column.name in source_of or "/" in column.name:
@@ -150,9 +183,10 @@ def _mapping(file: _File) -> Mapping:
 
     for name, band in file.bands.items():
         meaning = f"magnitude from {band.column or name}"
-        add(Column(name, "magnitude", "input", "mag", -99.0, None, meaning), band.column or name)
-        if band.error:
-            add(Column(f"d{name}", "error", "input", "mag", -99.0, None, f"uncertainty of {name}"), band.error)
+        of_bands[name] = of_band = _band_of(name, band, file, path.parent, partial(refusal(path), f"bands: {name}"))
+        add(Column(name, "magnitude", "input", "mag", -99.0, None, meaning), of_band.column)
+        if of_band.error:
+            add(Column(f"d{name}", "error", "input", "mag", -99.0, None, f"uncertainty of {name}"), of_band.error)
     known = {column.name: column for column in alhambra_columns()}
     for name, source in file.columns.items():
         add(known.get(name, Column(name, "shape", "input", "", -99.0, None, "further input")), source)
@@ -165,8 +199,46 @@ def _mapping(file: _File) -> Mapping:
         tuple(columns),
         source_of,
         file.truth,
+        of_bands,
         id=file.id,
         missing=tuple(mark for mark in file.missing if not isinstance(mark, str)),
         blanks=tuple(mark for mark in file.missing if isinstance(mark, str)),
-        flux_zero_point=file.flux_zero_point,
+        ebv=file.ebv,
+    )
+
+
+def _band_of(name: str, band: _Band, file: _File, folder: Path, refuse: Callable) -> Band:
+    """What a band's columns hold; `refuse(problem, remedy)` where that is not said, or twice."""
+    unit = band.unit or file.unit
+    if file.unit and file.flux_zero_point is not None:
+        refuse("unit and flux_zero_point both say what its column holds", "Give one.")
+    if band.error and band.ivar:
+        refuse("an error and an inverse variance", "Give `error:` or `ivar:`.")
+    if (unit == "asinh") != (band.softening is not None):
+        refuse("asinh magnitudes go with a softening", "Give `unit: asinh` and `softening:` (b), or neither.")
+    if both := set(file.undetected) & {mark for mark in file.missing if not isinstance(mark, str)}:
+        refuse(f"{both.pop():g} is among `missing:` and `undetected:`", "Each mark has one meaning.")
+    if band.extinction is not None and not file.ebv:
+        refuse("an extinction without E(B-V)", "Give `ebv: COLUMN`.")
+    offset, extinction = band.offset or 0.0, band.extinction
+    curve = bands.curve(band.curve, folder, refuse) if band.curve else None
+    if unit == "Vega" and band.offset is None:
+        if not bands.in_sedpy(band.curve):
+            refuse("Vega magnitudes", "Give the band's `curve:` of sedpy, or `offset:`, its AB less Vega magnitude.")
+        offset = -vega_offset(band.curve)
+    if file.ebv and extinction is None:
+        if curve is None:
+            refuse("E(B-V) without an extinction", "Give the band's `curve:`, or `extinction:`, its A / E(B-V).")
+        extinction = bands.extinction(curve)
+    return Band(
+        column=band.column or name,
+        error=band.error or band.ivar,
+        zero_point=file.flux_zero_point if unit is None else bands.ZERO_POINTS.get(unit),
+        softening=band.softening,
+        inverse=band.ivar is not None,
+        undetected=tuple(file.undetected),
+        negative_limits="negative error" in file.limits,
+        n_sigma=file.n_sigma,
+        offset=offset,
+        extinction=extinction or 0.0,
     )

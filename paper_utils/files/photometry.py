@@ -15,33 +15,28 @@ data/README.md describes the file; `redshift` and `bands` are needed, and a `uni
     relative_error: 0.1             # of fluxes that have no error; without it they are refused
 """
 
-import difflib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, Field
-from sedpy.observate import list_available_filters
 
 from paper_utils.base import storage
 from paper_utils.base.constants import C_KMS, L_SUN
 from paper_utils.base.containers import Photometry
 from paper_utils.base.distances import luminosity_distance
 from paper_utils.base.errors import DataError, refusal
-from paper_utils.base.filters import sampled, vega_offset
+from paper_utils.base.filters import vega_offset
+from paper_utils.files import bands, tables
 from paper_utils.files import mapping as mappings
-from paper_utils.files import seds, tables
-from paper_utils.files.mapping import Mark, Name
+from paper_utils.files.bands import Unit
+from paper_utils.files.mapping import Mark, Name, Positive
 
-MJY = {"mJy": 1.0, "Jy": 1e3, "uJy": 1e-3, "cgs": 1e26}
 TYPICAL = (6.5, 14.5)  # log10 of nu L_nu [L_sun] between which a band's median galaxy lies: by hand, generous
 LARGEST = 18.0  # log10 of the luminosity [L_sun, nu L_nu] that no single galaxy has, by a wide margin
-FAR = 30.0  # sigma below zero at which a flux is none
 FAINTEST = 38.0  # magnitude, of either sign, beyond which it is a mark of something else
-CURVES_UM = (0.03, 5000.0)
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Unit = Literal["mJy", "Jy", "uJy", "cgs", "AB", "Vega"]
 
 
 class _Band(BaseModel, extra="forbid"):
@@ -101,24 +96,12 @@ def read(path: Path | str, mapping: Path | str | None = None) -> Photometry:
 
 def _curve(name: str, band: _Band, file: _File, mapping: Path) -> np.ndarray:
     """The curve (2, Q) of a band, its unit being one that it can have."""
-    refuse, where, curve, unit = refusal(mapping), f"bands: {name}", band.filter, band.unit or file.unit
-    known = list_available_filters()
-    if unit is None or (unit == "Vega" and curve not in known):
+    refuse, unit = partial(refusal(mapping), f"bands: {name}"), band.unit or file.unit
+    curve = bands.curve(band.filter, mapping.parent, refuse)
+    if unit is None or (unit == "Vega" and not bands.in_sedpy(band.filter)):
         problem = "Vega magnitudes in a band that sedpy does not know" if unit else "no unit"
-        refuse(where, problem, f"Give `unit:` {', '.join([*MJY, 'AB'])}.")
-    if isinstance(curve, str) and (mapping.parent / curve).is_file():
-        wave, response = seds.read_two_columns(mapping.parent / curve)
-        if not ((np.diff(wave) > 0).all() and CURVES_UM[0] < wave[0] and wave[-1] < CURVES_UM[1]):
-            problem = f"the curve runs over {wave[0]:g}-{wave[-1]:g} um"
-            refuse(where, problem, "Give wavelengths in Angstrom, increasing, and the response per photon.")
-        return sampled((wave, np.clip(response, 0, None)))
-    if isinstance(curve, str) and curve not in known:
-        near = ", ".join(difflib.get_close_matches(curve, known, n=3, cutoff=0.4)) or "wise_w3, sdss_r0 ..."
-        remedy = f"Near it: {near}; or give the file of a curve, or [centre, full width] in um."
-        refuse(where, f"neither a file nor a curve of sedpy is called {curve!r}", remedy)
-    if not isinstance(curve, str) and curve[1] >= 2 * curve[0]:
-        refuse(where, f"a top-hat {curve[1]:g} um wide at {curve[0]:g} um", "Give [centre, full width].")
-    return sampled(curve)
+        refuse(problem, f"Give `unit:` {', '.join([*bands.MJY, 'AB'])}.")
+    return curve
 
 
 def _measured(band: _Band, file: _File, columns: dict, refuse: Callable) -> tuple[np.ndarray, ...]:
@@ -128,13 +111,13 @@ def _measured(band: _Band, file: _File, columns: dict, refuse: Callable) -> tupl
     flux, error = (np.where(np.isin(v, marks) | ~np.isfinite(v), np.nan, v) for v in given)
     limit = np.nan_to_num(columns[band.limit]) != 0 if band.limit else np.zeros(len(flux), bool)
     limit |= (error < 0) & ("negative error" in file.limits)
-    limit |= (flux == 0) & (error > 0) & ("zero flux" in file.limits and unit in MJY)
+    limit |= (flux == 0) & (error > 0) & ("zero flux" in file.limits and unit in bands.MJY)
     remedy = "If that marks a limit, say `limits: [negative error]`; if it marks no value, list it under `missing:`."
     refuse((error < 0) & ~limit & ~np.isnan(flux), band.error, "the error is {:g}", remedy)
-    if unit in MJY:
+    if unit in bands.MJY:
         remedy = "If that marks no value, list it under `missing:`; if a limit, see `limits:`."
-        refuse((flux < -FAR * error) & ~limit, band.flux, "the flux is {:g}, far below zero", remedy)
-        flux, error = flux * MJY[unit], error * MJY[unit]
+        refuse((flux < -bands.FAR * error) & ~limit, band.flux, "the flux is {:g}, far below zero", remedy)
+        flux, error = flux * bands.MJY[unit], error * bands.MJY[unit]
     else:
         remedy = "List it under `missing:`, or leave it blank."
         refuse(np.abs(flux) > FAINTEST, band.flux, "the magnitude is {:g}", remedy)

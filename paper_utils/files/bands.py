@@ -1,0 +1,138 @@
+"""Bands of a user's table: their curves, and AB magnitudes of whatever their columns hold.
+
+Fluxes become magnitudes by their zero point, asinh magnitudes (Lupton+ 1999, 1999AJ....118.1406L: m = -2.5 / ln 10
+[asinh(f / 2b) + ln b], f in units of the flux of magnitude 0) by way of fluxes; a flux of zero or less is no detection.
+"""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from sedpy import observate
+
+from paper_utils.base import dust
+from paper_utils.base.filters import sampled
+from paper_utils.files import seds
+
+Unit = Literal["mJy", "Jy", "uJy", "cgs", "AB", "Vega"]
+MJY = {"mJy": 1.0, "Jy": 1e3, "uJy": 1e-3, "cgs": 1e26}
+ZERO_POINTS = {unit: 2.5 * np.log10(3631e3 / mjy) for unit, mjy in MJY.items()}  # AB magnitudes of flux 1
+POGSON = 2.5 / np.log(10)
+CURVES_UM = (0.03, 5000.0)
+# Other people's marks in magnitudes and errors, of what was not measured and of what is too faint.
+MARKS = np.array([-9.99, -99, -99.9, -99.99, -999, -999.9, -9999], np.float32)
+FAINT_MARKS = np.array([99, 99.9, 99.99, 999, 9999], np.float32)
+HUGE = 1e30  # what is larger is written for infinity: 3.4e38 and 1.8e308 are the largest that computers have
+FAINTEST = 50.0  # magnitude, of either sign, beyond which it is a mark of something
+FAR = 30.0  # sigma below zero at which a flux is none
+LIMITS = (10.0, 50.0)  # magnitudes within which an error of what was not detected is its limit
+
+
+@dataclass(frozen=True)
+class Band:
+    """What the columns of a band hold.
+
+    column, error : their names in the table; error may be None.
+    zero_point : AB magnitude of flux 1 where they hold fluxes, else None.   softening : b of asinh magnitudes, or None.
+    inverse : whether `error` holds inverse variances.   undetected : numbers that mark what was too faint.
+    negative_limits : whether a negative error marks a limit.   n_sigma : of limits.
+    offset : mag to add, such as AB less Vega.   extinction : A / E(B-V) to correct for.
+    """
+
+    column: str
+    error: str | None = None
+    zero_point: float | None = None
+    softening: float | None = None
+    inverse: bool = False
+    undetected: tuple[float, ...] = ()
+    negative_limits: bool = False
+    n_sigma: float = 1.0
+    offset: float = 0.0
+    extinction: float = 0.0
+
+    def to_ab(self, value: np.ndarray, error: np.ndarray, ebv: np.ndarray | float, refuse: Callable):
+        """AB magnitudes and errors (n,) of what the columns hold, before the Milky Way's dust of E(B-V) `ebv`.
+
+        value, error : (n,), NaN where there is none.
+        The magnitude is NaN where nothing was measured and infinite where nothing was detected; there the error is the
+        magnitude of one sigma, where that is known. Unknown errors are NaN.
+        refuse : called as (values, bad (n,), column, problem, remedy); what it returns, NaN where bad, goes on.
+        """
+        value, error, faint = self._unmarked(value, error)
+        if self.zero_point is None:
+            remedy = "If that marks something, list it under `missing:` or `undetected:` in a mapping."
+            value = refuse(value, np.abs(value) > FAINTEST, self.column, "the magnitude is {:g}", remedy)
+        if self.inverse:
+            remedy = "If that marks no value, list it under `missing:`."
+            error = refuse(error, error < 0, self.error, "the inverse variance is {:g}", remedy)
+            value = np.where(error == 0, np.nan, value)
+            error = np.where(error > 0, error, np.nan) ** -0.5
+        limit = (error < 0) & ~np.isnan(value) & self.negative_limits
+        in_flux, zero = self.zero_point is not None, self.zero_point or 0.0
+        if self.softening:
+            in_flux, scaled = True, value / POGSON + np.log(self.softening)
+            value = -2 * self.softening * np.sinh(scaled)
+            error = error * 2 * self.softening * np.cosh(scaled) / POGSON
+        detected = ~limit & ((value > 0) if in_flux else ~np.isnan(value))
+        remedy = "If it marks a limit, say `limits: [negative error]`; if it marks no value, list it under `missing:`."
+        error = refuse(error, (error < 0) & detected, self.error, "the error is {:g}", remedy)
+        shift = self.offset - self.extinction * ebv
+        if in_flux:
+            value = np.where(value < -FAR * np.where(error > 0, error, np.inf), np.nan, value)
+            error = np.where(limit, np.where(value > 0, value / self.n_sigma, -error), error)
+            m = np.where(value <= 0, np.inf, zero + shift + _magnitude(value))
+            one_sigma, dm = zero + shift + _magnitude(error), POGSON * error / np.where(detected, value, np.nan)
+        else:
+            m, dm, is_limit = value + shift, error, limit | ((error > LIMITS[0]) & (error < LIMITS[1]))
+            one_sigma = np.where(limit, value, error) + 2.5 * np.log10(self.n_sigma) + shift
+            one_sigma = np.where(is_limit, one_sigma, error)
+        dm = np.where(detected, dm, one_sigma)
+        return np.where(faint | limit, np.inf, m), np.where(dm < 0, np.nan, dm)
+
+    def _unmarked(self, value: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Values and errors with NaN for their marks, and which values are marked as too faint."""
+        with np.errstate(over="ignore"):
+            single, single_error = value.astype(np.float32), error.astype(np.float32)
+        faint = np.isin(value, self.undetected) | np.isin(single, np.float32(self.undetected))
+        if self.zero_point is None:
+            faint |= (value > HUGE) | np.isin(single, FAINT_MARKS)
+            value = np.where(np.isin(single, MARKS), np.nan, value)
+            error = np.where(np.isin(single_error, [*MARKS, *FAINT_MARKS]), np.nan, error)
+        value = np.where(faint | (np.abs(value) > HUGE), np.nan, value)
+        return value, np.where(np.abs(error) > HUGE, np.nan, error), faint
+
+
+def _magnitude(flux: np.ndarray) -> np.ndarray:
+    return -2.5 * np.log10(np.where(flux > 0, flux, np.nan))
+
+
+def curve(given: str | tuple[float, float], folder: Path, refuse: Callable) -> np.ndarray:
+    """Wavelength [um], even in log, and response per photon (2, Q) of a band: of that name in sedpy, of a file in
+    `folder`, or a top-hat (centre, full width) [um]. What cannot be goes to `refuse(problem, remedy)`."""
+    if isinstance(given, str) and (folder / given).is_file():
+        wave, response = seds.read_two_columns(folder / given)
+        if not ((np.diff(wave) > 0).all() and CURVES_UM[0] < wave[0] and wave[-1] < CURVES_UM[1]):
+            problem = f"the curve runs over {wave[0]:g}-{wave[-1]:g} um"
+            refuse(problem, "Give wavelengths in Angstrom, increasing, and the response per photon.")
+        return sampled((wave, np.clip(response, 0, None)))
+    if isinstance(given, str) and not in_sedpy(given):
+        near = difflib.get_close_matches(given, observate.list_available_filters(), n=3, cutoff=0.4)
+        near = ", ".join(near) or "wise_w3, sdss_r0 ..."
+        remedy = f"Near it: {near}; or give the file of a curve, or [centre, full width] in um."
+        refuse(f"neither a file nor a curve of sedpy is called {given!r}", remedy)
+    if not isinstance(given, str) and given[1] >= 2 * given[0]:
+        refuse(f"a top-hat {given[1]:g} um wide at {given[0]:g} um", "Give [centre, full width].")
+    return sampled(given)
+
+
+def in_sedpy(given: object) -> bool:
+    """Whether a band's curve is one that sedpy ships."""
+    return given in observate.list_available_filters()
+
+
+def extinction(curve: np.ndarray) -> float:
+    """A / E(B-V) in a band (`curve`), for a flat spectrum and little dust; right to 1 % up to E(B-V) = 0.2."""
+    return float(np.average(dust.galactic(curve[0] * 1e4), weights=curve[1]))
