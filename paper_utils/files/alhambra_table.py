@@ -22,7 +22,7 @@ from paper_utils.base.columns import Column
 from paper_utils.base.containers import Catalogue
 from paper_utils.base.errors import DataError
 from paper_utils.base.hashes import file_hash
-from paper_utils.files import bands, tables
+from paper_utils.files import magnitudes, tables
 from paper_utils.files import mapping as mappings
 from paper_utils.files.download import download
 from paper_utils.files.mapping import Mapping
@@ -30,7 +30,7 @@ from paper_utils.files.mapping import Mapping
 ADDRESS = "http://svo2.cab.inta-csic.es/vocats/alhambra/download/alhambra.csv.gz"  # Cacho 2020, Sec. 3.1
 N_OBJECTS = 446_343  # in the published file, ibid.
 NOT_DETECTED = 99.0
-# In quantities that are never negative `bands.MARKS` are marks.
+# In quantities that are never negative `magnitudes.MARKS` are marks.
 POSITIVE = ("aperture", "error", "redshift", "type", "mass", "star", "fit")
 INTEGERS = ("identifier", "place", "flag")
 TYPICAL = (5.0, 40.0)  # magnitudes within which the median of any survey's galaxies lies
@@ -41,9 +41,8 @@ def read(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catal
 
     A file that `Catalogue.save` wrote is read too. Measurements become float32, coordinates float64, identifiers int64,
     object names text; without an `id` rows are called 1, 2, 3 ... Columns that are not mapped are dropped. Blank cells
-    and other marks (`tables.BLANKS`, `bands.MARKS`, infinity, the mapping's `missing`) become -99, in chi2_1 99; in
-    magnitudes infinity, `bands.FAINT_MARKS` and the mapping's `undetected` become 99 (`Band.to_ab`), in a truth table
-    everything missing is NaN.
+    and other marks (`tables.BLANKS`, infinity, the mapping's `missing`) become -99, in chi2_1 99; magnitudes and fluxes
+    become AB magnitudes, 99 where nothing was detected (`magnitudes.Band`); in a truth table gaps are NaN.
 
     Raises DataError naming the file, the row (from 1) and the column: see `tables.read`; also for an object name that
     is blank or used twice, an identifier that is no whole number, and a redshift outside `checks.Z_RANGE`.
@@ -133,7 +132,7 @@ def read_to_train(path: Path | str, mapping: Path | str | Mapping | None = None)
             problem, remedy = "no object has a magnitude", "Leave the band out of the mapping."
         elif not TYPICAL[0] < (median := np.median(measured)) < TYPICAL[1]:
             problem = f"the median is {median:g}, which is no magnitude"
-            remedy = "If these are fluxes, give their `flux_zero_point:` in the mapping."
+            remedy = "If these are fluxes, say `unit:` or `flux_zero_point:` in the mapping."
         else:
             continue
         raise DataError(problem, remedy=remedy, source=path, row=f"band {str(band)!r}")
@@ -188,11 +187,11 @@ def _column(column: Column, values: np.ndarray, source: str, refuse: Callable) -
         single = values.astype(np.float32)
     if column.kind == "position":
         return np.where(np.isfinite(values), values, column.missing)
-    missing = ~(np.abs(single) < bands.HUGE)
+    missing = ~(np.abs(single) < magnitudes.HUGE)
     if column.kind in POSITIVE:
-        missing |= np.isin(single, bands.MARKS)
+        missing |= np.isin(single, magnitudes.MARKS)
     if column.kind in ("magnitude", "aperture"):
-        faint = (single == np.inf) | np.isin(single, bands.FAINT_MARKS)
+        faint = (single == np.inf) | np.isin(single, magnitudes.FAINT_MARKS)
         single[faint], missing = NOT_DETECTED, missing & ~faint
     if column.kind == "redshift":
         remedy = f"Redshifts lie in {checks.Z_RANGE}; list the mark of a failed one under `missing:` in a mapping."
@@ -205,7 +204,7 @@ def _column(column: Column, values: np.ndarray, source: str, refuse: Callable) -
 def _truth(name: str, values: np.ndarray) -> np.ndarray:
     """A column of the truth with NaN where there is no value."""
     with np.errstate(over="ignore"):
-        missing = ~(np.abs(values) < bands.HUGE) | np.isin(values.astype(np.float32), bands.MARKS)
+        missing = ~(np.abs(values) < magnitudes.HUGE) | np.isin(values.astype(np.float32), magnitudes.MARKS)
     if name == "z":
         missing |= checks.odd_redshift(values)
     return np.where(missing, np.nan, values)

@@ -19,24 +19,24 @@ data/README.md describes the file; every key but `bands` may be left out:
 A band may say more:
 
     g: {column: FLUX_G, ivar: IVAR_G}                       # an inverse variance in place of an error
-    Ks: {column: K, error: eK, unit: Vega, curve: twomass_Ks, extinction: 0.31}  # A / E(B-V), if not the curve's
-    J: {column: J, unit: Vega, offset: 0.91}                # mag to add, here AB less Vega, if not the curve's
+    Ks: {column: K, error: eK, unit: Vega, filter: twomass_Ks, extinction: 0.31}  # A / E(B-V)
+    J: {column: J, unit: Vega, offset: 0.91}                # to add: AB less Vega, of sedpy's curve by default
     r: {column: modelMag_r, unit: asinh, softening: 1.2e-10}  # b of asinh magnitudes
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from sedpy.observate import list_available_filters
 
 from paper_utils.base.columns import Column, alhambra_columns
 from paper_utils.base.errors import DataError, readable, refusal
 from paper_utils.base.filters import vega_offset
-from paper_utils.files import bands
-from paper_utils.files.bands import Band, Unit
+from paper_utils.files import curves, magnitudes
+from paper_utils.files.magnitudes import Band, Unit
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ def listed(value: object) -> object:
 Model = TypeVar("Model", bound=BaseModel)
 Name = Annotated[str, BeforeValidator(_name)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Positive = Annotated[Number, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Filter = Name | tuple[Positive, Positive]  # a curve of sedpy, a file, or centre and full width [um] of a top-hat
 ZeroPoint = Annotated[Number, Field(gt=-1000, lt=1000)]
 Mark = Number | str
 
@@ -96,7 +97,7 @@ class _Band(BaseModel, extra="forbid"):
     ivar: Name | None = None
     unit: Unit | Literal["asinh"] | None = None
     softening: Annotated[Positive, Field(lt=1)] | None = None
-    curve: Name | None = None
+    filter: Filter | None = None
     offset: Annotated[Number, Field(gt=-10, lt=10)] | None = None
     extinction: Annotated[Number, Field(ge=0, lt=30)] | None = None
 
@@ -183,7 +184,7 @@ def _mapping(file: _File, path: Path) -> Mapping:
 
     for name, band in file.bands.items():
         meaning = f"magnitude from {band.column or name}"
-        of_bands[name] = of_band = _band_of(name, band, file, path.parent, partial(refusal(path), f"bands: {name}"))
+        of_bands[name] = of_band = _band_of(name, band, file, path)
         add(Column(name, "magnitude", "input", "mag", -99.0, None, meaning), of_band.column)
         if of_band.error:
             add(Column(f"d{name}", "error", "input", "mag", -99.0, None, f"uncertainty of {name}"), of_band.error)
@@ -207,9 +208,9 @@ def _mapping(file: _File, path: Path) -> Mapping:
     )
 
 
-def _band_of(name: str, band: _Band, file: _File, folder: Path, refuse: Callable) -> Band:
-    """What a band's columns hold; `refuse(problem, remedy)` where that is not said, or twice."""
-    unit = band.unit or file.unit
+def _band_of(name: str, band: _Band, file: _File, path: Path) -> Band:
+    """What a band's columns hold. Raises DataError where that is not said, or twice."""
+    unit, refuse = band.unit or file.unit, partial(refusal(path), f"bands: {name}")
     if file.unit and file.flux_zero_point is not None:
         refuse("unit and flux_zero_point both say what its column holds", "Give one.")
     if band.error and band.ivar:
@@ -220,25 +221,24 @@ def _band_of(name: str, band: _Band, file: _File, folder: Path, refuse: Callable
         refuse(f"{both.pop():g} is among `missing:` and `undetected:`", "Each mark has one meaning.")
     if band.extinction is not None and not file.ebv:
         refuse("an extinction without E(B-V)", "Give `ebv: COLUMN`.")
-    offset, extinction = band.offset or 0.0, band.extinction
-    curve = bands.curve(band.curve, folder, refuse) if band.curve else None
+    offset, extinction = band.offset or 0.0, band.extinction or 0.0
     if unit == "Vega" and band.offset is None:
-        if not bands.in_sedpy(band.curve):
-            refuse("Vega magnitudes", "Give the band's `curve:` of sedpy, or `offset:`, its AB less Vega magnitude.")
-        offset = -vega_offset(band.curve)
-    if file.ebv and extinction is None:
-        if curve is None:
-            refuse("E(B-V) without an extinction", "Give the band's `curve:`, or `extinction:`, its A / E(B-V).")
-        extinction = bands.extinction(curve)
+        if band.filter not in list_available_filters():
+            refuse("Vega magnitudes", "Give the band's `filter:` in sedpy, or `offset:`, its AB less Vega magnitude.")
+        offset = -vega_offset(band.filter)
+    if file.ebv and band.extinction is None:
+        if band.filter is None:
+            refuse("E(B-V) without an extinction", "Give the band's `filter:`, or `extinction:`, its A / E(B-V).")
+        extinction = magnitudes.extinction(*curves.read(band.filter, path, f"bands: {name}"))
     return Band(
         column=band.column or name,
         error=band.error or band.ivar,
-        zero_point=file.flux_zero_point if unit is None else bands.ZERO_POINTS.get(unit),
+        zero_point=file.flux_zero_point if unit is None else magnitudes.ZERO_POINTS.get(unit),
         softening=band.softening,
         inverse=band.ivar is not None,
         undetected=tuple(file.undetected),
         negative_limits="negative error" in file.limits,
         n_sigma=file.n_sigma,
         offset=offset,
-        extinction=extinction or 0.0,
+        extinction=extinction,
     )

@@ -16,23 +16,23 @@ data/README.md describes the file; `redshift` and `bands` are needed, and a `uni
 """
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, Field
+from sedpy.observate import list_available_filters
 
 from paper_utils.base import storage
 from paper_utils.base.constants import C_KMS, L_SUN
 from paper_utils.base.containers import Photometry
 from paper_utils.base.distances import luminosity_distance
-from paper_utils.base.errors import DataError, refusal
-from paper_utils.base.filters import vega_offset
-from paper_utils.files import bands, tables
+from paper_utils.base.errors import DataError
+from paper_utils.base.filters import sampled, vega_offset
+from paper_utils.files import curves, tables
 from paper_utils.files import mapping as mappings
-from paper_utils.files.bands import Unit
-from paper_utils.files.mapping import Mark, Name, Positive
+from paper_utils.files.magnitudes import FAR, MJY, Unit
+from paper_utils.files.mapping import Filter, Mark, Name, Positive
 
 TYPICAL = (6.5, 14.5)  # log10 of nu L_nu [L_sun] between which a band's median galaxy lies: by hand, generous
 LARGEST = 18.0  # log10 of the luminosity [L_sun, nu L_nu] that no single galaxy has, by a wide margin
@@ -41,7 +41,7 @@ FAINTEST = 38.0  # magnitude, of either sign, beyond which it is a mark of somet
 
 class _Band(BaseModel, extra="forbid"):
     flux: Name
-    filter: Name | tuple[Positive, Positive]
+    filter: Filter
     error: Name | None = None
     unit: Unit | None = None
     limit: Name | None = None
@@ -73,7 +73,7 @@ def read(path: Path | str, mapping: Path | str | None = None) -> Photometry:
         remedy = "Say with --mapping which column is which (data/README.md)."
         raise DataError("a table of fluxes needs a mapping", remedy=remedy, source=path)
     file = mappings.parsed(mapping := Path(mapping), _File)
-    curves = np.stack([_curve(name, band, file, mapping) for name, band in file.bands.items()], axis=1)
+    seen = np.stack([_curve(name, band, file, mapping) for name, band in file.bands.items()], axis=1)
     needed = [file.redshift, *(name for b in file.bands.values() for name in (b.flux, b.error, b.limit) if name)]
     how = {"blanks": [mark for mark in file.missing if isinstance(mark, str)], "remedy": "Correct the mapping."}
     columns, ids = tables.read_whole(path, list(dict.fromkeys(needed)), id_column=file.id, **how)
@@ -89,19 +89,18 @@ def read(path: Path | str, mapping: Path | str | None = None) -> Photometry:
     refuse(~((z >= 1e-4) & (z <= 10)), file.redshift, "the redshift is {:g}", remedy)
     measured = [_measured(band, file, columns, refuse) for band in file.bands.values()]
     flux, error, limit = np.stack(measured, axis=-1)
-    photometry = Photometry(flux, error, limit, list(file.bands), *curves, z, np.array(ids)).check(source=path)
+    photometry = Photometry(flux, error, limit, list(file.bands), *seen, z, np.array(ids)).check(source=path)
     _check_luminosities(photometry, path)
     return photometry
 
 
 def _curve(name: str, band: _Band, file: _File, mapping: Path) -> np.ndarray:
     """The curve (2, Q) of a band, its unit being one that it can have."""
-    refuse, unit = partial(refusal(mapping), f"bands: {name}"), band.unit or file.unit
-    curve = bands.curve(band.filter, mapping.parent, refuse)
-    if unit is None or (unit == "Vega" and not bands.in_sedpy(band.filter)):
+    unit, where = band.unit or file.unit, f"bands: {name}"
+    if unit is None or (unit == "Vega" and band.filter not in list_available_filters()):
         problem = "Vega magnitudes in a band that sedpy does not know" if unit else "no unit"
-        refuse(problem, f"Give `unit:` {', '.join([*bands.MJY, 'AB'])}.")
-    return curve
+        raise DataError(problem, remedy=f"Give `unit:` {', '.join([*MJY, 'AB'])}.", source=mapping, row=where)
+    return sampled(curves.read(band.filter, mapping, where))
 
 
 def _measured(band: _Band, file: _File, columns: dict, refuse: Callable) -> tuple[np.ndarray, ...]:
@@ -111,13 +110,13 @@ def _measured(band: _Band, file: _File, columns: dict, refuse: Callable) -> tupl
     flux, error = (np.where(np.isin(v, marks) | ~np.isfinite(v), np.nan, v) for v in given)
     limit = np.nan_to_num(columns[band.limit]) != 0 if band.limit else np.zeros(len(flux), bool)
     limit |= (error < 0) & ("negative error" in file.limits)
-    limit |= (flux == 0) & (error > 0) & ("zero flux" in file.limits and unit in bands.MJY)
+    limit |= (flux == 0) & (error > 0) & ("zero flux" in file.limits and unit in MJY)
     remedy = "If that marks a limit, say `limits: [negative error]`; if it marks no value, list it under `missing:`."
     refuse((error < 0) & ~limit & ~np.isnan(flux), band.error, "the error is {:g}", remedy)
-    if unit in bands.MJY:
+    if unit in MJY:
         remedy = "If that marks no value, list it under `missing:`; if a limit, see `limits:`."
-        refuse((flux < -bands.FAR * error) & ~limit, band.flux, "the flux is {:g}, far below zero", remedy)
-        flux, error = flux * bands.MJY[unit], error * bands.MJY[unit]
+        refuse((flux < -FAR * error) & ~limit, band.flux, "the flux is {:g}, far below zero", remedy)
+        flux, error = flux * MJY[unit], error * MJY[unit]
     else:
         remedy = "List it under `missing:`, or leave it blank."
         refuse(np.abs(flux) > FAINTEST, band.flux, "the magnitude is {:g}", remedy)

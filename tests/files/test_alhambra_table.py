@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from paper_utils.base import paths
 from paper_utils.base.columns import alhambra_columns
 from paper_utils.base.errors import DataError
-from paper_utils.files import alhambra_table, bands, mapping, tables
+from paper_utils.files import alhambra_table, magnitudes, mapping, tables
 from paper_utils.files.user import check_file
 from paper_utils.runs import cli
 
@@ -28,7 +28,7 @@ SHARED = paths.ROOT.parent / "shared"
 THESIS, GST = SHARED / "papers/5_cacho2020_alhambra_dnn.txt", SHARED / "real_data/gst_photometry/gst_tests_small.fits"
 NAMES = [column.name for column in alhambra_columns()]
 UGR = {"bands": ["u", "g", "r"], "redshift": "z"}
-F32 = st.floats(-50, 50, width=32).filter(lambda value: np.float32(value) not in bands.MARKS)
+F32 = st.floats(-50, 50, width=32).filter(lambda value: np.float32(value) not in magnitudes.MARKS)
 
 
 def catalogue(n=120, seed=0, **change):

@@ -1,27 +1,22 @@
-"""Bands of a user's table: their curves, and AB magnitudes of whatever their columns hold.
+"""AB magnitudes and errors of whatever a user's columns hold.
 
 Fluxes become magnitudes by their zero point, asinh magnitudes (Lupton+ 1999, 1999AJ....118.1406L: m = -2.5 / ln 10
 [asinh(f / 2b) + ln b], f in units of the flux of magnitude 0) by way of fluxes; a flux of zero or less is no detection.
 """
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from sedpy import observate
 
 from paper_utils.base import dust
 from paper_utils.base.filters import sampled
-from paper_utils.files import seds
 
 Unit = Literal["mJy", "Jy", "uJy", "cgs", "AB", "Vega"]
 MJY = {"mJy": 1.0, "Jy": 1e3, "uJy": 1e-3, "cgs": 1e26}
 ZERO_POINTS = {unit: 2.5 * np.log10(3631e3 / mjy) for unit, mjy in MJY.items()}  # AB magnitudes of flux 1
 POGSON = 2.5 / np.log(10)
-CURVES_UM = (0.03, 5000.0)
 # Other people's marks in magnitudes and errors, of what was not measured and of what is too faint.
 MARKS = np.array([-9.99, -99, -99.9, -99.99, -999, -999.9, -9999], np.float32)
 FAINT_MARKS = np.array([99, 99.9, 99.99, 999, 9999], np.float32)
@@ -63,8 +58,8 @@ class Band:
         """
         value, error, faint = self._unmarked(value, error)
         if self.zero_point is None:
-            remedy = "If that marks something, list it under `missing:` or `undetected:` in a mapping."
-            value = refuse(value, np.abs(value) > FAINTEST, self.column, "the magnitude is {:g}", remedy)
+            remedy = "List a mark under `missing:` or `undetected:`; of fluxes say `unit:` or `flux_zero_point:`."
+            value = refuse(value, np.abs(value) > FAINTEST, self.column, "{:g} is no magnitude", remedy)
         if self.inverse:
             remedy = "If that marks no value, list it under `missing:`."
             error = refuse(error, error < 0, self.error, "the inverse variance is {:g}", remedy)
@@ -109,30 +104,7 @@ def _magnitude(flux: np.ndarray) -> np.ndarray:
     return -2.5 * np.log10(np.where(flux > 0, flux, np.nan))
 
 
-def curve(given: str | tuple[float, float], folder: Path, refuse: Callable) -> np.ndarray:
-    """Wavelength [um], even in log, and response per photon (2, Q) of a band: of that name in sedpy, of a file in
-    `folder`, or a top-hat (centre, full width) [um]. What cannot be goes to `refuse(problem, remedy)`."""
-    if isinstance(given, str) and (folder / given).is_file():
-        wave, response = seds.read_two_columns(folder / given)
-        if not ((np.diff(wave) > 0).all() and CURVES_UM[0] < wave[0] and wave[-1] < CURVES_UM[1]):
-            problem = f"the curve runs over {wave[0]:g}-{wave[-1]:g} um"
-            refuse(problem, "Give wavelengths in Angstrom, increasing, and the response per photon.")
-        return sampled((wave, np.clip(response, 0, None)))
-    if isinstance(given, str) and not in_sedpy(given):
-        near = difflib.get_close_matches(given, observate.list_available_filters(), n=3, cutoff=0.4)
-        near = ", ".join(near) or "wise_w3, sdss_r0 ..."
-        remedy = f"Near it: {near}; or give the file of a curve, or [centre, full width] in um."
-        refuse(f"neither a file nor a curve of sedpy is called {given!r}", remedy)
-    if not isinstance(given, str) and given[1] >= 2 * given[0]:
-        refuse(f"a top-hat {given[1]:g} um wide at {given[0]:g} um", "Give [centre, full width].")
-    return sampled(given)
-
-
-def in_sedpy(given: object) -> bool:
-    """Whether a band's curve is one that sedpy ships."""
-    return given in observate.list_available_filters()
-
-
-def extinction(curve: np.ndarray) -> float:
-    """A / E(B-V) in a band (`curve`), for a flat spectrum and little dust; right to 1 % up to E(B-V) = 0.2."""
-    return float(np.average(dust.galactic(curve[0] * 1e4), weights=curve[1]))
+def extinction(wave_um: np.ndarray, response: np.ndarray) -> float:
+    """A / E(B-V) in a band of this curve, for a flat spectrum and little dust; right to 1 % up to E(B-V) = 0.2."""
+    wave, response = sampled((wave_um, response))  # even in log, so that photons of a flat spectrum are the response
+    return float(np.average(dust.galactic(wave * 1e4), weights=response))
