@@ -73,6 +73,17 @@ def read(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catal
     return Catalogue(table, bands=np.array(mapping.bands), ids=np.array(ids), truth=truth).check(source=path)
 
 
+def unfit(magnitudes: np.ndarray) -> tuple[str, str] | None:
+    """What is wrong with a band's magnitudes (N,), and a remedy; None where there are some of a survey's galaxies."""
+    measured = magnitudes[np.abs(magnitudes) != NOT_DETECTED]
+    if not measured.size:
+        return "no object has a magnitude", "Leave the band out of the mapping."
+    if not TYPICAL[0] < (median := np.median(measured)) < TYPICAL[1]:
+        remedy = "If these are fluxes, say `unit:` or `flux_zero_point:` in the mapping."
+        return f"the median is {median:g}, which is no magnitude", remedy
+    return None
+
+
 def mapped(mapping: Path | str | Mapping | None) -> Mapping:
     """The mapping of a YAML file; of None that of ALHAMBRA."""
     if mapping is None:
@@ -126,16 +137,8 @@ def read_to_train(path: Path | str, mapping: Path | str | Mapping | None = None)
     """As `read`; also DataError where there is nothing to learn from: a band without magnitudes, or no redshifts."""
     catalogue = read(path, mapping)
     for band in catalogue.bands:
-        values = np.asarray(catalogue.table[band])
-        measured = values[np.abs(values) != NOT_DETECTED]
-        if not measured.size:
-            problem, remedy = "no object has a magnitude", "Leave the band out of the mapping."
-        elif not TYPICAL[0] < (median := np.median(measured)) < TYPICAL[1]:
-            problem = f"the median is {median:g}, which is no magnitude"
-            remedy = "If these are fluxes, say `unit:` or `flux_zero_point:` in the mapping."
-        else:
-            continue
-        raise DataError(problem, remedy=remedy, source=path, row=f"band {str(band)!r}")
+        if problem := unfit(np.asarray(catalogue.table[band])):
+            raise DataError(problem[0], remedy=problem[1], source=path, row=f"band {str(band)!r}")
     if "zb_1" not in catalogue.table.colnames:
         problem, remedy = "there is no redshift to learn", "Give `redshift: COLUMN` in the mapping."
     elif (np.abs(catalogue.table["zb_1"]) == NOT_DETECTED).all():
