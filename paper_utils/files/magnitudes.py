@@ -15,7 +15,7 @@ from paper_utils.base.filters import sampled
 
 Unit = Literal["mJy", "Jy", "uJy", "cgs", "AB", "Vega"]
 MJY = {"mJy": 1.0, "Jy": 1e3, "uJy": 1e-3, "cgs": 1e26}
-ZERO_POINTS = {unit: 2.5 * np.log10(3631e3 / mjy) for unit, mjy in MJY.items()}  # AB magnitudes of flux 1
+ZERO_POINTS = {unit: 2.5 * np.log10(1e26 / mjy) - 48.6 for unit, mjy in MJY.items()}  # AB magnitudes of flux 1
 POGSON = 2.5 / np.log(10)
 # Other people's marks in magnitudes and errors, of what was not measured and of what is too faint.
 MARKS = np.array([-9.99, -99, -99.9, -99.99, -999, -999.9, -9999], np.float32)
@@ -23,6 +23,7 @@ FAINT_MARKS = np.array([99, 99.9, 99.99, 999, 9999], np.float32)
 HUGE = 1e30  # what is larger is written for infinity: 3.4e38 and 1.8e308 are the largest that computers have
 FAINTEST = 50.0  # magnitude, of either sign, beyond which it is a mark of something
 FAR = 30.0  # sigma below zero at which a flux is none
+SFD = 0.86  # of E(B-V) in the maps of Schlegel+ 1998 is real (Schlafly & Finkbeiner 2011, 2011ApJ...737..103S)
 LIMITS = (10.0, 50.0)  # magnitudes within which an error of what was not detected is its limit
 
 
@@ -105,6 +106,9 @@ def _magnitude(flux: np.ndarray) -> np.ndarray:
 
 
 def extinction(wave_um: np.ndarray, response: np.ndarray) -> float:
-    """A / E(B-V) in a band of this curve, for a flat spectrum and little dust; right to 1 % up to E(B-V) = 0.2."""
+    """A / E(B-V) in a band of this curve, for a flat spectrum and little dust; right to 1 % up to E(B-V) = 0.2.
+
+    E(B-V) is that of the maps of Schlegel+ 1998, as catalogues have it (see `SFD`).
+    """
     wave, response = sampled((wave_um, response))  # even in log, so that photons of a flat spectrum are the response
-    return float(np.average(dust.galactic(wave * 1e4), weights=response))
+    return float(SFD * np.average(dust.galactic(wave * 1e4), weights=response))
