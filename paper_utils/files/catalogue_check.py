@@ -81,29 +81,29 @@ class _Seen:
     file under ("file", its name there)."""
 
     def __init__(self, path: Path):
-        self.path, self.refusal, self.count = path, None, defaultdict(Counter)
-        self.first_refused, self.range, self.sample, self.step = {}, {}, {}, 1
+        self.path, self.refusal, self.count, self.marks = path, None, defaultdict(Counter), Counter()
+        self.n_refused, self.first_refused, self.range, self.sample, self.step = Counter(), {}, {}, {}, 1
 
     def refuse(self, row: int, source: str, problem: str, remedy: str, n: int) -> None:
         where = f"row {row}, column {source!r}"
         self.refusal = self.refusal or DataError(problem, remedy=remedy, source=self.path, row=where)
         self.first_refused.setdefault(source, f"{problem} in row {row}. {remedy}")
-        self.count["file", source]["refused"] += n
+        self.n_refused[source] += n
 
     def add(self, block: tables.Block, columns: dict, mapping: Mapping) -> None:
-        for column in mapping.columns:
-            if column.name not in columns:
-                continue
-            values = columns[column.name]
+        for column in (column for column in mapping.columns if column.name in columns):
+            values, given = columns[column.name], block.columns[mapping.source_of[column.name]]
             measured, faint = _measured(column, columns), _faint(column, columns)
-            n = {"measured": measured.sum(), "undetected": faint.sum()}
-            self.count[column.name].update(n | {"missing": len(values) - sum(n.values())})
+            n = {"measured": measured.sum(), "undetected": faint.sum(), "huge": (np.abs(given) >= HUGE).sum()}
+            n["missing"] = len(values) - n["measured"] - n["undetected"]
+            n["zero"] = ((given == 0) & (measured | (column.kind != "error"))).sum()
+            self.count[column.name].update(n)
             if n["measured"]:
                 low, high = self.range.get(column.name, (np.inf, -np.inf))
                 self.range[column.name] = min(low, values[measured].min()), max(high, values[measured].max())
-        for source, values in block.columns.items():
-            n = {"zero": (values == 0).sum(), "huge": (np.abs(values) >= HUGE).sum()}
-            self.count["file", source].update(n | {mark: (values == mark).sum() for mark in MARKS[1:].tolist()})
+            if column.kind == "redshift":
+                single = given.astype(np.float32)
+                self.marks.update(single[np.isin(single, MARKS)].tolist())
         rows = slice(-(block.first_row - 1) % self.step, None, self.step)
         few = {name: values[rows] for name, values in columns.items()}
         few |= {("file", source): values[rows] for source, values in block.columns.items()}
@@ -134,27 +134,27 @@ def _measured(column: Column, columns: dict) -> np.ndarray:
     missing = values == column.missing
     if column.role != "input":
         missing |= np.abs(values) == NOT_DETECTED
+    if column.kind == "error" and (of_band := columns.get(column.name.removeprefix("d"))) is not None:
+        missing |= np.abs(of_band) == NOT_DETECTED  # an error of nothing, or a limit
     return ~missing & ~_faint(column, columns)
 
 
 def _odd(column: Column, seen: _Seen, mapping: Mapping) -> Iterator[str]:
     """What is odd about a column's values in the file."""
     name, source = column.name, mapping.source_of[column.name]
-    count, values = seen.count["file", source], seen.sample["file", source]
+    count, values = seen.count[name], seen.sample["file", source]
     band = mapping.bands_of.get(name.removeprefix("d") if column.kind == "error" else name)
-    if n_refused := count.pop("refused", 0):  # told once of a column that is two things
+    if n_refused := seen.n_refused.pop(source, 0):  # told once of a column that is two things
         yield f"{_rows(n_refused)} would be refused, such as this: {seen.first_refused[source]}"
     if n := count["huge"]:
-        what = "not detected" if column.kind == "magnitude" and band.zero_point is None else "missing"
+        in_mag = column.kind in ("magnitude", "aperture") and not (band and band.zero_point is not None)
+        what = "not detected" if in_mag else "missing"
         yield f"infinite, or as good as that (3.4e38, 1.8e308), in {_rows(n)}, read as {what}"
     if column.kind == "redshift":
-        for mark in MARKS[1:].tolist():
-            if n := count[mark]:
-                yield f"{mark:g} in {_rows(n)}, read as missing"
+        yield from (f"{mark:g} in {_rows(n)}, read as missing" for mark, n in sorted(seen.marks.items()))
     if n := count["zero"]:
-        if column.kind == "error" and band:
-            what = "inverse variances of 0, read as not measured," if band.inverse else "errors of 0, read as unknown,"
-            yield f"{what} in {_rows(n)}"
+        if column.kind == "error":
+            yield f"errors of 0, read as unknown, in {_rows(n)}"
         elif column.kind == "magnitude" and band.zero_point is not None:
             yield f"exactly 0, read as not detected, in {_rows(n)}; if it marks no value, list 0 under `missing:`"
         elif column.kind in ("magnitude", "redshift"):

@@ -80,7 +80,8 @@ class Band:
             value = np.where(value < -FAR * np.where(error > 0, error, np.inf), np.nan, value)
             error = np.where(limit, np.where(value > 0, value / self.n_sigma, -error), error)
             m = np.where(value <= 0, np.inf, zero + shift + _magnitude(value))
-            one_sigma, dm = zero + shift + _magnitude(error), POGSON * error / np.where(detected, value, np.nan)
+            with np.errstate(over="ignore"):
+                one_sigma, dm = zero + shift + _magnitude(error), POGSON * error / np.where(detected, value, np.nan)
         else:
             m, dm, is_limit = value + shift, error, limit | ((error > LIMITS[0]) & (error < LIMITS[1]))
             one_sigma = np.where(limit, value, error) + 2.5 * np.log10(self.n_sigma) + shift
