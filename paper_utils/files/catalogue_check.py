@@ -41,6 +41,7 @@ class Check:
     refusal: DataError | None
 
 
+@np.errstate(over="ignore")  # 1.8e308 in single precision
 def check(path: Path | str, mapping: Path | str | None = None) -> Check:
     """Look at all of a table that study 5 is to use, under its mapping.
 
@@ -69,8 +70,9 @@ def check(path: Path | str, mapping: Path | str | None = None) -> Check:
 
 
 def _with_truth(mapping: Mapping) -> Mapping:
-    """A mapping of a table that may lack its labels and its truth, the truth among the columns."""
+    """A mapping of a table that may lack its labels and its truth, with truth and E(B-V) among the columns."""
     named = {f"truth {name}": source for name, source in mapping.truth.items()}
+    named |= {"E(B-V)": mapping.ebv} if mapping.ebv else {}
     truth = tuple(Column(name, "fit", "label", "", -99.0, None, "") for name in named)
     mapping = replace(mapping, columns=mapping.columns + truth, source_of=mapping.source_of | named)
     return mappings.unlabelled(mapping)
@@ -189,7 +191,7 @@ def _exchanged(name: str, band: Band, seen: _Seen) -> Iterator[str]:
         low, middle, high = np.percentile(given, (5, 50, 95))
         if in_flux and high < SPREAD * low and LIKE_MAGNITUDES[0] < middle < LIKE_MAGNITUDES[1]:
             yield f"its fluxes, {low:.3g} to {high:.3g}, look like magnitudes; then say `unit: AB` (or Vega, asinh)"
-        if not in_flux and high > SPREAD * max(low, 0) and low > -HUGE and middle > 0:
+        if not in_flux and high > SPREAD * max(low, 0) and middle > 0:
             yield f"its magnitudes, {low:.3g} to {high:.3g}, look like fluxes; then say `unit:` or `flux_zero_point:`"
     if not band.error:
         return

@@ -8,7 +8,7 @@ import pytest
 from astropy.table import Table
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_alhambra_table import as_mapping
+from test_alhambra_table import GST, as_mapping
 
 from paper_utils.base.errors import DataError
 from paper_utils.files import catalogue_check, tables
@@ -102,6 +102,17 @@ def test_marks_are_counted(data):
     assert checked(columns, MAGNITUDES | {"undetected": [30], "missing": [-5, -9]}).refusal is None
 
 
+def test_reddening_is_a_column_like_others():
+    columns = survey() | {"EBV": np.linspace(0, 0.3, 600)}
+    dusty = changed(changed(MAGNITUDES, "extinction", 2.3), "extinction", 3.3, "g") | {"ebv": "EBV"}
+    found, bare = checked(columns, dusty), checked(columns, MAGNITUDES)
+    assert (found.warnings, found.rows[-1]["median"]) == ([], pytest.approx(0.15))
+    medians = [{row["column"]: row["median"] for row in check.rows} for check in (found, bare)]
+    assert medians[1]["g"] - medians[0]["g"] == pytest.approx(3.3 * 0.15, abs=0.1)
+    columns["EBV"][7] = np.nan
+    assert "row 8, column 'EBV': E(B-V) is nan" in str(checked(columns, dusty).refusal)
+
+
 def test_numbers_that_are_marks_by_their_looks():
     columns = survey()
     columns["Fr"][:3], columns["Fg"][5:9], columns["er"][:], columns["eg"][9] = -999, 0, 0.5, 0
@@ -140,6 +151,18 @@ def test_a_long_table_is_counted_whole_and_its_sample_is_even(tmp_path, monkeypa
     row = found.rows[0]
     assert (row["measured"], row["lowest"], row["highest"]) == (n, 18, pytest.approx(18 + (n - 1) / 1000))
     assert row["median"] == pytest.approx(18 + n / 2000, abs=0.05)
+
+
+@pytest.mark.skipif(not GST.is_file(), reason="SDSS photometry is not here (shared/real_data/gst_photometry)")
+def test_real_galaxies_with_one_inverse_variance_too_many(tmp_path):
+    bands = {b: {"column": f"MODELFLUX[{k}]", "ivar": f"MODELFLUX_IVAR[{k}]"} for k, b in enumerate("ugriz")}
+    content = {"bands": bands, "flux_zero_point": 22.5, "redshift": "Z"}
+    found = catalogue_check.check(GST, as_mapping(tmp_path, content))
+    assert (found.n, found.warnings) == (10_000, [])
+    assert {row["column"]: row["measured"] for row in found.rows}["du"] == 9988  # twelve have no light in u
+    bands["r"] = {"column": "MODELFLUX[2]", "error": "MODELFLUX_IVAR[2]"}
+    (warning,) = catalogue_check.check(GST, as_mapping(tmp_path, content)).warnings
+    assert warning.startswith("r: its errors fall where they should rise")
 
 
 def test_the_command(companion, tmp_path):
