@@ -9,7 +9,7 @@ import json
 import time
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,18 +21,16 @@ from paper_utils.base.columns import Column
 from paper_utils.base.containers import Catalogue
 from paper_utils.base.errors import DataError
 from paper_utils.base.hashes import file_hash
+from paper_utils.files import magnitudes, tables
 from paper_utils.files import mapping as mappings
-from paper_utils.files import tables
 from paper_utils.files.download import download
 from paper_utils.files.mapping import Mapping
 
 ADDRESS = "http://svo2.cab.inta-csic.es/vocats/alhambra/download/alhambra.csv.gz"  # Cacho 2020, Sec. 3.1
 N_OBJECTS = 446_343  # in the published file, ibid.
 NOT_DETECTED = 99.0
-# Other people's marks of missing values, in quantities that are never negative or never so large.
-MARKS = np.array([-9.99, -99, -99.9, -99.99, -999, -999.9, -9999], np.float32)
-FAINT_MARKS = np.array([99, 99.9, 99.99, 999, 9999], np.float32)
-POSITIVE = ("magnitude", "aperture", "error", "redshift", "type", "mass", "star", "fit")
+# In quantities that are never negative `magnitudes.MARKS` are marks.
+POSITIVE = ("aperture", "error", "redshift", "type", "mass", "star", "fit")
 INTEGERS = ("identifier", "place", "flag")
 N_ROWS = 1 << 14  # of a block of a table
 TYPICAL = (5.0, 40.0)  # magnitudes within which the median of any survey's galaxies lies
@@ -43,8 +41,8 @@ def read(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catal
 
     A file that `Catalogue.save` wrote is read too. Measurements become float32, coordinates float64, identifiers int64,
     object names text; without an `id` rows are called 1, 2, 3 ... Columns that are not mapped are dropped. Blank cells
-    and other marks (`tables.BLANKS`, `MARKS`, infinity, the mapping's `missing`) become -99, in chi2_1 99; in
-    magnitudes infinity and `FAINT_MARKS` become 99, in a truth table everything missing is NaN.
+    and other marks (`tables.BLANKS`, infinity, the mapping's `missing`) become -99, in chi2_1 99; magnitudes and fluxes
+    become AB magnitudes, 99 where nothing was detected (`magnitudes.Band`); in a truth table gaps are NaN.
 
     Raises DataError naming the file, the row (from 1) and the column: see `tables.read`; also for an object name that
     is blank or used twice, an identifier that is no whole number, and a redshift outside `checks.Z_RANGE`.
@@ -70,21 +68,15 @@ def catalogues(path: Path | str, mapping: Path | str | Mapping | None = None) ->
         whole = Catalogue.load(path)
         yield from (whole.select(slice(i, i + N_ROWS)) for i in range(0, len(whole), N_ROWS))
         return
-    if mapping is None:
-        mapping = mappings.alhambra()
-        remedy = "Give ALHAMBRA's own table, or say with a mapping which columns yours has (data/README.md)."
-    else:
-        mapping = mapping if isinstance(mapping, Mapping) else mappings.load(mapping)
-        remedy = "Correct the mapping: it gives the names of the file's columns."
-    needed = [source for name, source in mapping.source_of.items() if name not in mapping.optional]
-    optional = [source for name, source in mapping.source_of.items() if name in mapping.optional]
-    wanted = path, [*needed, *mapping.truth.values()], optional, mapping.id, mapping.blanks, remedy
+    mapping, hashes = mapped(mapping), []
+
+    def refuse(row: int, source: str, problem: str, remedy: str, n: int):
+        raise DataError(problem, remedy=remedy, source=path, row=f"row {row}, column {source!r}")
 
     def check_ids() -> None:
-        tables.check_ids([name for block in tables.read(*wanted) for name in block.ids], path, mapping.id)
+        tables.check_ids([name for block in blocks(path, mapping) for name in block.ids], path, mapping.id)
 
-    hashes = []
-    for block in tables.read(*wanted):
+    for block in blocks(path, mapping):
         if mapping.id:
             if len(set(block.ids)) < len(block.ids) or not all(name and name.isprintable() for name in block.ids):
                 check_ids()
@@ -92,27 +84,79 @@ def catalogues(path: Path | str, mapping: Path | str | Mapping | None = None) ->
         for start in range(0, len(block.ids), N_ROWS):
             rows = slice(start, start + N_ROWS)
             some = {name: values[rows] for name, values in block.columns.items()}
-            part = _catalogue(tables.Block(block.first_row + start, some, block.ids[rows]), mapping, path)
-            yield part.check(source=path)
+            part = tables.Block(block.first_row + start, some, block.ids[rows])
+            yield _catalogue(part, *converted(part, mapping, refuse), mapping).check(source=path)
     every = np.sort(np.concatenate(hashes)) if hashes else np.zeros(0)
     if (every[1:] == every[:-1]).any():
         check_ids()
+
+
+def unfit(magnitudes: np.ndarray) -> tuple[str, str] | None:
+    """What is wrong with a band's magnitudes (N,), and a remedy; None where there are some of a survey's galaxies."""
+    measured = magnitudes[np.abs(magnitudes) != NOT_DETECTED]
+    if not measured.size:
+        return "no object has a magnitude", "Leave the band out of the mapping."
+    if not TYPICAL[0] < (median := np.median(measured)) < TYPICAL[1]:
+        remedy = "If these are fluxes, say `unit:` or `flux_zero_point:` in the mapping."
+        return f"the median is {median:g}, which is no magnitude", remedy
+    return None
+
+
+def mapped(mapping: Path | str | Mapping | None) -> Mapping:
+    """The mapping of a YAML file; of None that of ALHAMBRA."""
+    if mapping is None:
+        return mappings.alhambra()
+    return mapping if isinstance(mapping, Mapping) else mappings.load(mapping)
+
+
+def blocks(path: Path, mapping: Mapping) -> Iterator[tables.Block]:
+    """The mapped columns of a table as they are, block by block, but for `missing` marks, which are NaN."""
+    needed = [source for name, source in mapping.source_of.items() if name not in mapping.optional]
+    optional = [source for name, source in mapping.source_of.items() if name in mapping.optional]
+    needed += [*mapping.truth.values(), *([mapping.ebv] if mapping.ebv else [])]
+    marks = [*mapping.missing, *np.float32(mapping.missing)]  # a column may be in single precision
+    remedy = "Correct the mapping: it gives the names of the file's columns, which without one are ALHAMBRA's."
+    for block in tables.read(path, needed, optional, mapping.id, mapping.blanks, remedy):
+        unmarked = {name: np.where(np.isin(values, marks), np.nan, values) for name, values in block.columns.items()}
+        yield block._replace(columns=unmarked)
+
+
+def converted(block: tables.Block, mapping: Mapping, on_bad: Callable) -> tuple[dict, dict]:
+    """A block's columns of the catalogue and of the truth, {name: (n,)} each, in their types, with the survey's marks.
+
+    on_bad : called as (row, column, problem, remedy, how many rows) where values make no sense; where it returns, they
+        become missing.
+    """
+    raw = block.columns
+
+    def refuse(values: np.ndarray, bad: np.ndarray, source: str, problem: str, remedy: str) -> np.ndarray:
+        if not bad.any():
+            return values
+        first = bad.argmax()
+        on_bad(block.first_row + first, source, problem.format(raw[source][first]), remedy, bad.sum())
+        return np.where(bad, np.nan, values)
+
+    found, ebv = {}, 0.0
+    if mapping.ebv:
+        ebv, remedy = raw[mapping.ebv], "Give one in 0 to 10 mag for every object, or leave the row out."
+        ebv = refuse(ebv, ~((ebv >= 0) & (ebv <= 10)), mapping.ebv, "E(B-V) is {:g}", remedy)
+    for name, band in mapping.bands_of.items():
+        error = raw[band.error] if band.error else np.full(len(raw[band.column]), np.nan)
+        found[name], found[f"d{name}"] = band.to_ab(raw[band.column], error, ebv, refuse)
+    columns = {}
+    for column in mapping.columns:
+        source = mapping.source_of[column.name]
+        if source in raw:
+            columns[column.name] = _column(column, found.get(column.name, raw[source]), source, refuse)
+    return columns, {name: _truth(name, raw[source]) for name, source in mapping.truth.items()}
 
 
 def read_to_train(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catalogue:
     """As `read`; also DataError where there is nothing to learn from: a band without magnitudes, or no redshifts."""
     catalogue = read(path, mapping)
     for band in catalogue.bands:
-        values = np.asarray(catalogue.table[band])
-        measured = values[np.abs(values) != NOT_DETECTED]
-        if not measured.size:
-            problem, remedy = "no object has a magnitude", "Leave the band out of the mapping."
-        elif not TYPICAL[0] < (median := np.median(measured)) < TYPICAL[1]:
-            problem = f"the median is {median:g}, which is no magnitude"
-            remedy = "If these are fluxes, give their `flux_zero_point:` in the mapping."
-        else:
-            continue
-        raise DataError(problem, remedy=remedy, source=path, row=f"band {str(band)!r}")
+        if problem := unfit(np.asarray(catalogue.table[band])):
+            raise DataError(problem[0], remedy=problem[1], source=path, row=f"band {str(band)!r}")
     if "zb_1" not in catalogue.table.colnames:
         problem, remedy = "there is no redshift to learn", "Give `redshift: COLUMN` in the mapping."
     elif (np.abs(catalogue.table["zb_1"]) == NOT_DETECTED).all():
@@ -149,69 +193,48 @@ def get(folder: Path, *, address: str = ADDRESS, **options) -> Path:
     return path
 
 
-def _catalogue(block: tables.Block, mapping: Mapping, path: Path) -> Catalogue:
-    """A block of a file, raw columns as the mapping's."""
-    marks = [*mapping.missing, *np.float32(mapping.missing)]  # a column may be in single precision
-    raw = {name: np.where(np.isin(values, marks), np.nan, values) for name, values in block.columns.items()}
+def _catalogue(block: tables.Block, columns: dict, truth: dict, mapping: Mapping) -> Catalogue:
     table = Table()
-    for column in (column for column in mapping.columns if mapping.source_of[column.name] in raw):
-        values = _column(column, raw, mapping, block.first_row, path)
+    for column in (column for column in mapping.columns if column.name in columns):
+        values = columns[column.name]
         table[column.name] = TableColumn(values, unit=column.unit or None, description=column.meaning, copy=False)
-    truth = {name: _truth(name, raw[source]) for name, source in mapping.truth.items()}
     ids = np.array(block.ids)
     return Catalogue(table, bands=np.array(mapping.bands), ids=ids, truth=Table(truth) if truth else None)
 
 
-def _column(column: Column, raw: dict, mapping: Mapping, first_row: int, path: Path) -> np.ndarray:
+def _column(column: Column, values: np.ndarray, source: str, refuse: Callable) -> np.ndarray:
     """The values (n,) of a catalogue's column in its type, with the survey's marks."""
-    source = mapping.source_of[column.name]
-    values, missing = raw[source], np.isnan(raw[source])
-
-    def refuse(bad: np.ndarray, problem: str, remedy: str):
-        for i in np.flatnonzero(bad)[:1]:
-            where = f"row {first_row + i}, column {source!r}"
-            raise DataError(problem.format(raw[source][i]), remedy=remedy, source=path, row=where)
-
+    missing = np.isnan(values)
     if column.kind in INTEGERS:
         remedy = "Give a whole number, or map only the columns that you need (data/README.md)."
         if column.missing is None:
-            refuse(missing, "there is no value", remedy)
-        values = np.where(missing, column.missing or 0, values)
+            refuse(values, missing, source, "there is no value", remedy)
         # Up to 2^53 every whole number is its own float64.
-        refuse((values != np.round(values)) | (np.abs(values) > 2**53), "{:g} is not a whole number", remedy)
-        values = values.astype(np.int64)
-    else:
-        in_flux = mapping.flux_zero_point is not None and column.kind in ("magnitude", "error")
-        if in_flux:
-            values = _to_magnitudes(column, raw, mapping)
-        with np.errstate(over="ignore"):
-            values = values.astype(np.float64 if column.kind == "position" else np.float32)
-        missing = ~np.isfinite(values)
-        if column.kind in POSITIVE and not in_flux:
-            missing |= np.isin(values, MARKS)
-        if column.kind in ("magnitude", "aperture"):
-            faint = (values == np.inf) | np.isin(values, FAINT_MARKS)
-            values[faint], missing = NOT_DETECTED, missing & ~faint
-        values[missing] = column.missing
+        odd = ~missing & ((values != np.round(values)) | (np.abs(values) > 2**53))
+        values = refuse(values, odd, source, "{:g} is not a whole number", remedy)
+        return np.where(np.isnan(values), column.missing or 0, values).astype(np.int64)
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32)
+    if column.kind == "position":
+        return np.where(np.isfinite(values), values, column.missing)
+    missing = ~(np.abs(single) < magnitudes.HUGE)
+    if column.kind in POSITIVE:
+        missing |= np.isin(single, magnitudes.MARKS)
+    if column.kind in ("magnitude", "aperture"):
+        faint = (single == np.inf) | np.isin(single, magnitudes.FAINT_MARKS)
+        single[faint], missing = NOT_DETECTED, missing & ~faint
     if column.kind == "redshift":
         remedy = f"Redshifts lie in {checks.Z_RANGE}; list the mark of a failed one under `missing:` in a mapping."
-        refuse(checks.odd_redshift(values) & (np.abs(values) != NOT_DETECTED), "the redshift is {:g}", remedy)
-    return values
-
-
-def _to_magnitudes(column: Column, raw: dict, mapping: Mapping) -> np.ndarray:
-    """AB magnitudes, or their errors, of fluxes; infinite where the flux is not positive, NaN where there is none."""
-    band = column.name if column.kind == "magnitude" else column.name.removeprefix("d")
-    flux = raw[mapping.source_of[band]]
-    positive = np.where(flux > 0, flux, np.nan)
-    if column.kind == "magnitude":
-        return np.where(flux <= 0, np.inf, mapping.flux_zero_point - 2.5 * np.log10(positive))
-    return 2.5 / np.log(10) * raw[mapping.source_of[column.name]] / positive
+        odd = checks.odd_redshift(single) & ~missing & (np.abs(single) != NOT_DETECTED)
+        missing |= np.isnan(refuse(single, odd, source, "the redshift is {:g}", remedy))
+    single[missing] = column.missing
+    return single
 
 
 def _truth(name: str, values: np.ndarray) -> np.ndarray:
     """A column of the truth with NaN where there is no value."""
-    missing = ~np.isfinite(values) | np.isin(values.astype(np.float32), MARKS)
+    with np.errstate(over="ignore"):
+        missing = ~(np.abs(values) < magnitudes.HUGE) | np.isin(values.astype(np.float32), magnitudes.MARKS)
     if name == "z":
         missing |= checks.odd_redshift(values)
     return np.where(missing, np.nan, values)

@@ -6,22 +6,22 @@ from pathlib import Path
 import numpy as np
 from sedpy.observate import list_available_filters
 
-from paper_utils.base.errors import DataError, refusal
-from paper_utils.base.filters import Curves, transmission_curve
+from paper_utils.base.errors import refusal
+from paper_utils.base.filters import transmission_curve
 from paper_utils.files import seds
-from paper_utils.files.mapping import Filter, Mapping
 
 CURVES_UM = (0.03, 5000.0)
 
 
-def read(curve: Filter, mapping: Path, where: str) -> tuple[np.ndarray, np.ndarray]:
+def read(curve: str | tuple[float, float], mapping: Path, where: str) -> tuple[np.ndarray, np.ndarray]:
     """Wavelengths [um] and response per photon of a curve: its name in sedpy, a file beside the mapping (Angstrom and
     response), or (centre, full width) in um of a top-hat. Raises DataError naming the mapping and `where` in it."""
     refuse, known = refusal(mapping), list_available_filters()
     if isinstance(curve, str) and (mapping.parent / curve).is_file():
         wave, response = seds.read_two_columns(mapping.parent / curve)
-        if not ((np.diff(wave) > 0).all() and CURVES_UM[0] < wave[0] and wave[-1] < CURVES_UM[1]):
-            problem = f"the curve runs over {wave[0]:g}-{wave[-1]:g} um"
+        inside = (np.diff(wave) > 0).all() and CURVES_UM[0] < wave[0] and wave[-1] < CURVES_UM[1]
+        if not (inside and 0 < response.max() < np.inf):
+            problem = f"the curve runs over {wave[0]:g}-{wave[-1]:g} um, with a response up to {response.max():g}"
             refuse(where, problem, "Give wavelengths in Angstrom, increasing, and the response per photon.")
         return wave, np.clip(response, 0, None)
     if isinstance(curve, str) and curve not in known:
@@ -31,22 +31,3 @@ def read(curve: Filter, mapping: Path, where: str) -> tuple[np.ndarray, np.ndarr
     if not isinstance(curve, str) and curve[1] >= 2 * curve[0]:
         refuse(where, f"a top-hat {curve[1]:g} um wide at {curve[0]:g} um", "Give [centre, full width].")
     return transmission_curve(curve)
-
-
-def survey(mapping: Mapping, source: Path) -> tuple[Curves, dict[str, float], str, float]:
-    """What a mapping says of a survey: curves [Angstrom] and 5 sigma depths of its bands, and the band in which objects
-    are found with its limit; by default the deepest, and its depth.
-
-    Raises DataError naming the band that lacks a `filter`, a `depth` or an `error`.
-    """
-    for name in mapping.bands:
-        lacks = [key for key, known in (("filter", mapping.filters), ("depth", mapping.depths)) if name not in known]
-        if f"d{name}" not in mapping.source_of:
-            lacks.append("error")
-        if lacks:
-            remedy = "To learn from the mock sky give each band its `error:` column, a `filter:` and its `depth:`."
-            raise DataError(f"there is no `{lacks[0]}`", remedy=remedy, source=source, row=f"bands: {name}")
-    curves = {name: read(curve, source, f"bands: {name}") for name, curve in mapping.filters.items()}
-    found, limit = mapping.detection or (max(mapping.depths, key=mapping.depths.get), None)
-    inside = {name: (wave * 1e4, response) for name, (wave, response) in curves.items()}
-    return inside, mapping.depths, found, mapping.depths[found] if limit is None else limit

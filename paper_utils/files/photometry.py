@@ -31,14 +31,12 @@ from paper_utils.base.errors import DataError
 from paper_utils.base.filters import sampled, vega_offset
 from paper_utils.files import curves, tables
 from paper_utils.files import mapping as mappings
+from paper_utils.files.magnitudes import FAR, MJY, Unit
 from paper_utils.files.mapping import Filter, Mark, Name, Positive
 
-MJY = {"mJy": 1.0, "Jy": 1e3, "uJy": 1e-3, "cgs": 1e26}
 TYPICAL = (6.5, 14.5)  # log10 of nu L_nu [L_sun] between which a band's median galaxy lies: by hand, generous
 LARGEST = 18.0  # log10 of the luminosity [L_sun, nu L_nu] that no single galaxy has, by a wide margin
-FAR = 30.0  # sigma below zero at which a flux is none
 FAINTEST = 38.0  # magnitude, of either sign, beyond which it is a mark of something else
-Unit = Literal["mJy", "Jy", "uJy", "cgs", "AB", "Vega"]
 
 
 class _Band(BaseModel, extra="forbid"):

@@ -58,14 +58,22 @@ def data_check(
 ) -> None:
     """Say whether a study can use your file and, if not, which row is wrong and how to correct it.
 
-    A table with a mapping is, for study 01, photometry that its model is to be applied to.
+    A table with a mapping is, for study 01, photometry that its model is to be applied to. For study 05 every column is
+    shown, with what looks exchanged.
     """
     from paper_utils.base import storage
-    from paper_utils.files import photometry
+    from paper_utils.files import catalogue_check, photometry
     from paper_utils.files.user import check_file
+    from paper_utils.runs import report
 
-    to_apply = study.zfill(2) == "01" and (mapping is not None or path.suffix not in storage.ENDINGS)
-    print(photometry.read(path, mapping) if to_apply else check_file(study.zfill(2), path, mapping))
+    study, is_table = study.zfill(2), mapping is not None or path.suffix not in storage.ENDINGS
+    if study == "05" and is_table:
+        found = catalogue_check.check(path, mapping)
+        report.show_check(found)
+        if found.refusal:
+            raise found.refusal
+    else:
+        print(photometry.read(path, mapping) if study == "01" and is_table else check_file(study, path, mapping))
 
 
 @builds.command("rt-library")

@@ -87,6 +87,22 @@ def show_scoreboard(rows: list[dict]) -> None:
                 console.print(Padding.indent(line, 0 if line is lines[0] else 4), width=100)
 
 
+def show_check(check) -> None:
+    """A `files.catalogue_check.Check`: a line for each column, then what looks wrong."""
+    lines = [list(check.rows[0]), *(list(map(_cell, row.values())) for row in check.rows)]
+    columns = [[cell.rjust(max(map(len, cells))) for cell in cells] for cells in zip(*lines, strict=True)]
+    columns[:2] = [[cell.strip().ljust(len(cell)) for cell in cells] for cells in columns[:2]]  # names to the left
+    for number, cells in enumerate(zip(*columns, strict=True)):
+        note("  ".join(cells), style=None if number else "bold")
+    for warning in check.warnings:
+        note(f"! {warning}", style="yellow")
+    note(f"{check.n} objects, {len(check.warnings) or 'no'} warning{'s' * (len(check.warnings) != 1)}")
+
+
+def _cell(value: object) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
 def shown(path: Path) -> str:
     """A path as the reader would type it from where they are."""
     path, here = Path(path).absolute(), Path.cwd()

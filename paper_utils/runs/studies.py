@@ -43,11 +43,10 @@ def data(study: str, s: Settings, source: Path | None, mapping: Path | None, see
     if study == "02":
         return sdss_spectra.spectra(s.n_spectra, ssps, **sky)
     if study == "05" and mapping is not None:
-        from paper_utils.files import curves
         from paper_utils.files import mapping as mappings
         from paper_utils.sky import bands
 
-        return bands.catalogue(*curves.survey(mappings.load(mapping), mapping), s.n_objects, ssps, seed)
+        return bands.catalogue(*mappings.survey(mappings.load(mapping), mapping), s.n_objects, ssps, seed)
     if study == "05":
         from paper_utils.sky import alhambra_catalogue, sequence, stars
 

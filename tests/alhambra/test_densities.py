@@ -45,6 +45,16 @@ def test_asinh_magnitudes_are_magnitudes_where_bright_and_go_on_through_zero():
     assert mu[3] + mu[n] == pytest.approx(sigma, abs=0.01)
 
 
+def test_a_detection_without_an_error_has_that_of_the_depth():
+    """Not an error of nothing: 0, -99 and none are one sigma of the survey, and no better than it is in sight of it."""
+    m, depth = np.full((4, len(BANDS)), 23.0), np.full(len(BANDS), 10 ** (-0.4 * (23 - 30)) / 10)
+    error = np.full_like(m, 0.1 * 2.5 / np.log(10))  # ten sigma
+    error[1:, 2] = 0, -99, 0.2
+    x = photometry(table_of(m, error), BANDS, depth)
+    np.testing.assert_allclose(x[1:3], x[[0, 0]], rtol=1e-5)
+    assert x[3, len(BANDS) + 3] > x[0, len(BANDS) + 3]
+
+
 def test_bands_not_observed_touch_no_other():
     m = np.full((50, len(BANDS)), 22.0) + np.random.default_rng(0).normal(0, 0.1, (50, len(BANDS)))
     error = np.full_like(m, 0.05)

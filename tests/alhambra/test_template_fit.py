@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from paper_utils.alhambra import template_fit
 from paper_utils.base import paths
+from paper_utils.base.columns import alhambra_columns
 from paper_utils.base.constants import DEEP_Z
 from paper_utils.base.errors import DataError
 from paper_utils.base.filters import sdss_curves
@@ -156,6 +157,11 @@ def test_redshifts_are_the_surveys(galaxies, limit, mean):
     """Mean fitted redshifts of the real catalogue: Molino+ 2014, abstract."""
     table, _ = galaxies
     assert np.mean(table["zb_1"][table["F814W"] < limit]) == pytest.approx(mean, abs=0.06)
+
+
+def test_the_catalogue_s_columns_say_how_odds_are_computed():
+    meaning = {column.name: column.meaning for column in alhambra_columns()}["odds_1"]
+    assert meaning == f"probability within zb_1 +- {template_fit.ODDS_WIDTH:g} (1 + zb_1)"
 
 
 def test_redshifts_are_as_good_as_the_surveys(galaxies):

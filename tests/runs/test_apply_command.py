@@ -14,7 +14,7 @@ from paper_utils.base import paths
 from paper_utils.base.containers import WAVE_UM, SedLibrary
 from paper_utils.base.errors import DataError
 from paper_utils.base.results import Results, growing_table
-from paper_utils.files import alhambra_table, curves, mapping, tables
+from paper_utils.files import alhambra_table, mapping, tables
 from paper_utils.midir import train
 from paper_utils.midir.model import GLO
 from paper_utils.nets.run import Run
@@ -262,7 +262,7 @@ def test_without_redshifts_a_survey_learns_from_the_mock_sky(tmp_path, ssps, com
     status, out, err = companion("train", "5", "--mock", *given, *small, "--profile", "smoke", "--device", "cpu")
     assert status == 0, err
     assert [file.name for file in (tmp_path / "out" / "05").iterdir()] == ["density-truth.safetensors"]
-    new = bands.catalogue(*curves.survey(mapping.load(path), path), 500, ssps, seed=99)
+    new = bands.catalogue(*mapping.survey(mapping.load(path), path), 500, ssps, seed=99)
     table = Table(new.table)
     table.rename_columns([f"d{b}" for b in "griz"], [f"e{b}" for b in "griz"])
     table.write(tmp_path / "new.csv")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
+from paper_utils.alhambra import inputs
 from paper_utils.base import intergalactic, paths
 from paper_utils.base.constants import L_SUN
 from paper_utils.base.distances import luminosity_distance
@@ -260,6 +261,17 @@ def test_marks_of_missing_values(survey):
         assert np.median(error[unseen]) == pytest.approx(limit + 2.5 * np.log10(5), abs=0.5)
     missing = sum((np.asarray(survey.table[name]) == -99).astype(int) for name in alhambra_catalogue.NAMES)
     np.testing.assert_array_equal(survey.table["nfobs"], 24 - missing)
+
+
+def test_what_the_thesis_clip_leaves_of_the_inputs(survey):
+    """The shares of `inputs.clipped`: [% that change, marks apart] of these columns, next to nothing of all others."""
+    raw = inputs.columns(survey.table, inputs.INPUTS)
+    changed = (inputs.clipped(raw) != raw) & (np.abs(raw) != 99)
+    lost = dict(zip(inputs.INPUTS, 100 * changed.mean(axis=0), strict=True))
+    expected = {"id": 99.8, "objID": 100, "RAdeg": 82, "DECdeg": 55, "x": 99.3, "y": 99.3, "area": 99.9}
+    expected |= {"theta": 50 + 35, "s2n": 21}
+    assert {name: share for name, share in lost.items() if share > 1} == pytest.approx(expected, abs=2.5)
+    assert (inputs.clipped(survey.table["objID"]) == 27).all()
 
 
 def test_stellarity_fails_where_it_is_faint(survey):
