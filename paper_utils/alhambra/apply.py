@@ -1,4 +1,4 @@
-"""Trained networks applied to a catalogue: redshifts as densities with calibrated intervals, and the thesis' networks.
+"""Redshifts of a catalogue as densities with calibrated intervals, and what else a network tells of its objects.
 
 A density is that of a mixture density network (Bishop 1994): K Gaussians in t = ln(1 + z), whose width is the usual
 Delta z / (1 + z); several, because colours leave more than one redshift possible. Its own uncertainties are often
@@ -17,9 +17,7 @@ from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
 from paper_utils.alhambra import gaussians, template_fit
-from paper_utils.alhambra.gaussians import nll
 from paper_utils.alhambra.inputs import columns, compressed, depths, photometry, spans, thesis_inputs
-from paper_utils.alhambra.model import Network
 from paper_utils.alhambra.others import Others
 from paper_utils.base.containers import Catalogue
 from paper_utils.base.errors import DataError, WeightsError
@@ -155,7 +153,7 @@ class PhotoZ(Model):
 
     def _redshifts(self, mixture: Tensor) -> dict[str, NDArray]:
         low, middle, high = self._quantiles(mixture, (0.16, 0.5, 0.84)).T
-        return {"z_p16": low, "z_p50": middle, "z_p84": high, "z_peak": _peak(mixture)}
+        return {"z_p16": low, "z_p50": middle, "z_p84": high, "z_peak": np.expm1(gaussians.peak(mixture).numpy())}
 
     def _magnitude_beyond(self, table) -> NDArray:
         """Whether an object was not detected in the band of detection, or beyond the training objects' EXTREMES."""
@@ -282,7 +280,7 @@ class PhotoZ(Model):
         Of two possible redshifts it takes one, where the median may take neither.
         """
 
-        return _peak(self._mixtures(x))
+        return np.expm1(gaussians.peak(self._mixtures(x)).numpy())
 
     @torch.no_grad()
     def _mixtures(self, x: Tensor) -> Tensor:
@@ -295,13 +293,6 @@ def _chunks(function: Callable[..., Tensor], *of_each: Tensor) -> NDArray:
     return np.concatenate([function(*parts) for parts in zip(*(side.split(CHUNK) for side in of_each), strict=True)])
 
 
-def _peak(mixture: Tensor) -> NDArray:
-    """z (N,) where mixtures (N, 3, K) in t are highest among the means."""
-    mean = mixture[:, 1]
-    at = _chunks(lambda part: gaussians.pdf(part, part[:, 1]).argmax(dim=1, keepdim=True), mixture)
-    return np.expm1(mean.gather(1, torch.as_tensor(at))[:, 0].numpy())
-
-
 def _flags(reasons: Mapping[str, NDArray]) -> NDArray:
     """Those of `reasons` that hold for each of N objects, as one text (N,)."""
     code = sum(np.asarray(holds, int) << i for i, holds in enumerate(reasons.values()))
@@ -312,13 +303,8 @@ def _flags(reasons: Mapping[str, NDArray]) -> NDArray:
 def loss(model: PhotoZ, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
     """Of features "x" (B, n_in) with "t" = ln(1 + z) (B,) and the `others` (B,) by name, NaN where unknown; with a
     "weight" (B,) of each object's redshift, or equal ones."""
-    found = {"loss": nll(model(batch["x"]), batch["t"], batch.get("weight"))}
+    found = {"loss": gaussians.nll(model(batch["x"]), batch["t"], batch.get("weight"))}
     if model.others:
         found["others"] = model.others.loss(batch["x"], batch)
         found["loss"] = found["loss"] + found["others"]
     return found
-
-
-def ensemble(networks: Mapping[str, Network], table) -> dict[str, NDArray]:
-    """All outputs (N,) of the thesis' networks for the rows of a table, by name (Sec. 3.3.7)."""
-    return {name: network.predict(network.inputs(table)) for name, network in networks.items()}

@@ -54,6 +54,12 @@ def nll(mixture: Tensor, t: Tensor, weight: Tensor | None = None) -> Tensor:
     return -torch.where(known, likelihood, 0).sum() / known.sum().clamp(min=1)
 
 
+def peak(mixture: Tensor) -> Tensor:
+    """t (N,) where mixtures (N, 3, K) are highest among the means."""
+    mean = mixture[:, 1]
+    return mean.gather(1, pdf(mixture, mean).argmax(dim=1, keepdim=True))[:, 0]
+
+
 def quantiles(mixture: Tensor, levels: Tensor) -> Tensor:
     """t (N, Q) below which the probability is `levels` (Q,), each between 0 and 1.
 

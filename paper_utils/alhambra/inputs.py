@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from paper_utils.base.columns import alhambra_columns, alhambra_names
+from paper_utils.base.containers import Catalogue
 from paper_utils.base.errors import DataError, readable
 
 IDENTIFIERS = ("id", "objID", "Field", "Pointing", "CCD")
@@ -66,6 +67,17 @@ def shape_columns(table, bands: Sequence[str]) -> tuple[str, ...]:
     left_out = {"theta", *bands, *(f"d{band}" for band in bands)}
     names = (name for name in inputs_of(table) if name not in left_out)
     return tuple(name for name in names if kinds.get(name, "shape") in ("shape", "aperture"))
+
+
+def detection(part: Catalogue, bands: Sequence[str]) -> str:
+    """Of some bands that in which most objects were detected, of several the last; "" without bands."""
+    seen = [np.sum(np.abs(np.asarray(part.table[band])) < 50) for band in bands]
+    return bands[len(bands) - 1 - int(np.argmax(seen[::-1]))] if bands else ""
+
+
+def bands_of(part: Catalogue) -> list[str]:
+    """Those of the catalogue's bands whose magnitudes have errors."""
+    return [str(band) for band in part.bands if f"d{band}" in inputs_of(part.table)]
 
 
 def compressed(table, names: Sequence[str]) -> NDArray:

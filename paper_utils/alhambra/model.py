@@ -21,7 +21,7 @@ Where text and listing differ, or nothing is said:
   training objects, see `listing_split`. The 22 318 objects of Table 4.1, one more than the text's 5 %, agree.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -238,3 +238,8 @@ def least_squares(x: ArrayLike, y: ArrayLike) -> tuple[Tensor, Tensor]:
     u, level = (x - centre) / scale, y.mean(dim=0)
     W = (torch.linalg.pinv(u.T @ u, rtol=1e-10, hermitian=True) @ (u.T @ (y - level))).T / scale
     return W, level - W @ centre
+
+
+def ensemble(networks: Mapping[str, Network], table) -> dict[str, NDArray]:
+    """All outputs (N,) of the thesis' networks for the rows of a table, by name (Sec. 3.3.7)."""
+    return {name: network.predict(network.inputs(table)) for name, network in networks.items()}

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from paper_utils.alhambra import apply, mixtures, model
 from paper_utils.alhambra.fast import LinearStep
-from paper_utils.alhambra.inputs import inputs_of, shape_columns
+from paper_utils.alhambra.inputs import bands_of, detection, inputs_of, shape_columns
 from paper_utils.alhambra.model import READINGS, SPECS, STAR_ABOVE, Network
 from paper_utils.alhambra.template_fit import Models
 from paper_utils.base.containers import Catalogue
@@ -279,17 +279,6 @@ def density(
     about = {"what": "redshift of a galaxy as a density p(z)", "n_train": len(rows)}
     rows = torch.tensor(rows, device=x.device)
     return run.fit(numbered(key, nth), found, apply.loss, {"x": x, **data}, plan, rows=rows, finish=finish, **about)
-
-
-def detection(part: Catalogue, bands: Sequence[str]) -> str:
-    """Of some bands that in which most objects were detected, of several the last; "" without bands."""
-    seen = [np.sum(np.abs(np.asarray(part.table[band])) < 50) for band in bands]
-    return bands[len(bands) - 1 - int(np.argmax(seen[::-1]))] if bands else ""
-
-
-def bands_of(part: Catalogue) -> list[str]:
-    """Those of the catalogue's bands whose magnitudes have errors."""
-    return [str(band) for band in part.bands if f"d{band}" in inputs_of(part.table)]
 
 
 def one_for_all(key: str, x: Tensor, values: NDArray, scaled: bool, run: Run) -> NDArray:

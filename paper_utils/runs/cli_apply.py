@@ -111,9 +111,9 @@ def _redshifts(
 
     from tqdm import tqdm
 
-    from paper_utils.alhambra import figures
+    from paper_utils.alhambra import figures_applied as figures
     from paper_utils.alhambra.apply import PhotoZ
-    from paper_utils.alhambra.ensemble import ENDING, growing_ensemble
+    from paper_utils.alhambra.qp_ensemble import ENDING, growing_ensemble
     from paper_utils.alhambra.summary import Summary
     from paper_utils.base import plots, storage
     from paper_utils.base.results import growing_table

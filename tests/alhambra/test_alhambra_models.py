@@ -11,9 +11,9 @@ from torch import nn
 
 from paper_utils.alhambra import model as al
 from paper_utils.alhambra import train as fitting
-from paper_utils.alhambra.apply import ensemble
 from paper_utils.alhambra.fast import LinearStep
 from paper_utils.alhambra.inputs import INPUTS, clipped, thesis_inputs
+from paper_utils.alhambra.model import ensemble
 from paper_utils.base.errors import DataError
 from paper_utils.nets import training
 from paper_utils.nets.plan import Plan

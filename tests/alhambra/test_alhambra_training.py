@@ -7,7 +7,8 @@ from astropy.table import Table
 from conftest import in_a_fresh_process
 
 from paper_utils.alhambra import train as fitting
-from paper_utils.alhambra.apply import PhotoZ, ensemble
+from paper_utils.alhambra.apply import PhotoZ
+from paper_utils.alhambra.model import ensemble
 from paper_utils.base.containers import Catalogue
 from paper_utils.base.errors import DataError
 from paper_utils.nets.model_file import Model
@@ -60,7 +61,7 @@ def test_files_say_the_same_in_a_fresh_process(trained, catalogue, tmp_path):
     few = catalogue.table[:50]
     few.write(tmp_path / "few.ecsv")
     code = (
-        "from astropy.table import Table\nfrom paper_utils.alhambra.apply import ensemble\n"
+        "from astropy.table import Table\nfrom paper_utils.alhambra.model import ensemble\n"
         "table = Table.read(sys.argv[2])\nfour = ('redshift', 'stellarity', 'mass', 'type')\n"
         "load = lambda name: Model.load(f'{sys.argv[1]}/{name}.safetensors')\n"
         "found = ensemble({name: load(name) for name in four}, table)\n"

@@ -12,6 +12,7 @@ import pytest
 from astropy.table import Table
 
 from paper_utils.alhambra import figures as catalogue_plots
+from paper_utils.alhambra import figures_applied
 from paper_utils.alhambra.apply import PhotoZ
 from paper_utils.alhambra.bands import SCORES
 from paper_utils.alhambra.model import Spec
@@ -225,8 +226,8 @@ FIGURES = {
         {"seeing": ([1, 2], {"a": [0.5, 0.6]}), "depth [mag]": ([0, 1], {"a": [0.5, 30.0]})}, "loss"
     ),
     "applied": lambda: midir_plots.plot_applied(APPLIED),
-    "redshifts": lambda: catalogue_plots.plot_applied(SUMMARY),
-    "redshift": lambda: catalogue_plots.plot_redshift(REDSHIFTS, 1),
+    "redshifts": lambda: figures_applied.plot_applied(SUMMARY),
+    "redshift": lambda: figures_applied.plot_redshift(REDSHIFTS, 1),
     "galaxy": lambda: midir_plots.plot_galaxy(APPLIED, OBSERVED, 0),
     "band": lambda: midir_plots.plot_band(WAVE[MID], LOG[:3], LOG[:3], 0.1 + 0 * LOG[:3], ["a", "b", "c"]),
 }
