@@ -8,7 +8,8 @@ import torch
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from paper_utils.alhambra import apply, train
+from paper_utils.alhambra import apply, template_fit, train
+from paper_utils.alhambra.inputs import columns
 from paper_utils.base.containers import Catalogue
 from paper_utils.nets.run import Run
 from paper_utils.stats import photoz
@@ -16,15 +17,23 @@ from paper_utils.stats import photoz
 EDGES = (-np.inf, 20.5, 21.5, np.inf)  # of true magnitudes in the band where objects are found
 ALL = "all"
 SCORES = ("σ_NMAD", "outliers [%]", "half the 68 % width", "coverage [%]", "−log likelihood")
+OF_FIT = ("σ_NMAD, template fit", "outliers [%], template fit")
 
 
 def compare(
-    observed: Mapping[str, Catalogue], s: train.Settings, run: Run, n_seeds: int = 3, edges: Sequence[float] = EDGES
+    observed: Mapping[str, Catalogue],
+    models: Mapping[str, template_fit.Models],
+    s: train.Settings,
+    run: Run,
+    n_seeds: int = 3,
+    edges: Sequence[float] = EDGES,
 ) -> Table:
-    """A row for each set of bands, seed and range of magnitudes: `SCORES` of networks that see magnitudes alone.
+    """A row for each set of bands, seed and range of magnitudes: `SCORES` of networks that see magnitudes alone, and
+    `OF_FIT` of a template fit to the same magnitudes.
 
     observed : the same objects in other bands (`Scene.observe`), whose truth has z and m_found. Each seed is another
         split, the same for all sets, and another network of the settings' widths and epochs, taught by the truth.
+    models : of the templates in each set's bands.
     Redshifts are the medians of p(z), errors and half widths are in units of 1 + z; the likelihood is of ln(1 + z).
     """
     rows = []
@@ -33,30 +42,41 @@ def compare(
         for name, catalogue in observed.items():
             part, test = train.split(catalogue, s, own)
             network = train.density(f"bands, {name}", part, train.truth(part, "z"), s, own, shapes=())
-            magnitude = np.asarray(test.truth["m_found"])
-            where = np.digitize(magnitude, edges[1:-1])
+            fit, where = _fitted(test, models[name]), np.digitize(test.truth["m_found"], edges[1:-1])
             for i, among in enumerate([ALL, *map(_named, edges[:-1], edges[1:])]):
-                some = test.select(where == i - 1) if i else test
-                about = {"bands": name, "seed": seed, "magnitudes": among, "objects": len(some)}
-                rows.append(about | scores(network, some))
+                inside = where == i - 1 if i else np.full(len(test), True)
+                about = {"bands": name, "seed": seed, "magnitudes": among, "objects": inside.sum()}
+                rows.append(about | scores(network, test.select(inside), fit[inside]))
     return Table(rows)
+
+
+def _fitted(test: Catalogue, models: template_fit.Models) -> NDArray:
+    """Redshifts (N,) by templates and the prior; the median one where no band has a detection."""
+    mag, error = (columns(test.table, [f"{d}{band}" for band in test.bands]) for d in ("", "d"))
+    seen = (np.abs(mag) < 50).any(axis=1)
+    found = template_fit.fit(mag[seen], error[seen], models, np.asarray(test.truth["m_found"])[seen])["zb"]
+    z = np.full(len(test), np.median(found))
+    z[seen] = found
+    return z
 
 
 def _named(low: float, high: float) -> str:
     return f"< {high:g}" if low == -np.inf else f"> {low:g}" if high == np.inf else f"{low:g}–{high:g}"
 
 
-def scores(network: apply.PhotoZ, test: Catalogue) -> dict[str, float]:
-    """`SCORES` of a network on objects whose true redshift is known; NaN for fewer than two."""
+def scores(network: apply.PhotoZ, test: Catalogue, fit: NDArray) -> dict[str, float]:
+    """`SCORES` of a network and `OF_FIT` of fitted redshifts (N,), on objects whose true one is known; NaN for fewer
+    than two."""
     if len(test) < 2:
-        return dict.fromkeys(SCORES, np.nan)
+        return dict.fromkeys((*SCORES, *OF_FIT), np.nan)
     z, x = train.truth(test, "z"), network.features(test.table)
     low, middle, high = network.quantiles(x).T
-    dz = photoz.residuals(middle, z)
+    dz, of_fit = photoz.residuals(middle, z), photoz.residuals(fit, z)
     with torch.no_grad():
         loss = float(apply.nll(network(x), torch.tensor(np.log1p(z)).to(x)))
     found = photoz.sigma_mad(dz), 100 * photoz.outliers(dz), np.mean((high - low) / 2 / (1 + middle))
-    return dict(zip(SCORES, map(float, (*found, photoz.coverage(low, high, z)[0], loss)), strict=True))
+    found = *found, photoz.coverage(low, high, z)[0], loss, photoz.sigma_mad(of_fit), 100 * photoz.outliers(of_fit)
+    return dict(zip((*SCORES, *OF_FIT), map(float, found), strict=True))
 
 
 def by_set(table: Table, score: str, magnitudes: str = ALL) -> dict[str, tuple[float, float]]:

@@ -244,7 +244,9 @@ def binned(x: NDArray, y: NDArray, edges: NDArray, mean: bool = False) -> tuple[
     return centres, np.array([np.quantile(values, [0.5, 0.16, 0.84]) for values in held]).reshape(-1, 3).T
 
 
-def plot_band_sets(table: Table, scores: Sequence[str] = ("σ_NMAD", "outliers [%]", "half the 68 % width")) -> Figure:
+def plot_band_sets(
+    table: Table, scores: Sequence[str] = (bands.SCORES[0], *bands.OF_FIT[:1], bands.SCORES[1])
+) -> Figure:
     """Scores of sets of bands against magnitude (`bands.compare`): means of the seeds, and their spread."""
     fig, axes = plt.subplots(1, len(scores), figsize=(WIDTH, 3.3), squeeze=False)
     ranges = [among for among in dict.fromkeys(table["magnitudes"]) if among != bands.ALL]

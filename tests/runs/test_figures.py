@@ -14,7 +14,7 @@ from astropy.table import Table
 from paper_utils.alhambra import figures as catalogue_plots
 from paper_utils.alhambra import figures_applied
 from paper_utils.alhambra.apply import PhotoZ
-from paper_utils.alhambra.bands import SCORES
+from paper_utils.alhambra.bands import OF_FIT, SCORES
 from paper_utils.alhambra.model import Spec
 from paper_utils.alhambra.summary import Summary
 from paper_utils.autoencoder import figures as spectra_plots
@@ -60,7 +60,7 @@ OBSERVED = Photometry(
 )  # fmt: skip
 BAND_SETS = Table(
     [
-        {"bands": name, "seed": seed, "magnitudes": among} | dict.fromkeys(SCORES, 0.01 * (seed + i + 1))
+        {"bands": name, "seed": seed, "magnitudes": among} | dict.fromkeys((*SCORES, *OF_FIT), 0.01 * (seed + i + 1))
         for name in ("56", "6") for seed in (0, 1) for i, among in enumerate(("all", "< 22", "> 22"))
     ]
 )  # fmt: skip
