@@ -195,7 +195,7 @@ def forest(sample: Sample):
 
 
 def gpz(sample: Sample):
-    """GPz with a diagonal covariance for each basis function and varying noise: a Gaussian for each."""
+    """GPz with a diagonal covariance for each basis function and noise that varies: Gaussians in ln(1 + z)."""
     from rail.estimation.algos._gpz_util import GP
 
     x, x_test, t = sample.features()

@@ -8,7 +8,7 @@ import torch
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from paper_utils.alhambra import apply, template_fit, train
+from paper_utils.alhambra import apply, gaussians, template_fit, train
 from paper_utils.alhambra.inputs import columns
 from paper_utils.base.containers import Catalogue
 from paper_utils.nets.run import Run
@@ -73,7 +73,7 @@ def scores(network: apply.PhotoZ, test: Catalogue, fit: NDArray) -> dict[str, fl
     low, middle, high = network.quantiles(x).T
     dz, of_fit = photoz.residuals(middle, z), photoz.residuals(fit, z)
     with torch.no_grad():
-        loss = float(apply.nll(network(x), torch.tensor(np.log1p(z)).to(x)))
+        loss = float(gaussians.nll(network(x), torch.tensor(np.log1p(z)).to(x)))
     found = photoz.sigma_mad(dz), 100 * photoz.outliers(dz), np.mean((high - low) / 2 / (1 + middle))
     found = *found, photoz.coverage(low, high, z)[0], loss, photoz.sigma_mad(of_fit), 100 * photoz.outliers(of_fit)
     return dict(zip((*SCORES, *OF_FIT), map(float, found), strict=True))
