@@ -6,7 +6,7 @@ wrong: `calibrate` maps its cumulative probabilities so that those of validation
 2010MNRAS.406..881B), and quantiles, densities and PIT values follow.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 import numpy as np
@@ -30,7 +30,6 @@ LOG_SIGMA = (-9.0, 1.0)  # e^-9 = 1.2e-4 in Delta z / (1 + z): no photometric re
 N_KNOTS = 20
 CALIBRATED = np.linspace(0, 1, N_KNOTS + 1)  # cumulative probabilities at the knots
 FINE = np.linspace(0, 1, 50 * N_KNOTS + 1)  # and between them
-CHUNK = 16384  # objects at once: (CHUNK, levels, K) stays a few tens of MB
 ODDS = 0.06  # how near to the mode, in Delta z / (1 + z), the probability counts as odds
 STEP = 0.005  # of the grid of densities in ln(1 + z)
 FEW = 5  # bands: with fewer detections a redshift is flagged
@@ -153,7 +152,7 @@ class PhotoZ(Model):
 
     def _redshifts(self, mixture: Tensor) -> dict[str, NDArray]:
         low, middle, high = self._quantiles(mixture, (0.16, 0.5, 0.84)).T
-        return {"z_p16": low, "z_p50": middle, "z_p84": high, "z_peak": np.expm1(gaussians.peak(mixture).numpy())}
+        return {"z_p16": low, "z_p50": middle, "z_p84": high, "z_peak": np.expm1(gaussians.peak(mixture))}
 
     def _magnitude_beyond(self, table) -> NDArray:
         """Whether an object was not detected in the band of detection, or beyond the training objects' EXTREMES."""
@@ -167,7 +166,7 @@ class PhotoZ(Model):
         t = torch.arange(0, float(self.t_max) + 0.1, STEP, dtype=torch.float64)
         edges = np.expm1(t.numpy())
         pdf = np.empty((len(mixture), len(edges) - 1), np.float32)
-        for rows in torch.arange(len(mixture)).split(CHUNK):
+        for rows in torch.arange(len(mixture)).split(gaussians.ROWS):
             below = np.interp(gaussians.cdf_on(mixture[rows], t), self._calibration()[0], FINE)
             below[:, 0], below[:, -1] = 0, 1
             pdf[rows] = np.diff(below, axis=1) / np.diff(edges)
@@ -247,13 +246,13 @@ class PhotoZ(Model):
         return self._probability(self._mixtures(x), np.log1p(z), calibrated)
 
     def _probability(self, mixture: Tensor, t: NDArray, calibrated: bool = True) -> NDArray:
-        raw = _chunks(gaussians.cdf, mixture, torch.as_tensor(t))
+        raw = gaussians.in_parts(gaussians.cdf, mixture, torch.as_tensor(t))
         return np.interp(raw, self._calibration()[0], FINE) if calibrated else raw
 
     def pdf(self, x: Tensor, z_grid: ArrayLike) -> NDArray:
         """Density per unit redshift (N, G) at the redshifts z_grid (G,)."""
         t, mixture = torch.as_tensor(np.log1p(np.asarray(z_grid, float))).expand(len(x), -1), self._mixtures(x)
-        density, raw = _chunks(gaussians.pdf, mixture, t), _chunks(gaussians.cdf, mixture, t)
+        density, raw = gaussians.in_parts(gaussians.pdf, mixture, t), gaussians.in_parts(gaussians.cdf, mixture, t)
         return density * np.interp(raw, *self._calibration()) / np.exp(t.numpy())
 
     def quantiles(self, x: Tensor, levels: ArrayLike = (0.16, 0.5, 0.84)) -> NDArray:
@@ -262,7 +261,7 @@ class PhotoZ(Model):
 
     def _quantiles(self, mixture: Tensor, levels: ArrayLike) -> NDArray:
         raw = torch.as_tensor(np.interp(np.atleast_1d(levels), FINE, self._calibration()[0]))
-        return np.expm1(_chunks(lambda part: gaussians.quantiles(part, raw), mixture))
+        return np.expm1(gaussians.in_parts(lambda part: gaussians.quantiles(part, raw), mixture))
 
     def _calibration(self) -> tuple[NDArray, NDArray]:
         """The network's own cumulative probability where the calibrated one is FINE, and by how much the latter grows
@@ -280,17 +279,12 @@ class PhotoZ(Model):
         Of two possible redshifts it takes one, where the median may take neither.
         """
 
-        return np.expm1(gaussians.peak(self._mixtures(x)).numpy())
+        return np.expm1(gaussians.peak(self._mixtures(x)))
 
     @torch.no_grad()
     def _mixtures(self, x: Tensor) -> Tensor:
         """Mixtures (N, 3, K) of features x (N, n_in), in float64 on the CPU."""
-        return torch.cat([self(part.to(self.depth.device).float()).double().cpu() for part in x.split(CHUNK)])
-
-
-def _chunks(function: Callable[..., Tensor], *of_each: Tensor) -> NDArray:
-    """`function` of tensors (N, ...), a few rows at a time, put together."""
-    return np.concatenate([function(*parts) for parts in zip(*(side.split(CHUNK) for side in of_each), strict=True)])
+        return torch.cat([self(part.to(self.depth.device).float()).double().cpu() for part in x.split(gaussians.ROWS)])
 
 
 def _flags(reasons: Mapping[str, NDArray]) -> NDArray:

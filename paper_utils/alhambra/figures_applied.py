@@ -35,11 +35,11 @@ def plot_applied(found: Summary) -> Figure:
         ylabel="objects",
         title=f"{found.n_sure / max(found.n, 1):.0%} above 0.9 and not flagged",
     )
-    reasons = found.flags.most_common()[::-1]
-    why.barh(range(len(reasons)), [100 * count / found.n for _, count in reasons], color=MODEL, height=0.6)
-    for i, (reason, _) in enumerate(reasons):
-        why.text(0.01, i + 0.32, reason, fontsize=6.5, transform=why.get_yaxis_transform())
-    why.set(yticks=[], ylim=(-0.6, max(len(reasons), 1)), xlabel="objects [%]", xlim=(0, None))
+    reasons = [(text, 100 * count / found.n) for text, count in found.flags.most_common()[::-1]]
+    why.barh(range(len(reasons)), [share for _, share in reasons], color=MODEL, height=0.4)
+    for i, (text, share) in enumerate(reasons):
+        why.text(0.01, i + 0.2, f"{text}: {share:.2g}", fontsize=6.5, va="bottom", transform=why.get_yaxis_transform())
+    why.set(yticks=[], ylim=(-0.4, max(len(reasons), 1)), xlabel="objects [%]", xlim=(0, None))
     why.set_title(f"{found.n_flagged / max(found.n, 1):.0%} flagged")
     return fig
 

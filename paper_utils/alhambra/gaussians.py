@@ -3,10 +3,14 @@
 A mixture is (N, 3, K): log weights, means and log sigmas, as `apply.PhotoZ` gives them in t = ln(1 + z).
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+ROWS = 16384  # objects at once: (ROWS, levels, K) stays a few tens of MB
 CHUNK = 256  # objects at once on a grid: what is in work fits a core's cache
 CLOSE = 1e-10  # in t, when a quantile is found
 VALLEY = 0.5  # of the lower of two peaks: what lies between them falls below that
@@ -43,6 +47,21 @@ def cdf_on(mixture: Tensor, t: Tensor) -> Tensor:
     return out
 
 
+def in_parts(function: Callable[..., Tensor], *of_each: Tensor) -> NDArray:
+    """`function` of tensors (N, ...), ROWS objects at a time, put together."""
+    return np.concatenate([function(*parts) for parts in zip(*(side.split(ROWS) for side in of_each), strict=True)])
+
+
+def peak(mixture: Tensor) -> NDArray:
+    """t (N,) where a mixture is highest among the means of its Gaussians."""
+
+    def highest(part: Tensor) -> Tensor:
+        mean = part[:, 1]
+        return mean.gather(1, log_pdf(part, mean).argmax(dim=1, keepdim=True))[:, 0]
+
+    return in_parts(highest, mixture)
+
+
 def nll(mixture: Tensor, t: Tensor, weight: Tensor | None = None) -> Tensor:
     """Mean negative log likelihood of those of t (N,) or (N, 1) that are known, not NaN, under mixtures (N, 3, K).
 
@@ -52,12 +71,6 @@ def nll(mixture: Tensor, t: Tensor, weight: Tensor | None = None) -> Tensor:
     likelihood = log_pdf(mixture, t.reshape(-1, 1).nan_to_num())[:, 0]
     likelihood = likelihood if weight is None else likelihood * weight
     return -torch.where(known, likelihood, 0).sum() / known.sum().clamp(min=1)
-
-
-def peak(mixture: Tensor) -> Tensor:
-    """t (N,) where mixtures (N, 3, K) are highest among the means."""
-    mean = mixture[:, 1]
-    return mean.gather(1, pdf(mixture, mean).argmax(dim=1, keepdim=True))[:, 0]
 
 
 def quantiles(mixture: Tensor, levels: Tensor) -> Tensor:

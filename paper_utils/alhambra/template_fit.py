@@ -106,10 +106,10 @@ def weighted(mag: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 def log_prior(m: np.ndarray, models: Models) -> np.ndarray:
     """log p(z, class | m) (N, Z, 3) of objects of magnitude m (N,), per grid point and template of the class."""
-    m = np.clip(m, 20, 32).astype(np.float32)[:, None, None] - 20
+    m = np.clip(m, 20, 32).astype(np.float32)[:, None, None] - 20  # in single precision, three times as fast
     log_z, alpha, log_z_m = (np.float32(side) for side in (np.log(models.z)[:, None], ALPHA, np.log(Z_0 + K * m)))
-    shape = np.exp(alpha * (log_z - log_z_m))  # (z / z_m)^alpha
-    shape = np.subtract(alpha * log_z + np.float32(np.log1p(models.z))[:, None], shape, out=shape)  # even in ln(1 + z)
+    even = np.float32(np.log1p(models.z))[:, None]  # the grid is even in ln(1 + z)
+    shape = alpha * log_z + even - np.exp(alpha * (log_z - log_z_m))
     shape -= np.log(np.exp(np.maximum(shape, -80)).sum(axis=1, keepdims=True))
     early = SHARE * np.exp(-K_T * m[:, 0])  # (N, 2)
     share = np.concatenate([early, 1 - early.sum(axis=1, keepdims=True)], axis=1)
@@ -259,10 +259,15 @@ class Grid(torch.nn.Module):
         return self
 
     def fit(self, mag: np.ndarray, error: np.ndarray, prior_mag: np.ndarray) -> Table:
-        """Columns `FITTED` of magnitudes (N, B) with errors, as in `label`; NaN where no band has detected anything."""
+        """Columns `FITTED` of magnitudes (N, B) with errors, as in `label`; NaN where no band has detected anything.
+
+        prior_mag : (N,) of the prior; where it was not detected the mean of the magnitudes counts.
+        """
         numbers = {name: buffer.cpu().numpy() for name, buffer in self.named_buffers()}
         models = Models(**numbers | {"flux": numbers["flux"].astype(float)})
-        seen = (np.abs(mag) < 90).any(axis=1)
+        detected = np.abs(mag) < 90
+        seen, mean = detected.any(axis=1), np.where(detected, mag, 0).sum(axis=1) / np.maximum(detected.sum(axis=1), 1)
+        prior_mag = np.where(np.abs(prior_mag) < 90, prior_mag, mean)
         found = fit(mag[seen], error[seen], models, prior_mag[seen], device=str(self.flux.device)) if seen.any() else {}
         table = Table({name: np.full(len(mag), np.nan) for name in FITTED})
         for name in FITTED if found else ():

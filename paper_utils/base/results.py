@@ -117,12 +117,9 @@ def _writer(path: Path, empty: Table, schema: pyarrow.Schema, lengths: dict[str,
 
 
 def _to_fits(rows: pyarrow.parquet.ParquetFile, path: Path, empty: Table, lengths: dict[str, int]) -> None:
-    dtype = np.dtype(
-        [
-            (name, f"S{lengths[name]}" if name in lengths else empty[name].dtype.newbyteorder(">"))
-            for name in empty.colnames
-        ]
-    )
+    """Rows as a FITS table, `empty` but for their number and the `lengths` of texts in bytes."""
+    kinds = {name: f"S{n}" for name, n in lengths.items()}
+    dtype = np.dtype([(name, kinds.get(name, empty[name].dtype.newbyteorder(">"))) for name in empty.colnames])
     shape = Table(np.empty(0, dtype), units={name: empty[name].unit for name in empty.colnames}, meta=empty.meta)
     header = fits.table_to_hdu(shape).header
     header["NAXIS2"] = rows.metadata.num_rows
