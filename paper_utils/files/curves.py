@@ -23,6 +23,8 @@ def read(curve: Filter, mapping: Path, where: str) -> tuple[np.ndarray, np.ndarr
         if not ((np.diff(wave) > 0).all() and CURVES_UM[0] < wave[0] and wave[-1] < CURVES_UM[1]):
             problem = f"the curve runs over {wave[0]:g}-{wave[-1]:g} um"
             refuse(where, problem, "Give wavelengths in Angstrom, increasing, and the response per photon.")
+        if not (np.isfinite(response).all() and (response > 0).any()):
+            refuse(where, "the curve has no response, or one that is no number", "Give the response per photon.")
         return wave, np.clip(response, 0, None)
     if isinstance(curve, str) and curve not in known:
         near = ", ".join(difflib.get_close_matches(curve, known, n=3, cutoff=0.4)) or "wise_w3, sdss_r0 ..."
