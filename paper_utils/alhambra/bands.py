@@ -33,7 +33,7 @@ def compare(
 
     observed : the same objects in other bands (`Scene.observe`), whose truth has z and m_found. Each seed is another
         split, the same for all sets, and another network of the settings' widths and epochs, taught by the truth.
-    models : of the templates in each set's bands.
+    models : of the templates in each set's bands, for the fit.
     Redshifts are the medians of p(z), errors and half widths are in units of 1 + z; the likelihood is of ln(1 + z).
     """
     rows = []
@@ -51,7 +51,7 @@ def compare(
 
 
 def _fitted(test: Catalogue, models: template_fit.Models) -> NDArray:
-    """Redshifts (N,) by templates and the prior; the median one where no band has a detection."""
+    """Redshifts (N,) by templates and the prior of the magnitude where found; the median where nothing is detected."""
     mag, error = (columns(test.table, [f"{d}{band}" for band in test.bands]) for d in ("", "d"))
     seen = (np.abs(mag) < 50).any(axis=1)
     found = template_fit.fit(mag[seen], error[seen], models, np.asarray(test.truth["m_found"])[seen])["zb"]

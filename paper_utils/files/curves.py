@@ -23,6 +23,8 @@ def read(curve: str | tuple[float, float], mapping: Path, where: str) -> tuple[n
         if not (inside and 0 < response.max() < np.inf):
             problem = f"the curve runs over {wave[0]:g}-{wave[-1]:g} um, with a response up to {response.max():g}"
             refuse(where, problem, "Give wavelengths in Angstrom, increasing, and the response per photon.")
+        if not (np.isfinite(response).all() and (response > 0).any()):
+            refuse(where, "the curve has no response, or one that is no number", "Give the response per photon.")
         return wave, np.clip(response, 0, None)
     if isinstance(curve, str) and curve not in known:
         near = ", ".join(difflib.get_close_matches(curve, known, n=3, cutoff=0.4)) or "wise_w3, sdss_r0 ..."

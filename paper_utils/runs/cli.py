@@ -122,7 +122,7 @@ def train(
     run = Run(study, str(profile), seed, str(device), precision)
     sample = studies.data(study, settings, data, mapping, seed, run.fabric.device.type)
     report.note(f"{sample}")
-    studies.room(study, "train").train(sample, settings, run)
+    studies.room(study, "train").train(sample, settings, run, **studies.templates(study, data, mapping))
     run.export(folder, half=half)
     for file in sorted(folder.glob("*.safetensors")):
         report.note(f"{report.shown(file)} ({file.stat().st_size / 1e6:.1f} MB)")

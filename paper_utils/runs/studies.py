@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from paper_utils.base.errors import unknown
+from paper_utils.base.errors import DataError, unknown
 from paper_utils.nets.settings import Settings
 
 ROOMS = {"01": "midir", "02": "autoencoder", "03": "diffusion", "04": "latents", "05": "alhambra"}
@@ -46,7 +46,9 @@ def data(study: str, s: Settings, source: Path | None, mapping: Path | None, see
         from paper_utils.files import mapping as mappings
         from paper_utils.sky import bands
 
-        return bands.catalogue(*mappings.survey(mappings.load(mapping), mapping), s.n_objects, ssps, seed)
+        given = mappings.load(mapping)
+        survey = mappings.survey(given, mapping)
+        return bands.catalogue(*survey, s.n_objects, ssps, seed, dust=given.ebv is None)
     if study == "05":
         from paper_utils.sky import alhambra_catalogue, sequence, stars
 
@@ -59,3 +61,26 @@ def data(study: str, s: Settings, source: Path | None, mapping: Path | None, see
         camera = replace(camera, size=s.size, pixel_scale=s.pixel_scale)
     observed = sdss_spectra.spectra(n, ssps, z_range=room(study, "train").Z_RANGE, **sky)
     return pairs.Pair(images.images(observed.truth, ssps, camera, **sky), observed)
+
+
+def templates(study: str, source: Path | None, mapping: Path | None) -> dict[str, Any]:
+    """The templates that a network of study 05 carries, as an option of its `train`: where the curves of all bands are
+    known, ALHAMBRA's or by the `filter` of each in a mapping, and the templates cover them; else none."""
+    if study != "05" or (source is not None and mapping is None):
+        return {}
+    from paper_utils.files import curves, templates
+    from paper_utils.files import mapping as mappings
+    from paper_utils.sky import alhambra_catalogue, populations, sequence
+
+    seen, given = alhambra_catalogue.curves(), mapping and mappings.load(mapping)
+    if given:
+        with_error = [band for band in given.bands if f"d{band}" in given.source_of]
+        if not set(with_error) <= set(given.filters):
+            return {}
+        um = {band: curves.read(given.filters[band], mapping, f"bands: {band}") for band in with_error}
+        seen = {band: (wave * 1e4, response) for band, (wave, response) in um.items()}
+    try:
+        spectra = sequence.templates(populations.from_emiles(templates.emiles()))
+        return {"templates": room(study, "template_fit").models(*spectra, seen)}
+    except DataError:  # bands that leave the templates
+        return {}

@@ -100,7 +100,7 @@ def catalogue(
 
 
 def draw(curves: Curves, found: str, limit: float, n: int, ssps: Populations, seed: int = 0) -> Scene:
-    """`n` objects of which, at the AB magnitude `limit` in the band `found`, half are found.
+    """`n` objects that a survey finds in the band `found`: half of all there are at the AB magnitude `limit`.
 
     curves : name -> (wavelength [vacuum Angstrom], response per photon).
     One in twenty is a star. Raises DataError naming a band in which not all objects have spectra, and if n < 10.
