@@ -183,6 +183,26 @@ def plot_held(
     return fig
 
 
+def plot_methods(table: Table, columns: Mapping[str, str], logarithmic: Sequence[str] = ()) -> Figure:
+    """Numbers of methods, a panel for each of `columns` {column: label}, a row for each of the table's "method" and a
+    mark for each of its kinds of "galaxies"."""
+    names, kinds = list(dict.fromkeys(table["method"]))[::-1], list(dict.fromkeys(table["galaxies"]))
+    fig, axes = plt.subplots(1, len(columns), figsize=(WIDTH, 0.24 * len(names) + 1.2), sharey=True)
+    for ax, (column, label) in zip(axes, columns.items(), strict=True):
+        for kind, (_, marker) in zip(kinds, STYLES, strict=False):
+            part = table[table["galaxies"] == kind]
+            ax.plot(
+                part[column], [names.index(name) for name in part["method"]], ls="", marker=marker, ms=4, label=kind
+            )
+        ax.set(xlabel=label, xscale="log" if column in logarithmic else "linear")
+        ax.margins(x=0.12)
+    axes[0].set_yticks(range(len(names)), labels=names)
+    axes[0].set_ylabel("method")
+    handles, labels = axes[0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside upper center", ncols=len(kinds), fontsize=7)
+    return fig
+
+
 def plot_epochs(histories: Mapping[str, Mapping], chosen: Mapping[str, int]) -> Figure:
     """Losses of training and validation by epoch (`train.losses_by_epoch`), a panel per network, `chosen` marked; below
     them what the thesis' metrics, r^2 and accuracy, make of them."""

@@ -83,6 +83,7 @@ FINE = np.geomspace(3700, 7000, 2000)
 UNIFORM = np.random.default_rng(3).uniform(0, 1, 400)
 EPOCHS = {"step": [1, 2], "loss": [1.0, 0.5], "validation_step": [2], "validation": [0.6], "n_steps": 2, "n_epochs": 2}
 EPOCHS["variance"] = 0.7
+METHODS = Table({"method": ["x", "y", "x"], "galaxies": ["m", "m", "r"], "a": [0.1, 0.2, 0.3], "b": [1.0, 10, 100]})
 Z = 2 * UNIFORM
 Z_FOUND = Z + 0.1 * np.random.default_rng(4).normal(size=400)
 LEVELS = np.linspace(0.1, 0.9, 5)
@@ -168,6 +169,7 @@ FIGURES = {
     ),
     "band sets": lambda: catalogue_plots.plot_band_sets(BAND_SETS),
     "epochs": lambda: catalogue_plots.plot_epochs({"redshift": EPOCHS}, {"redshift": 1}),
+    "methods": lambda: catalogue_plots.plot_methods(METHODS, {"a": "a", "b": "b"}, ("b",)),
     "held": lambda: catalogue_plots.plot_held({"all": {"a": LEVELS[:4]}}, np.arange(18, 23), "r", [20]),
     "cross-talk": lambda: catalogue_plots.plot_cross_talk({"all": np.eye(6)}, ["z", "age"], 3),
     "stamps": lambda: diffusion_plots.plot_stamps(STAMPS, "ugriz", ["a", "b", "c"]),
