@@ -71,11 +71,14 @@ class PhotoZ(Model):
         self.others = Others(n_in, learned) if learned else None
         self.templates = template_fit.Grid(*templates, len(bands)) if templates else None
 
-    def learn_depth(self, table) -> Self:
-        """Take depths, and how bright objects are, from a training table. Raises DataError, see `inputs.depths`."""
+    def learn_depth(self, table, taught: NDArray | slice = slice(None)) -> Self:
+        """Take depths from a training table, and how bright those objects are that teach (N, bool; by default all).
+
+        Raises DataError, see `inputs.depths`.
+        """
         self.depth.copy_(torch.as_tensor(depths(table, self.bands)))
         if self.detection:
-            m = columns(table, [self.detection])
+            m = columns(table, [self.detection])[taught]
             self.magnitudes.copy_(torch.as_tensor(np.quantile(m[np.abs(m) < 50], EXTREMES)))
         return self
 
@@ -198,17 +201,10 @@ class PhotoZ(Model):
         weight, mean, log_sigma = self.trunk(x).unflatten(1, (3, self.n_components)).unbind(1)
         return torch.stack([weight.log_softmax(dim=1), mean, log_sigma.clamp(*LOG_SIGMA)], dim=1)
 
-    def calibrate(
-        self,
-        x: Tensor,
-        z: ArrayLike,
-        others: Mapping[str, ArrayLike] | None = None,
-        weight: ArrayLike | None = None,
-    ) -> Self:
+    def calibrate(self, x: Tensor, z: ArrayLike, others: Mapping[str, ArrayLike] | None = None, weight=None) -> Self:
         """Learn from objects not trained on, x (N, n_in) at redshifts z (N,), which probabilities mean which.
 
-        others : values (N,) of what else is learned, by name. NaN is unknown.   weight : (N,) in `levels`.
-
+        others : values (N,) of what else is learned, by name. NaN is unknown.   weight : (N,) in `levels`, or None.
         `levels` become the quantiles of their raw PIT values, `distances` the percentiles of theirs. Raises DataError
         for fewer than 10 objects per knot.
         """

@@ -257,7 +257,8 @@ def density(
         raise DataError(problem, remedy=f"Give {n_aside + LEAST} or more: {n_aside} are set aside to calibrate with.")
     grid = templates.flux.shape[:2] if templates else ()
     options = {"widths": s.widths, "learned": list(others), "detection": detection(part, bands), "templates": grid}
-    found = run.make(lambda: apply.PhotoZ(bands, shapes, fitted, kind, **options), nth).learn_depth(part.table)
+    found = run.make(lambda: apply.PhotoZ(bands, shapes, fitted, kind, **options), nth)
+    found.learn_depth(part.table, np.isfinite(z))
     if templates:
         found.templates.learn(templates)
     x, values = found.features(part.table), {"t": np.log1p(z), **others}
