@@ -1,4 +1,4 @@
-"""The density networks that come with the project do what their cards say, on objects of a sky that they have not seen."""
+"""The density networks that come with the project do what their cards say, on objects that they have not seen."""
 
 import numpy as np
 import pytest

@@ -266,9 +266,32 @@ def test_two_peaks_are_seen_where_there_are_two(weights, means, sigmas, two):
 def test_what_is_unknown_teaches_nothing():
     mixture = torch.tensor(np.stack([np.log([[0.5, 0.5]] * 3), [[0.1, 0.8]] * 3, [[-2.0, -2.0]] * 3], axis=1))
     t = torch.tensor([0.1, np.nan, 0.7], dtype=torch.float64)
-    assert apply.nll(mixture, t) == pytest.approx(float(apply.nll(mixture[[0, 2]], t[[0, 2]])))
+    assert gaussians.nll(mixture, t) == pytest.approx(float(gaussians.nll(mixture[[0, 2]], t[[0, 2]])))
 
 
 def test_calibration_wants_objects():
     with pytest.raises(DataError, match="too few to calibrate"):
         network_of(2).calibrate(torch.rand(30, 2), np.ones(30))
+
+
+def test_weights_are_repeats(bimodal):
+    """An object of twice the weight counts as two, in the likelihood and in the calibration."""
+    model, sample = bimodal
+    x, z = sample(600)
+    twice = torch.arange(600) % 3 == 0
+    weight = torch.where(twice, 2.0, 1.0)
+    with torch.no_grad():
+        mixture, t = model(x).double(), torch.as_tensor(np.log1p(np.asarray(z, float)))
+        repeated = gaussians.nll(torch.cat([mixture, mixture[twice]]), torch.cat([t, t[twice]]))
+    assert float(gaussians.nll(mixture, t, weight / weight.mean())) == pytest.approx(float(repeated))
+    weighted = model.calibrate(x, z, weight=weight.numpy()).levels.clone()
+    again = torch.cat([x, x[twice]]), np.concatenate([np.asarray(z), np.asarray(z)[twice.numpy()]])
+    torch.testing.assert_close(model.calibrate(*again).levels, weighted, atol=2e-3, rtol=0)
+
+
+def test_flags_know_the_magnitudes_of_those_that_teach():
+    table = Table({"r": np.linspace(15.0, 25, 1001), "dr": np.full(1001, 0.1)})
+    model = PhotoZ(("r",), detection="r", widths=(4,)).learn_depth(table, np.asarray(table["r"]) < 20)
+    assert model._magnitude_beyond(Table({"r": [14.9, 16, 19.9, 20.1, 99.0, -99.0]})).tolist() == [
+        True, False, False, True, True, False,
+    ]  # fmt: skip

@@ -17,7 +17,8 @@ from paper_utils.nets.run import Run
 
 BANDS = ("u", "g", "r", "i")
 SETTINGS = train.Settings(
-    n_objects=9000, test_share=0.1, n_epochs=(1, 1, 1, 1), batch_stars=64, n_networks=1, n_epochs_listing=1, n_epochs_leak=1, widths=(64, 64),
+    n_objects=9000, test_share=0.1, n_epochs=(1, 1, 1, 1), batch_stars=64, n_networks=1, n_epochs_listing=1,
+    n_epochs_leak=1, widths=(64, 64),
     n_epochs_density=12, n_mixtures=10,
 )  # fmt: skip
 
