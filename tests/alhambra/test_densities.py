@@ -291,7 +291,7 @@ def test_weights_are_repeats(bimodal):
 
 def test_flags_know_the_magnitudes_of_those_that_teach():
     table = Table({"r": np.linspace(15.0, 25, 1001), "dr": np.full(1001, 0.1)})
-    model = PhotoZ(("r",), detection="r", widths=(4,)).learn_depth(table, np.asarray(table["r"]) < 20)
+    model = apply.PhotoZ(("r",), detection="r", widths=(4,)).learn_depth(table, np.asarray(table["r"]) < 20)
     assert model._magnitude_beyond(Table({"r": [14.9, 16, 19.9, 20.1, 99.0, -99.0]})).tolist() == [
         True, False, False, True, True, False,
     ]  # fmt: skip
