@@ -7,6 +7,7 @@ import numpy as np
 from astropy.table import Table
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from paper_utils.alhambra import bands
@@ -131,7 +132,7 @@ def plot_regression_to_the_mean(
     fig, axes = plt.subplots(2, 2, figsize=(WIDTH, 4.0), height_ratios=[2.2, 1], sharex=True, sharey="row")
     for (name, z), (line, marker) in zip(predictions.items(), STYLES, strict=False):
         for ax, at in zip(axes[0], (truth, z), strict=True):
-            centres, mean = binned(at, (z - truth) / (1 + truth), edges, mean=True)
+            centres, mean = binned(at, (z - truth) / (1 + truth), edges, mean=True, fewest=30)
             ax.plot(centres, mean, ls=line, marker=marker, ms=3, label=name)
         axes[1, 1].hist(z, edges, histtype="step", ls=line)
     axes[1, 0].hist(truth, edges, histtype="step", color="k")
@@ -166,20 +167,30 @@ def plot_densities(
 
 
 def plot_held(
-    panels: Mapping[str, Mapping[str, NDArray]], limits: NDArray, band: str, marks: Sequence[float] = ()
+    panels: Mapping[str, Mapping[str, NDArray]],
+    magnitudes: NDArray,
+    band: str,
+    marks: Sequence[float],
+    references: Sequence[str],
 ) -> Figure:
-    """Share [%] of truths within 68 % intervals {panel: {method: (K,)}} in bins of magnitude `limits` (K + 1,)."""
-    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.2), sharex=True, sharey=True, squeeze=False)
+    """Share [%] of truths within 68 % intervals {panel: {method: (K,)}} at the magnitudes (K,) of bins.
+
+    references : two methods to compare with, in black and grey.
+    """
+    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.4), sharex=True, sharey=True, squeeze=False)
     for ax, (title, methods) in zip(axes[0], panels.items(), strict=True):
-        for (name, held), (line, marker) in zip(methods.items(), STYLES * 2, strict=False):
-            ax.plot((limits[1:] + limits[:-1]) / 2, held, ls=line, marker=marker, ms=3, label=name)
+        for i, (name, held) in enumerate(methods.items()):
+            line, marker = STYLES[i % len(STYLES)]
+            how = {"color": ("k", "0.55")[references.index(name)], "lw": 2} if name in references else {}
+            ax.plot(magnitudes, held, ls=line, marker=marker, ms=3, label=name, **how)
         for level, style in ((68, "-"), (60, ":")):
             ax.axhline(level, color="k", lw=0.8, ls=style)
         for mark in marks:
             ax.axvline(mark, color="k", ls=":", lw=0.7)
         ax.set(xlabel=f"{band} [mag]", title=title, ylim=(0, 100))
     axes[0, 0].set_ylabel("true redshift in 68 % interval [%]")
-    axes[0, -1].legend(fontsize=6, loc="lower left")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=7)
     return fig
 
 
@@ -228,7 +239,7 @@ def plot_epochs(histories: Mapping[str, Mapping], chosen: Mapping[str, int]) -> 
     axes[0, 0].set_ylabel("loss")
     axes[1, 0].set_ylabel("metric")
     fig.supxlabel("epoch", fontsize=9)
-    axes[0, 0].legend(fontsize=7)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=2, fontsize=7)
     return fig
 
 
@@ -254,10 +265,10 @@ def plot_cross_talk(matrices: Mapping[str, NDArray], parameters: Sequence[str], 
     return fig
 
 
-def binned(x: NDArray, y: NDArray, edges: NDArray, mean: bool = False) -> tuple[NDArray, NDArray]:
-    """Centres of the bins of x that hold 8 objects, and of y there the mean, or the median, 16 and 84 % (3, n)."""
+def binned(x: NDArray, y: NDArray, edges: NDArray, mean: bool = False, fewest: int = 8) -> tuple[NDArray, NDArray]:
+    """Centres of the bins of x that hold `fewest` objects, and of y there the mean, or median, 16 and 84 % (3, n)."""
     where = np.digitize(x, edges) - 1
-    bins = np.flatnonzero(np.bincount(where[where >= 0], minlength=len(edges))[: len(edges) - 1] >= 8)
+    bins = np.flatnonzero(np.bincount(where[where >= 0], minlength=len(edges))[: len(edges) - 1] >= fewest)
     centres, held = (edges[bins] + edges[bins + 1]) / 2, [y[where == i] for i in bins]
     if mean:
         return centres, np.array([values.mean() for values in held])
@@ -277,7 +288,13 @@ def plot_band_sets(
             at = np.arange(len(ranges)) + 0.06 * (i - 2.5)
             ax.errorbar(at, mean, spread, ls=line, marker=marker, ms=3, lw=1, label=name)
         ax.set_xticks(range(len(ranges)), labels=ranges)
-        ax.set(xlabel="magnitude where found", ylabel=score, yscale="log")
+        ax.set(xlabel="true magnitude", ylabel=score, yscale="log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_locator(NullLocator())
+    both = [ax.get_ylim() for ax in axes[0, :2]]  # network and fit on one scale
+    for ax in axes[0, :2]:
+        ax.set_ylim(min(both)[0], max(high for _, high in both))
     handles, labels = ax.get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=7)
     return fig

@@ -170,7 +170,9 @@ FIGURES = {
     "band sets": lambda: catalogue_plots.plot_band_sets(BAND_SETS),
     "epochs": lambda: catalogue_plots.plot_epochs({"redshift": EPOCHS}, {"redshift": 1}),
     "methods": lambda: catalogue_plots.plot_methods(METHODS, {"a": "a", "b": "b"}, ("b",)),
-    "held": lambda: catalogue_plots.plot_held({"all": {"a": LEVELS[:4]}}, np.arange(18, 23), "r", [20]),
+    "held": lambda: catalogue_plots.plot_held(
+        {"all": {"a": LEVELS[:4], "b": LEVELS[1:]}}, np.arange(18, 22), "r", [20], "a"
+    ),
     "cross-talk": lambda: catalogue_plots.plot_cross_talk({"all": np.eye(6)}, ["z", "age"], 3),
     "stamps": lambda: diffusion_plots.plot_stamps(STAMPS, "ugriz", ["a", "b", "c"]),
     "predictions": lambda: diffusion_plots.plot_predictions(
