@@ -21,7 +21,7 @@ def test_weights_undo_a_selection(samples, record_property):
     w = reweighting.weights(x, everyone)
     np.testing.assert_allclose(w.mean(), 1)
     before, after = x.mean(axis=0), np.average(x, axis=0, weights=w)
-    record_property("mean before and after", (before, after))
+    record_property("mean before and after", str((before, after)))
     assert before[0] < -0.4
     np.testing.assert_allclose(after, everyone.mean(axis=0), atol=0.08)
     # The density ratio is known: all those taken over the probability of it.
