@@ -46,6 +46,7 @@ from paper_utils.base.filters import curves_of
 from paper_utils.files import templates
 from paper_utils.runs import shown
 from paper_utils.sky import alhambra_catalogue, populations, sequence
+from paper_utils.sky.bands import measured
 from paper_utils.stats.densities import Densities
 
 N, N_MORE, N_TEST = 30_000, 400_000, 4_000
@@ -75,10 +76,7 @@ def real(path: Path, n: int, n_test: int, seed: int, ssps) -> Sample:
         dust = 10 ** (0.4 * np.asarray(rows["EXTINCTION"], float)[:, i])
         flux, ivar = (np.asarray(rows[column], float)[:, i] for column in ("MODELFLUX", "MODELFLUX_IVAR"))
         flux, sigma = flux * dust, dust / np.sqrt(ivar)  # nanomaggies
-        seen = flux > sigma  # fainter ones are limits
-        table[band] = np.where(seen, 22.5 - 2.5 * np.log10(np.where(seen, flux, 1)), 99)
-        error = 2.5 * np.log10(1 + sigma / np.where(seen, flux, 1))
-        table[f"d{band}"] = np.where(seen, error, 22.5 - 2.5 * np.log10(sigma))
+        table[band], table[f"d{band}"] = measured(1e-9 * flux, 1e-9 * sigma)
     ids = np.arange(len(rows)).astype(str)
     survey = Catalogue(Table(table), np.array(list(names)), ids, truth=Table({"z": rows["Z"]}))
     order = np.random.default_rng(seed).permutation(len(rows))

@@ -63,14 +63,14 @@ def in_a_fresh_process(code: str, *files: Path | str) -> None:
 
 
 @contextmanager
-def read_or_refused(name: str):
-    """What reads a file in the block ends well, or raises a DataError that names the file."""
+def read_or_refused(*names: str):
+    """What reads a file in the block ends well, or raises a DataError that names the file, or one of `names`."""
     from paper_utils.base.errors import DataError
 
     try:
         yield
     except DataError as problem:
-        if name not in str(problem):
+        if not any(name in str(problem) for name in names):
             raise
 
 

@@ -275,13 +275,11 @@ def binned(x: NDArray, y: NDArray, edges: NDArray, mean: bool = False, fewest: i
     return centres, np.array([np.quantile(values, [0.5, 0.16, 0.84]) for values in held]).reshape(-1, 3).T
 
 
-def plot_band_sets(
-    table: Table, scores: Sequence[str] = (bands.SCORES[0], *bands.OF_FIT[:1], bands.SCORES[1])
-) -> Figure:
+def plot_band_sets(table: Table) -> Figure:
     """Scores of sets of bands against magnitude (`bands.compare`): means of the seeds, and their spread."""
-    fig, axes = plt.subplots(1, len(scores), figsize=(WIDTH, 3.3), squeeze=False)
+    fig, axes = plt.subplots(1, 3, figsize=(WIDTH, 3.3))
     ranges = [among for among in dict.fromkeys(table["magnitudes"]) if among != bands.ALL]
-    for ax, score in zip(axes[0], scores, strict=True):
+    for ax, score in zip(axes, (bands.SCORES[0], bands.OF_FIT[0], bands.SCORES[1]), strict=True):
         for i, name in enumerate(dict.fromkeys(table["bands"])):
             mean, spread = np.transpose([bands.by_set(table, score, among)[name] for among in ranges])
             line, marker = STYLES[i % len(STYLES)]
@@ -292,9 +290,8 @@ def plot_band_sets(
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.yaxis.set_major_formatter("{x:g}")
         ax.yaxis.set_minor_locator(NullLocator())
-    both = [ax.get_ylim() for ax in axes[0, :2]]  # network and fit on one scale
-    for ax in axes[0, :2]:
-        ax.set_ylim(min(both)[0], max(high for _, high in both))
+    lows, highs = zip(*(ax.get_ylim() for ax in axes[:2]), strict=True)  # network and fit on one scale
+    plt.setp(axes[:2], ylim=(min(lows), max(highs)))
     handles, labels = ax.get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=7)
     return fig

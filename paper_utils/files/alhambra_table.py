@@ -47,6 +47,8 @@ def read(path: Path | str, mapping: Path | str | Mapping | None = None) -> Catal
     Raises DataError naming the file, the row (from 1) and the column: see `tables.read`; also for an object name that
     is blank or used twice, an identifier that is no whole number, and a redshift outside `checks.Z_RANGE`.
     """
+    if mapping is None and Path(path).suffix in storage.ENDINGS:
+        return Catalogue.load(path)
     blocks = list(catalogues(path, mapping))
     table = Table()
     for name, column in blocks[0].table.columns.copy().items():

@@ -25,6 +25,7 @@ A band may say more:
     r: {column: modelMag_r, unit: asinh, softening: 1.2e-10}  # b of asinh magnitudes
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -166,6 +167,12 @@ def load(path: Path | str) -> Mapping:
         raise DataError(str(problem), remedy=remedy, source=path) from None
 
 
+def curves_of(mapping: Mapping, source: Path, bands: Sequence[str]) -> Curves:
+    """Curves [Angstrom] of bands that have a `filter`. Raises DataError for one that cannot be read."""
+    um = {name: curves.read(mapping.filters[name], source, f"bands: {name}") for name in bands}
+    return {name: (wave * 1e4, response) for name, (wave, response) in um.items()}
+
+
 def survey(mapping: Mapping, source: Path) -> tuple[Curves, dict[str, float], str, float]:
     """What a mapping says of a survey: curves [Angstrom] and 5 sigma depths of its bands, and the band in which objects
     are found with its limit; by default the deepest, and its depth.
@@ -179,10 +186,9 @@ def survey(mapping: Mapping, source: Path) -> tuple[Curves, dict[str, float], st
         if lacks:
             remedy = "To learn from the mock sky give each band its `error:` column, a `filter:` and its `depth:`."
             raise DataError(f"there is no `{lacks[0]}`", remedy=remedy, source=source, row=f"bands: {name}")
-    seen = {name: curves.read(curve, source, f"bands: {name}") for name, curve in mapping.filters.items()}
     found, limit = mapping.detection or (max(mapping.depths, key=mapping.depths.get), None)
-    inside = {name: (wave * 1e4, response) for name, (wave, response) in seen.items()}
-    return inside, mapping.depths, found, mapping.depths[found] if limit is None else limit
+    limit = mapping.depths[found] if limit is None else limit
+    return curves_of(mapping, source, mapping.bands), mapping.depths, found, limit
 
 
 def parsed(path: Path, kind: type[Model]) -> Model:

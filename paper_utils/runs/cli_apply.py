@@ -10,6 +10,7 @@ from paper_utils.base import paths
 from paper_utils.base.errors import DataError, WeightsError, unknown
 
 MODELS = {"01": "reconstructor", "05": "density-truth"}  # the file of each study's model that is applied
+UNMAPPED = "Map the model's bands with their errors and its other columns, or train one of your own (--model)."
 
 
 def apply(
@@ -134,11 +135,8 @@ def _redshifts(
             try:
                 results = model.apply(part, densities, fit)
             except DataError as error:
-                remedy = (
-                    "Map the model's bands with their errors and its other columns, or train one of your own (--model)."
-                )
                 problem = f"{error.problem}, which {file.name} needs"
-                raise DataError(problem, remedy=remedy, source=mapping or objects, row=error.row) from None
+                raise DataError(problem, remedy=UNMAPPED, source=mapping or objects, row=error.row) from None
             add(results.table)
             if densities:
                 add_densities(results)

@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,12 @@ def data(study: str, s: Settings, source: Path | None, mapping: Path | None, see
         survey = mappings.survey(given, mapping)
         return bands.catalogue(*survey, s.n_objects, ssps, seed, dust=given.ebv is None)
     if study == "05":
-        from paper_utils.sky import alhambra_catalogue, sequence, stars
+        from paper_utils.sky import alhambra_catalogue, stars
 
-        curves, fit = alhambra_catalogue.curves(), room(study, "template_fit")
-        models = fit.models(*sequence.templates(ssps), curves)
-        observed = alhambra_catalogue.catalogue(s.n_objects, ssps, seed)
-        return fit.label(observed, models, stars.locus(curves), device=device)
+        observed, (models,) = alhambra_catalogue.catalogue(s.n_objects, ssps, seed), templates(study).values()
+        return room(study, "template_fit").label(
+            observed, models, stars.locus(alhambra_catalogue.curves()), device=device
+        )
     n, camera = (s.data.n_pairs, cameras.SDSS) if study == "03" else (s.n_galaxies, cameras.PAN_STARRS)
     if study == "04":
         camera = replace(camera, size=s.size, pixel_scale=s.pixel_scale)
@@ -63,24 +64,26 @@ def data(study: str, s: Settings, source: Path | None, mapping: Path | None, see
     return pairs.Pair(images.images(observed.truth, ssps, camera, **sky), observed)
 
 
-def templates(study: str, source: Path | None, mapping: Path | None) -> dict[str, Any]:
+@cache
+def templates(study: str, source: Path | None = None, mapping: Path | None = None) -> dict[str, Any]:
     """The templates that a network of study 05 carries, as an option of its `train`: where the curves of all bands are
     known, ALHAMBRA's or by the `filter` of each in a mapping, and the templates cover them; else none."""
     if study != "05" or (source is not None and mapping is None):
         return {}
-    from paper_utils.files import curves, templates
     from paper_utils.files import mapping as mappings
+    from paper_utils.files import templates
     from paper_utils.sky import alhambra_catalogue, populations, sequence
 
-    seen, given = alhambra_catalogue.curves(), mapping and mappings.load(mapping)
-    if given:
+    if mapping is None:
+        seen = alhambra_catalogue.curves()
+    else:
+        given = mappings.load(mapping)
         with_error = [band for band in given.bands if f"d{band}" in given.source_of]
         if not set(with_error) <= set(given.filters):
             return {}
-        um = {band: curves.read(given.filters[band], mapping, f"bands: {band}") for band in with_error}
-        seen = {band: (wave * 1e4, response) for band, (wave, response) in um.items()}
+        seen = mappings.curves_of(given, mapping, with_error)
+    spectra = sequence.templates(populations.from_emiles(templates.emiles()))
     try:
-        spectra = sequence.templates(populations.from_emiles(templates.emiles()))
         return {"templates": room(study, "template_fit").models(*spectra, seen)}
     except DataError:  # bands that leave the templates
         return {}
