@@ -53,10 +53,8 @@ def data(study: str, s: Settings, source: Path | None, mapping: Path | None, see
     if study == "05":
         from paper_utils.sky import alhambra_catalogue, stars
 
-        observed, (models,) = alhambra_catalogue.catalogue(s.n_objects, ssps, seed), templates(study).values()
-        return room(study, "template_fit").label(
-            observed, models, stars.locus(alhambra_catalogue.curves()), device=device
-        )
+        observed, locus = alhambra_catalogue.catalogue(s.n_objects, ssps, seed), stars.locus(alhambra_catalogue.curves())
+        return room(study, "template_fit").label(observed, _alhambra_templates(), locus, device=device)
     n, camera = (s.data.n_pairs, cameras.SDSS) if study == "03" else (s.n_galaxies, cameras.PAN_STARRS)
     if study == "04":
         camera = replace(camera, size=s.size, pixel_scale=s.pixel_scale)
@@ -64,26 +62,35 @@ def data(study: str, s: Settings, source: Path | None, mapping: Path | None, see
     return pairs.Pair(images.images(observed.truth, ssps, camera, **sky), observed)
 
 
-@cache
-def templates(study: str, source: Path | None = None, mapping: Path | None = None) -> dict[str, Any]:
+def templates(study: str, source: Path | None, mapping: Path | None) -> dict[str, Any]:
     """The templates that a network of study 05 carries, as an option of its `train`: where the curves of all bands are
     known, ALHAMBRA's or by the `filter` of each in a mapping, and the templates cover them; else none."""
     if study != "05" or (source is not None and mapping is None):
         return {}
-    from paper_utils.files import mapping as mappings
-    from paper_utils.files import templates
-    from paper_utils.sky import alhambra_catalogue, populations, sequence
-
     if mapping is None:
-        seen = alhambra_catalogue.curves()
-    else:
-        given = mappings.load(mapping)
-        with_error = [band for band in given.bands if f"d{band}" in given.source_of]
-        if not set(with_error) <= set(given.filters):
-            return {}
-        seen = mappings.curves_of(given, mapping, with_error)
-    spectra = sequence.templates(populations.from_emiles(templates.emiles()))
+        return {"templates": _alhambra_templates()}
+    from paper_utils.files import mapping as mappings
+
+    given = mappings.load(mapping)
+    with_error = [band for band in given.bands if f"d{band}" in given.source_of]
+    if not set(with_error) <= set(given.filters):
+        return {}
+    seen, spectra = mappings.curves_of(given, mapping, with_error), _spectra()
     try:
         return {"templates": room(study, "template_fit").models(*spectra, seen)}
     except DataError:  # bands that leave the templates
         return {}
+
+
+@cache  # labels of the mock sky and the networks that learn from them have the same
+def _alhambra_templates():
+    from paper_utils.sky import alhambra_catalogue
+
+    return room("05", "template_fit").models(*_spectra(), alhambra_catalogue.curves())
+
+
+def _spectra():
+    from paper_utils.files import templates
+    from paper_utils.sky import populations, sequence
+
+    return sequence.templates(populations.from_emiles(templates.emiles()))
