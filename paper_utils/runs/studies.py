@@ -53,7 +53,8 @@ def data(study: str, s: Settings, source: Path | None, mapping: Path | None, see
     if study == "05":
         from paper_utils.sky import alhambra_catalogue, stars
 
-        observed, locus = alhambra_catalogue.catalogue(s.n_objects, ssps, seed), stars.locus(alhambra_catalogue.curves())
+        observed = alhambra_catalogue.catalogue(s.n_objects, ssps, seed)
+        locus = stars.locus(alhambra_catalogue.curves())
         return room(study, "template_fit").label(observed, _alhambra_templates(), locus, device=device)
     n, camera = (s.data.n_pairs, cameras.SDSS) if study == "03" else (s.n_galaxies, cameras.PAN_STARRS)
     if study == "04":
