@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from astropy.table import Table
+from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
@@ -205,7 +206,10 @@ def plot_methods(table: Table, columns: Mapping[str, str], logarithmic: Sequence
             ax.plot(
                 part[column], [names.index(name) for name in part["method"]], ls="", marker=marker, ms=4, label=kind
             )
-        ax.set(xlabel=label, xscale="log" if column in logarithmic else "linear")
+        ax.set_xlabel(label)
+        if column in logarithmic:
+            ax.set_xscale("log")
+            _few_ticks(ax.xaxis)
         ax.margins(x=0.12)
     axes[0].set_yticks(range(len(names)), labels=names)
     axes[0].set_ylabel("method")
@@ -287,11 +291,17 @@ def plot_band_sets(table: Table) -> Figure:
             ax.errorbar(at, mean, spread, ls=line, marker=marker, ms=3, lw=1, label=name)
         ax.set_xticks(range(len(ranges)), labels=ranges)
         ax.set(xlabel="true magnitude", ylabel=score, yscale="log")
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.yaxis.set_major_formatter("{x:g}")
-        ax.yaxis.set_minor_locator(NullLocator())
+        _few_ticks(ax.yaxis)
     lows, highs = zip(*(ax.get_ylim() for ax in axes[:2]), strict=True)  # network and fit on one scale
     plt.setp(axes[:2], ylim=(min(lows), max(highs)))
     handles, labels = ax.get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=7)
     return fig
+
+
+def _few_ticks(axis: Axis) -> None:
+    """Ticks of a logarithmic axis: 1, 2 and 5 where it spans little more than a decade."""
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 30 * low else (1,)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
