@@ -12,7 +12,7 @@ import pytest
 from astropy.table import Table
 
 from paper_utils.alhambra import figures as catalogue_plots
-from paper_utils.alhambra import figures_applied
+from paper_utils.alhambra import figures_applied, figures_methods
 from paper_utils.alhambra.apply import PhotoZ
 from paper_utils.alhambra.bands import OF_FIT, SCORES
 from paper_utils.alhambra.model import Spec
@@ -167,10 +167,10 @@ FIGURES = {
     "densities": lambda: catalogue_plots.plot_densities(
         LEVELS, np.ones((4, 5)), {"truth": np.full(4, 0.5)}, list("abcd"), np.tile([0.2, 0.8], (4, 1))
     ),
-    "band sets": lambda: catalogue_plots.plot_band_sets(BAND_SETS),
+    "band sets": lambda: figures_methods.plot_band_sets(BAND_SETS),
     "epochs": lambda: catalogue_plots.plot_epochs({"redshift": EPOCHS}, {"redshift": 1}),
-    "methods": lambda: catalogue_plots.plot_methods(METHODS, {"a": "a", "b": "b"}, ("b",)),
-    "held": lambda: catalogue_plots.plot_held(
+    "methods": lambda: figures_methods.plot_methods(METHODS, {"a": "a", "b": "b"}, ("b",)),
+    "held": lambda: figures_methods.plot_held(
         {"all": {"a": LEVELS[:4], "b": LEVELS[1:]}}, np.arange(18, 22), "r", [20], "a"
     ),
     "cross-talk": lambda: catalogue_plots.plot_cross_talk({"all": np.eye(6)}, ["z", "age"], 3),
