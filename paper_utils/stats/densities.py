@@ -50,7 +50,9 @@ class Densities:
         """Of a function that gives probabilities (N, G + 1) below edges (G + 1,); outer cells hold what is beyond."""
         below = np.array(cdf(edges), float)
         below[:, [0, -1]] = np.where(np.isfinite(below).all(axis=1, keepdims=True), (0, 1), np.nan)
-        return cls(edges, np.diff(below) / np.diff(edges))
+        steps = np.diff(below)
+        steps[(steps < 0) & (steps > -1e-9)] = 0  # rounding
+        return cls(edges, steps / np.diff(edges))
 
     @cached_property
     def below(self) -> NDArray:

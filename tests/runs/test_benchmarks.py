@@ -21,7 +21,7 @@ TINY = {
     "images": ({"N": 10, "N_LOOP": 1, "FINE": 1}, ()),
     "images_to_latents": ({}, ("--size", "32", "--width", "0.25", "--batch", "2", "--steps", "1")),
     "optical": ({"N": 20, "N_LOOP": 2, "ROUNDS": 1}, ()),
-    "photoz": ({}, ("--n", "500", "--n-test", "20")),
+    "photoz": ({}, ("--n", "500", "--n-more", "600", "--n-test", "20")),
     "realism": ({}, ("400",)),
     "reconstruction": ({"N_GALAXIES": 4, "N_STEPS": 2, "N_LOOP": 1}, ()),
     "shift": ({"N": 12}, ()),

@@ -68,6 +68,14 @@ def test_a_point_has_its_absolute_error_as_crps_wherever_the_truth_is():
     np.testing.assert_allclose(point.crps(np.array([-0.5, 0.3, 1.7, 2.5])), [1.5, 0.7, 0.7, 1.5], rtol=1e-6)
 
 
+def test_rounding_of_cumulative_probabilities_is_forgiven_and_no_more():
+    edges = np.arange(5.0)
+    rounded = Densities.of_cdf(lambda edges: np.array([[0, 0.6, 0.6 - 1e-15, 1 + 1e-15, 1]]), edges)
+    np.testing.assert_allclose(rounded.pdf, [[0.6, 0, 0.4, 0]], atol=1e-12)
+    with pytest.raises(DataError, match="negative"):
+        Densities.of_cdf(lambda edges: np.array([[0, 0.6, 0.5, 0.9, 1]]), edges)
+
+
 def test_of_values_on_a_grid_only_the_shape_counts():
     z = np.linspace(0.005, 4, 800)
     values = norm.pdf(z, MEAN[:100, None], 0.1)
