@@ -12,11 +12,11 @@ hours; `n_train` tells which. Redshifts are modes, densities histograms with cel
 those of the processor, one thread each; memory is what the process grows by at most while it is applied.
 
 Ours: the template fit with and without its prior; the density network; the hybrid, the same network with what the fit
-says among its inputs; and the mean of its density and the fit's. Theirs: EAZY's algorithm (package eazy) with our eleven
-templates, the fit's minimum error, non-negative combinations, no prior; FlexZBoost (package flexcode; Izbicki & Lee
-2017, Dalmasso+ 2020) on scikit-learn's boosted trees; a random forest whose densities are those of training redshifts in
-the leaves, smoothed (as in Carrasco Kind & Brunner 2013); GPz (Almosallam+ 2016) as RAIL's pz-rail-gpz-v1 has it (`gpz`
-in the registry is something else).
+says among its inputs; and the mean of its density and the fit's. Theirs: EAZY's algorithm (package eazy) with our
+eleven templates, the fit's minimum error, non-negative combinations, no prior; FlexZBoost (package flexcode; Izbicki &
+Lee 2017, Dalmasso+ 2020) on scikit-learn's boosted trees; a random forest whose densities are those of training
+redshifts in the leaves, smoothed (as in Carrasco Kind & Brunner 2013); GPz (Almosallam+ 2016) as RAIL's
+pz-rail-gpz-v1 has it (`gpz` in the registry is something else).
 A library that is missing is named, and the table goes without it:
 
     pip install -e ".[bench]"
