@@ -61,11 +61,15 @@ def plot_predicted(
     size = (min(WIDTH, 2.9 * len(panels) + 0.7), 3.0)
     fig, axes = plt.subplots(1, len(panels), figsize=size, sharex=True, sharey=True, squeeze=False)
     low, high = limits or np.percentile(np.concatenate([x for x, _ in panels.values()]), [0.1, 99.9])
-    edges = np.linspace(low, high, 71)
-    counts = [np.histogram2d(x, np.clip(y, low, high), edges)[0].T for x, y in panels.values()]
+    edges = across = np.linspace(low, high, 71)
+    values = np.unique(np.concatenate([x for x, _ in panels.values()]))
+    if 1 < len(values) < 50:  # in steps, such as types: a column for each
+        middle = (values[1:] + values[:-1]) / 2
+        across = np.concatenate([[2 * values[0] - middle[0]], middle, [2 * values[-1] - middle[-1]]])
+    counts = [np.histogram2d(x, np.clip(y, low, high), [across, edges])[0].T for x, y in panels.values()]
     norm = LogNorm(1, max(np.max(counts), 2))
     for ax, count, (name, (x, y)) in zip(axes[0], counts, panels.items(), strict=True):
-        shown = ax.pcolormesh(edges, edges, np.where(count > 0, count, np.nan), norm=norm, cmap="Blues")
+        shown = ax.pcolormesh(across, edges, np.where(count > 0, count, np.nan), norm=norm, cmap="Blues")
         ax.plot([low, high], [low, high], color="k", lw=0.8)
         centres, (middle, bottom, top) = binned(x, y, np.linspace(low, high, 16))
         ax.errorbar(centres, middle, [middle - bottom, top - middle], fmt="o", ms=3, color=TRUTH, lw=0.9)

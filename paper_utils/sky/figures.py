@@ -120,9 +120,12 @@ def plot_histograms(
     fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 2.5), squeeze=False)
     for ax, (xlabel, samples) in zip(axes[0], panels.items(), strict=True):
         low, high = np.nanpercentile(np.concatenate(list(samples.values())), [0.2, 99.8])
+        # Values in steps, such as types, get a bin each.
+        step = max([(high - low) / 44, *(_least_step(values) for values in samples.values() if len(values) > 50)])
+        edges = np.arange(low - step / 2, high + step, step)
         for (label, values), colour in zip(samples.items(), (MOCK, SKY, REAL), strict=False):
             if len(values) > 50:
-                ax.hist(values, np.linspace(low, high, 45), density=True, histtype="step", color=colour, label=label)
+                ax.hist(values, edges, density=True, histtype="step", color=colour, label=label)
             else:
                 ax.plot(values, np.full(len(values), 0.05), "|", ms=9, color=REAL, label=label,
                         transform=ax.get_xaxis_transform())  # fmt: skip
@@ -133,6 +136,12 @@ def plot_histograms(
         ax.set_ylim(0, 1.4 * ax.get_ylim()[1])
         ax.legend(loc="upper right", fontsize=7)
     return fig
+
+
+def _least_step(values: NDArray) -> float:
+    """The least distance of two different values, 0 where all are alike."""
+    steps = np.diff(np.unique(values[np.isfinite(values)]))
+    return steps.min() if len(steps) else 0.0
 
 
 def plot_colours(mock: Table, kept: Table, real: Table | None = None) -> Figure:
