@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from paper_utils.autoencoder.fast import FastEncoder
-from paper_utils.autoencoder.model import CHANNELS, Autoencoder, RestFrame, amplitude, chi2, matched, normalised
+from paper_utils.autoencoder.model import CHANNELS, Z_MAX, Autoencoder, RestFrame, amplitude, chi2, matched, normalised
 from paper_utils.base.containers import Spectra
 from paper_utils.base.errors import DataError
 
@@ -63,7 +63,14 @@ class Reconstruction(NamedTuple):
 
 
 def prepared(spectra: Spectra, device: torch.device | str = "cpu") -> Data:
-    """{"y", "w", "z", "median"}: spectra in units of their median (N, 1), weights in that unit, redshifts; float32."""
+    """{"y", "w", "z", "median"}: spectra in units of their median (N, 1), weights in that unit, redshifts; float32.
+
+    Raises DataError for a redshift beyond `Z_MAX`: the models end where it shows them no more.
+    """
+    if (beyond := spectra.z > Z_MAX).any():
+        problem = f"{beyond.sum()} of {len(beyond)} redshifts are beyond {Z_MAX}"
+        remedy = "Leave them out: the models know no wavelengths that come into view from so far."
+        raise DataError(problem, remedy=remedy, row=f"object {spectra.ids[beyond.argmax()]!r}")
     flux, ivar, z = (torch.tensor(np.asarray(a), dtype=torch.float32) for a in (spectra.flux, spectra.ivar, spectra.z))
     y, w, median = normalised(flux, ivar)
     return {name: value.to(device) for name, value in {"y": y, "w": w, "z": z, "median": median}.items()}
@@ -100,20 +107,20 @@ def reconstruct(model: RestFrame, data: Data) -> Reconstruction:
 
 
 @torch.no_grad()
-def best_redshift(model: Autoencoder, y: Tensor, w: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+def best_redshift(model: RestFrame, y: Tensor, w: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
     """Which of the trial redshifts z (N, T) explains each spectrum best: (z, chi2), both (N,).
 
     At every trial the encoder is given that redshift, and the decoder's spectrum compared with y. The best trial is
     then refined by one Gauss-Newton step: the decoder's spectrum is differentiable in z, and its slope says how far to
     go.
     """
-    trials = [chi2(y, matched(model(y, z_trial)[1], y, w), w) for z_trial in z.T]
+    trials = [chi2(y, matched(model(y, z_trial, w)[1], y, w), w) for z_trial in z.T]
     best = torch.stack(trials).argmin(dim=0)
     z_best = z.gather(1, best[:, None])[:, 0]
-    rest = model.decode(model.encode(y, z_best))
+    rest = model.decode(model.encode(y, z_best, w))
     seen, slope = torch.func.jvp(lambda at: model.observe(rest, at), (z_best,), (torch.ones_like(z_best),))
     factor = amplitude(seen, y, w)
     shift = (w * (y - factor * seen) * factor * slope).sum(dim=1) / (w * (factor * slope).square()).sum(dim=1)
-    step = (z[:, 1] - z[:, 0]).abs()
+    step = z.diff(dim=1).abs().amax(dim=1)  # the least may be 0, where trials were held at redshift 0
     z_new = z_best + shift.clamp(-step, step)
-    return z_new, chi2(y, matched(model(y, z_new)[1], y, w), w)
+    return z_new, chi2(y, matched(model(y, z_new, w)[1], y, w), w)

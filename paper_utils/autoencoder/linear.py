@@ -4,6 +4,7 @@ from typing import Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from paper_utils.autoencoder.model import N_REST, RestFrame
 from paper_utils.stats import pca
@@ -43,6 +44,18 @@ class PrincipalComponents(RestFrame):
         """Latents (N, K)."""
         found = pca.Components(self.mean, self.components).encode(*self.deredshift(y, w, z))
         return (found - self.middle) / self.spread
+
+    def most_probable(self, y: Tensor, z: Tensor, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Latents (N, K) that are most probable given what was observed, if those of galaxies are normally distributed
+        with unit variance; what they leave unexplained at z = 0, in sigma (N, R), 0 where it was not observed; and
+        where it was, as 0 and 1 (N, R)."""
+        x, w = self.deredshift(y, w, z)
+        # A prior is as many more elements, each of which shows one latent to be 0 with a variance of 1.
+        k = len(self.components)
+        known = pca.Components(F.pad(self.mean, (0, k)), torch.cat([self.components, self.spread.diag().inverse()], 1))
+        zero = (self.middle / self.spread).expand(len(x), k)
+        s = (known.encode(torch.cat([x, zero], dim=1), F.pad(w, (0, k), value=1.0)) - self.middle) / self.spread
+        return s, (x - self.decode(s)) * w.sqrt(), (w > 0).to(x)
 
     def start(self) -> tuple[Tensor, Tensor]:
         """The spectrum (R,) of latents 0, and the change (K, R) that a latent of 1 makes: a linear decoder."""

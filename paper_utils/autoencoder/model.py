@@ -84,9 +84,14 @@ class RestFrame(Model):
 
     def __init__(self):
         super().__init__()
-        self.register_buffer("wave_obs", torch.as_tensor(WAVE_OBS))
+        self.register_buffer("wave_obs", torch.tensor(WAVE_OBS))
         rest = torch.linspace(WAVE_OBS[0] / (1 + Z_MAX), WAVE_OBS[-1], N_REST, dtype=torch.float64)
         self.register_buffer("wave_rest", rest)
+
+    def forward(self, y: Tensor, z: Tensor, w: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Latents (N, S) and the model of the observed spectra (N, L)."""
+        s = self.encode(y, z, w)
+        return s, self.observe(self.decode(s).float(), z)
 
     def deredshift(self, y: Tensor, w: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """Observed spectra y (N, L) and weights w on `wave_rest` (N, R), w = 0 where they were not observed.
@@ -137,11 +142,6 @@ class Autoencoder(RestFrame):
     def decode(self, s: Tensor) -> Tensor:
         """Spectra at z = 0 (N, R) on `wave_rest`."""
         return self.decoder(s)
-
-    def forward(self, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents (N, S) and the model of the observed spectra (N, L)."""
-        s = self.encode(y, z)
-        return s, self.observe(self.decode(s).float(), z)
 
     def start_from(self, mean: Tensor, components: Tensor) -> None:
         """Begin with a decoder that is linear: mean (R,) plus latents times components (K, R), K <= S, such as PCA's.
@@ -238,12 +238,12 @@ def reconstruction_loss(
         z_new = Z_MAX * torch.rand(len(z[copied]), generator=generator, device=z.device)
         y_new, w_new, z_new = shifted(y[copied], w[copied], z[copied], z_new.to(z.dtype))
         y, w, z = (torch.cat([new[:n], old[n:]]) for new, old in ((y_new, y), (w_new, w), (z_new, z)))
-    s, seen = model(y, z)
+    s, seen = model(y, z, w)
     seen = matched(seen, y, w)
     mse = weighted_mse(y, seen, w)
     losses = {"loss": mse, "mse": mse, "chi2": chi2(y, seen.detach(), w).mean()}
     if consistency:
-        distance = (model.encode(y_new, z_new) - s).float().square().mean() / s.float().var(dim=0).mean()
+        distance = (model.encode(y_new, z_new, w_new) - s).float().square().mean() / s.float().var(dim=0).mean()
         # Relative to eq. 1, as the distance itself is relative.
         losses |= {"loss": mse + consistency * distance * mse.detach(), "distance": distance}
     return losses

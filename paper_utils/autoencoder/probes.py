@@ -29,10 +29,11 @@ def displacement(s: Tensor, origin: Tensor, population: Tensor) -> Tensor:
     return (s - origin).norm(dim=1) / spread
 
 
-def gradient_weight(encode: Callable[[Tensor, Tensor], Tensor], y: Tensor, z: Tensor, spread: Tensor) -> Tensor:
-    """How far latents move with the flux of each spectral element: |ds/dy| (N, L), latents in units of spread (S,)."""
+def gradient_weight(encode: Callable[..., Tensor], y: Tensor, z: Tensor, w: Tensor, spread: Tensor) -> Tensor:
+    """How far latents encode(y, z, w) move with the flux of each spectral element: |ds/dy| (N, L), latents in units of
+    spread (S,)."""
     y = y.clone().requires_grad_()
-    s = encode(y, z) / spread
+    s = encode(y, z, w) / spread
     slopes = (torch.autograd.grad(latent.sum(), y, retain_graph=True)[0] for latent in s.T)
     return sum(slope.square() for slope in slopes).sqrt()
 

@@ -1,4 +1,4 @@
-"""Study 2's trainings: the settings, the start from principal components, and the three recipes of Sec. 4."""
+"""Study 2's trainings: settings, the start from principal components, the three recipes of Sec. 4, and ours."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -6,6 +6,7 @@ from functools import partial
 from paper_utils.autoencoder.apply import Data, SpectrumAutoencoder, latents, prepared, rows
 from paper_utils.autoencoder.fast import FastEncoder
 from paper_utils.autoencoder.linear import PrincipalComponents
+from paper_utils.autoencoder.mask_aware import MaskAwareAutoencoder, completion_loss
 from paper_utils.autoencoder.model import latent_loss, reconstruction_loss
 from paper_utils.base.containers import Spectra
 from paper_utils.nets import settings
@@ -26,6 +27,7 @@ class Settings(settings.Settings):
     channels: tuple[int, int, int] = setting("of the convolutions; 128, 256 are the authors' code's", paper="–, –, 512")
     n_start: int = setting("steps of the encoder towards principal components before the rest", paper=0)
     n_steps: int = setting("steps of each of the three trainings", paper="300 epochs")
+    n_steps_aware: int = setting("steps of the mask-aware training, each of twice as many spectra", paper="–")
     batch_size: int = setting("spectra in a step")
     lr: float = setting("highest rate of the one-cycle schedule")
     augment: float = setting("share of each batch with altered redshifts, in the second training")
@@ -35,6 +37,9 @@ class Settings(settings.Settings):
     n_latent: int = setting("latents S", paper=10, default=10)
     lr_start: float = setting("highest rate of the start's schedule", paper="–", default=3e-3)
     consistency: float = setting("weight of the penalty, in the third training", default=6.0)
+    lr_aware: float = setting("highest rate of the mask-aware training", paper="–", default=1e-3)
+    decay_aware: float = setting("its weight decay (AdamW): 1024 features learn noise by heart", paper="–", default=1.0)
+    consistency_aware: float = setting("weight of its penalty", paper="–", default=4.0)
 
 
 def train(data: Spectra, s: Settings, run: Run) -> dict[str, Model]:
@@ -46,10 +51,10 @@ def train(data: Spectra, s: Settings, run: Run) -> dict[str, Model]:
 
 
 def train_all(fit: Data, watch: Data, s: Settings, run: Run) -> tuple[PrincipalComponents, dict[str, Model]]:
-    """The principal components and the three autoencoders by name, from spectra as `prepared` makes them.
+    """The principal components and the autoencoders by name, from spectra as `prepared` makes them.
 
-    All three begin at the same point: at random or, with `n_start`, where the components are, after as many steps of
-    the encoder alone towards the components' latents.
+    The three of the paper begin at the same point: at random or, with `n_start`, where the components are, after as
+    many steps of the encoder alone towards the components' latents. The mask-aware one begins as the components.
     """
     twin = PrincipalComponents(s.n_latent).to(run.fabric.device).learn(fit)
     s_fit = twin.standardise(latents(twin, fit))
@@ -69,4 +74,11 @@ def train_all(fit: Data, watch: Data, s: Settings, run: Run) -> tuple[PrincipalC
             model.encoder.load_state_dict(start.state_dict())
         loss = partial(reconstruction_loss, **recipe)
         models[name] = run.fit(name, model, loss, spectra, plan, validation=watched)
+    model = run.make(lambda: MaskAwareAutoencoder(s.n_latent))
+    model.summarise(fit)
+    model.begin_as(twin)
+    how = {"optimizer": "adamw", "weight_decay": s.decay_aware, "schedule": "one-cycle", "seed": run.seed}
+    plan = Plan(s.n_steps_aware, 2 * s.batch_size, s.lr_aware, **how)
+    loss = partial(completion_loss, consistency=s.consistency_aware)
+    models["mask-aware"] = run.fit("mask-aware", model, loss, spectra, plan, validation=watched)
     return twin, models

@@ -1,5 +1,7 @@
 """The study's models are trained from a container, kept in a file each, and used with nothing but it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -34,7 +36,7 @@ def trained(tmp_path_factory):
     """A folder of the models that a short training leaves, by name."""
     folder = tmp_path_factory.mktemp("models")
     run = Run("02", profile="smoke", device="cpu", cache=folder / "cache", progress=False)
-    settings = Settings.load("02", "smoke", {"n_steps": 3, "n_start": 2, "n_latent": 2})
+    settings = Settings.load("02", "smoke", {"n_steps": 3, "n_steps_aware": 3, "n_start": 2, "n_latent": 2})
     models = train(spectra(), settings, run)
     run.export(folder)
     return models, folder
@@ -42,8 +44,8 @@ def trained(tmp_path_factory):
 
 def test_training_makes_the_studys_models(trained):
     models, folder = trained
-    assert list(models) == ["PCA", "plain", "augmented", "consistency"]
-    assert {file.stem for file in folder.glob("*.safetensors")} == {"start", "plain", "augmented", "consistency"}
+    assert list(models) == ["PCA", "plain", "augmented", "consistency", "mask-aware"]
+    assert {file.stem for file in folder.glob("*.safetensors")} == {"start", *list(models)[1:]}
     assert len(models["plain"].card["history"]["validation"]) > 0
     weights = {name: models[name].decoder[0].weight for name in ("plain", "augmented", "consistency")}
     assert not torch.equal(weights["plain"], weights["augmented"])
@@ -80,6 +82,12 @@ def test_a_spectrum_without_a_unit_is_named(trained):
     flux[1] = -1
     with pytest.raises(DataError, match="spectrum 1"):
         trained[0]["plain"].predict(flux, torch.ones_like(flux), torch.full((3,), 0.1))
+
+
+def test_a_redshift_beyond_the_models_is_refused_by_name():
+    far = replace(spectra(), z=np.where(np.arange(N) == 7, 0.8, 0.1))
+    with pytest.raises(DataError, match="'g07'.*1 of 60 redshifts"):
+        apply.prepared(far)
 
 
 def test_models_begin_where_the_principal_components_are():

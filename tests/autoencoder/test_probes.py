@@ -28,7 +28,8 @@ def test_displacement_is_in_units_of_the_population_whatever_the_rotation_and_sc
 def test_gradient_weight_is_the_known_slope():
     matrix = torch.randn(3, 40, generator=torch.Generator().manual_seed(0))
     spread = torch.tensor([1.0, 2.0, 4.0])
-    weight = probes.gradient_weight(lambda y, z: y @ matrix.T + z[:, None], torch.ones(2, 40), torch.zeros(2), spread)
+    one = torch.ones(2, 40), torch.zeros(2), torch.ones(2, 40)
+    weight = probes.gradient_weight(lambda y, z, w: y @ matrix.T + z[:, None], *one, spread)
     assert torch.allclose(weight, (matrix / spread[:, None]).norm(dim=0).expand(2, -1), atol=1e-6)
 
 
@@ -144,3 +145,15 @@ def test_a_redshift_is_found_between_the_trials():
     # A line of sigma 4 A and height 6 in noise 0.05: far better than a tenth of the trials' step of 0.001.
     assert (z - z_true).abs().max() < 1e-4
     assert torch.allclose(chi2, torch.ones(3), atol=0.1)
+
+
+@pytest.mark.parametrize("z_true", [0.002, 0.005, 0.02, 0.05])
+def test_redshifts_near_zero_are_refined_too(z_true):
+    """Trials below 0 are held at 0, where several coincide."""
+    model = OneLine()
+    at = torch.full((8,), z_true) + 1e-4 * torch.arange(8)
+    noise = 0.05 * torch.randn(8, len(WAVE_OBS), generator=torch.Generator().manual_seed(0))
+    y = 3 * model.observe(model.decode(torch.zeros(8, 1)), at) + noise
+    trials = (at[:, None] + torch.linspace(-0.03, 0.03, 61)).clamp(min=0)
+    z, _ = apply.best_redshift(model, y, torch.full_like(y, 0.05**-2), trials)
+    assert (z - at).abs().max() < 1e-4  # 30 km/s

@@ -1,0 +1,94 @@
+"""An autoencoder that knows what was observed, so that a spectrum at another redshift is an incomplete one.
+
+The published encoder is given fluxes alone: the same galaxy at another redshift, of which another part is in view, is
+another spectrum to it, and its latents move. Here masks and variances are inputs. The spectrum is brought to z = 0,
+where a redshift does no more than hide a part. The encoder begins with the latents of principal components that are
+most probable given what is in view, and corrects them by what they leave unexplained. It answers the paper's closing
+request, for invariant encodings that use all there is to see of each galaxy. The decoder is the published one.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from paper_utils.autoencoder.apply import SpectrumAutoencoder
+from paper_utils.autoencoder.linear import PrincipalComponents
+from paper_utils.autoencoder.model import Z_MAX, chi2, matched, shifted, weighted_mse
+from paper_utils.nets.model_file import Model
+from paper_utils.nets.plan import Batch
+
+CHANNELS = (16, 32)
+KERNEL, STRIDE = 11, 5
+HIDDEN = 128
+
+
+class MaskAwareEncoder(Model):
+    """y (N, L), z (N,), w (N, L) -> latents (N, S): those of principal components, and a network's correction.
+
+    The network sees what the components leave unexplained, in units of sigma, and which elements were observed. It
+    starts as no correction.
+    """
+
+    def __init__(self, n_latent: int = 10, channels: tuple[int, int] = CHANNELS):
+        super().__init__()
+        self.linear = PrincipalComponents(n_latent)
+        self.features = nn.Sequential(
+            nn.Conv1d(2, channels[0], KERNEL, STRIDE, KERNEL // 2),  # (N, 16, 1175)
+            nn.GELU(),
+            nn.Conv1d(channels[0], channels[1], KERNEL, STRIDE, KERNEL // 2),  # (N, 32, 235)
+            nn.GELU(),
+            nn.Flatten(),
+            nn.Linear(channels[1] * 235, HIDDEN),
+            nn.GELU(),
+        )
+        self.correction = nn.Sequential(nn.Linear(HIDDEN + n_latent, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, n_latent))
+        for parameter in self.correction[-1].parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, y: Tensor, z: Tensor, w: Tensor) -> Tensor:
+        s, residuals, observed = self.linear.most_probable(y, z, w)
+        # asinh, so that no line outweighs all else.
+        seen = self.features(torch.stack([residuals.asinh(), observed], dim=1))
+        return s + self.correction(torch.cat([seen, s], dim=1))
+
+
+class MaskAwareAutoencoder(SpectrumAutoencoder):
+    """`SpectrumAutoencoder` whose encoder is given the weights too."""
+
+    encoder_kind = MaskAwareEncoder
+
+    def __init__(self, n_latent: int = 10, channels: tuple[int, int] = CHANNELS):
+        super().__init__(n_latent, channels)
+
+    def begin_as(self, twin: PrincipalComponents) -> None:
+        """Start as principal components: with their most probable latents, and a linear decoder."""
+        self.encoder.linear.load_state_dict(twin.state_dict())
+        self.start_from(*twin.start())
+
+    def encode(self, y: Tensor, z: Tensor, w: Tensor | None = None) -> Tensor:
+        """Latents (N, S) of spectra with weights w (N, L), 0 where an element was not observed; by default all 1."""
+        return self.encoder(y, z, torch.ones_like(y) if w is None else w)
+
+
+def completion_loss(
+    model: MaskAwareAutoencoder, batch: Batch, generator: torch.Generator, consistency: float = 0.0
+) -> dict[str, Tensor]:
+    """Eq. 1 of spectra {"y", "w", "z"}, drawn from what is left of half of them at another redshift, of 0 to 0.5.
+
+    What the moved copy does not show has to be inferred from the rest, to fit the whole spectrum.
+    consistency : weight of the penalty on how far the copies' latents are from those of the whole spectra, as in
+        `model.reconstruction_loss`.
+    """
+    y, w, z = (batch[name] for name in "ywz")
+    n = len(z) // 2
+    z_new = Z_MAX * torch.rand(n, generator=generator, device=z.device)
+    moved = shifted(y[:n], w[:n], z[:n], z_new.to(z.dtype))
+    y_seen, w_seen, z_seen = (torch.cat([new, old[n:]]) for new, old in zip(moved, (y, w, z), strict=True))
+    s = model.encode(y_seen, z_seen, w_seen)
+    seen = matched(model.observe(model.decode(s).float(), z), y, w)
+    mse = weighted_mse(y, seen, w)
+    losses = {"loss": mse, "mse": mse, "chi2": chi2(y[n:], seen[n:].detach(), w[n:]).mean()}
+    if consistency and n:
+        whole = model.encode(y[:n], z[:n], w[:n])
+        distance = (s[:n] - whole).float().square().mean() / s.float().var(dim=0).mean()
+        losses |= {"loss": mse + consistency * distance * mse.detach(), "distance": distance}
+    return losses

@@ -1,0 +1,102 @@
+"""The encoder that knows what was observed: it starts as the best linear fit, ignores what is hidden, and learns."""
+
+import pytest
+import torch
+from test_autoencoder_use import spectra
+
+from paper_utils.autoencoder import apply
+from paper_utils.autoencoder.linear import PrincipalComponents
+from paper_utils.autoencoder.mask_aware import MaskAwareAutoencoder, completion_loss
+from paper_utils.autoencoder.model import chi2, shifted
+from paper_utils.nets import training
+from paper_utils.nets.model_file import Model
+from paper_utils.nets.plan import Plan
+
+
+@pytest.fixture(scope="module")
+def data():
+    return apply.prepared(spectra())
+
+
+@pytest.fixture(scope="module")
+def twin(data):
+    found = PrincipalComponents(2).learn(data)
+    found.standardise(apply.latents(found, data))
+    return found
+
+
+def begun(twin):
+    with training.seeded(0):
+        model = MaskAwareAutoencoder(2)
+    model.begin_as(twin)
+    return model
+
+
+def test_it_begins_as_the_best_linear_fit(twin, data):
+    """Where the noise is small the prior has no say: latents and spectra are those of weighted least squares."""
+    made, linear = (apply.reconstruct(model, data) for model in (begun(twin), twin))
+    assert torch.allclose(made.s, linear.s, atol=0.02)
+    assert torch.allclose(made.rest, linear.rest, atol=0.02 * linear.rest.abs().max())
+
+
+def test_without_any_information_latents_are_the_mean_galaxys(twin, data):
+    s = begun(twin).encode(data["y"], data["z"], 1e-9 * data["w"])
+    assert s.abs().max() < 1e-2
+
+
+def test_most_probable_latents_are_those_of_the_normal_posterior(twin, data):
+    """An independent code agrees: the mean of a normal posterior by its covariance."""
+    y, z, w = (data[name][:5] for name in "yzw")
+    w = w / 3000  # so noisy that the prior counts
+    s, residuals, observed = twin.most_probable(y, z, w)
+    x, v = twin.deredshift(y, w, z)
+    mean, change = twin.start()
+    for i in range(5):
+        precision = torch.eye(2, dtype=torch.float64) + (change.double() * v[i].double()) @ change.T.double()
+        expected = torch.linalg.solve(precision, change.double() @ (v[i] * (x[i] - mean)).double())
+        assert torch.allclose(s[i].double(), expected, atol=2e-3)
+        assert s[i].norm() < twin.encode(y[i : i + 1], z[i : i + 1], w[i : i + 1]).norm()  # drawn to the mean
+    assert torch.equal(observed, (v > 0).float())
+    assert not residuals[observed == 0].any()
+
+
+def test_what_is_hidden_has_no_say(twin, data):
+    y, w, z = (data[name] for name in "ywz")
+    model = begun(twin)
+    torch.nn.init.normal_(model.encoder.correction[-1].weight)
+    other = torch.where(w > 0, y, 100.0)
+    with torch.no_grad():
+        assert torch.equal(model.encode(y, z, w), model.encode(other, z, w))
+        assert not torch.allclose(model.encode(y, z, w), model.encode(y, z, w * (torch.arange(y.shape[1]) < 2000)))
+
+
+def test_it_learns_to_complete_spectra(twin, data):
+    """From half of a galaxy's spectra, of which another part is hidden, and keeps its latents where they are."""
+    model, spectra = begun(twin), {name: data[name] for name in "ywz"}
+    fabric = training.fabric_on("cpu")
+    moved = dict(zip("ywz", shifted(data["y"], data["w"], data["z"], torch.full_like(data["z"], 0.45)), strict=True))
+
+    def judged():
+        (whole, _, seen), (part, _, _) = (apply.reconstruct(model, part) for part in (data, moved))
+        distance = (whole - part).square().sum(dim=1).mean() / whole.var(dim=0).sum()
+        return float(chi2(data["y"], seen, data["w"]).mean()), float(distance)
+
+    before, _ = judged()
+    history = training.fit(
+        model, lambda *of: completion_loss(*of, consistency=1.0), spectra, Plan(60, 32, 1e-3), fabric=fabric
+    )
+    after, distance = judged()
+    assert after < 0.8 * before
+    assert distance < 0.01
+    assert {"mse", "chi2", "distance"} <= set(history)
+
+
+def test_it_is_kept_in_a_file(twin, data, tmp_path):
+    model = begun(twin).eval()
+    model.summarise(data)
+    model.save(tmp_path / "model.safetensors", half=True)
+    again = Model.load(tmp_path / "model.safetensors")
+    assert isinstance(again, MaskAwareAutoencoder)
+    one, other = (apply.reconstruct(each, data) for each in (model, again))
+    assert torch.allclose(one.seen, other.seen, atol=0.02)
+    assert (tmp_path / "model.safetensors").stat().st_size < 16e6
