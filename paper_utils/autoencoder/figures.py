@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from scipy.stats import binned_statistic
 
 from paper_utils.base import plots
+from paper_utils.base.containers import Spectra
 from paper_utils.base.plots import MODEL, REST_LABEL, WIDTH
+from paper_utils.base.results import Results
 
 FLUX_LABEL = "Flux / median"
 ZOOMS = {
@@ -94,15 +96,15 @@ def plot_redshifted(
 
     moved : {training: (T,)} distance of the latents from those of the first, written beside each spectrum.
     """
-    fig, ax = plt.subplots(figsize=(WIDTH, 3.6))
+    fig, ax = plt.subplots(figsize=(WIDTH, 4.2))
     y, model = (np.where(w > 0, flux, np.nan) for flux in (y, model))
     height = 1.1 * np.nanpercentile(y, 99)
     for i, colour in enumerate(plt.cm.viridis(np.linspace(0.15, 0.8, len(z)))):
         ax.plot(wave_obs, y[i] + i * height, color=colour, lw=0.5)
         ax.plot(wave_obs, model[i] + i * height, color="k", lw=0.6)
-        distances = ", ".join(f"{values[i]:.2f} ({name})" for name, values in moved.items())
-        text = f"z = {max(z[i], 0):.2f}" + (f"\nmoved {distances}" if i else "")
-        ax.text(wave_obs[-1] + 40, 1 + i * height, text, color=colour, fontsize=7, va="center")
+        distances = [f"{values[i]:.2f} {name}" for name, values in moved.items()] if i else []
+        text = "\n".join([f"z = {max(z[i], 0):.2f}" + (", moved by" if i else ""), *distances])
+        ax.text(wave_obs[-1] + 40, 1 + i * height, text, color=colour, fontsize=6, va="center")
     top = max(np.nanpercentile(y[-1], 99.8), np.nanmax(model[-1])) + (len(z) - 1) * height
     ax.set(xlabel="Observed wavelength [Å, vacuum]", ylabel=f"{FLUX_LABEL} + offset")
     ax.set(xlim=wave_obs[[0, -1]], ylim=(0, 1.05 * top))
@@ -166,6 +168,34 @@ def plot_fits(wave_obs: NDArray, y: NDArray, w: NDArray, model: NDArray, titles:
             panel.tick_params(labelsize=7)
     fig.supxlabel(REST_LABEL, fontsize=9)
     return fig
+
+
+def plot_applied(results: Results) -> Figure:
+    """What was made of a user's spectra: chi^2 by signal-to-noise ratio, the redshifts found, and the latents."""
+    fig, axes = plt.subplots(1, 3, figsize=(WIDTH, 2.6))
+    table, fine = results.table, results.table["flag"] == ""
+    for which, look in ((fine, {"color": MODEL}), (~fine, {"color": plots.ORANGE})):
+        dots, part = {"ls": "", "marker": ".", "ms": 5, "alpha": 0.6, **look}, table[which]
+        axes[0].plot(part["snr"], part["chi2"], label="flagged" if which is not fine else "not flagged", **dots)
+        axes[1].plot(part["z"], part["dv_kms"], **dots)
+        axes[2].plot(part["s_1"], part["s_2" if "s_2" in table.colnames else "s_1"], **dots)
+    axes[0].axhline(1, color="k", lw=0.7)
+    axes[1].axhline(0, color="k", lw=0.7)
+    axes[0].set(xscale="log", yscale="log", xlabel="signal-to-noise ratio per element", ylabel="reduced χ²")
+    axes[1].set(xlabel="redshift given", ylabel="redshift found − given [km/s]")
+    axes[2].set(xlabel="first latent", ylabel="second latent")
+    axes[0].legend(fontsize=7)
+    return fig
+
+
+def plot_spectrum(spectrum: Spectra, results: Results, i: int) -> Figure:
+    """A user's spectrum, one, with the model of row i of the results and their residuals."""
+    row = results.table[i]
+    found = f"χ² = {row['chi2']:.2f}, S/N = {row['snr']:.0f}, found {row['dv_kms']:+.0f} km/s from z = {row['z']:.4f}"
+    title = "\n".join(filter(None, [f"{row['id']}: {found}", row["flag"]]))
+    unit = np.median(spectrum.flux[spectrum.ivar > 0])
+    arrays = spectrum.flux / unit, spectrum.ivar * unit**2, results.arrays["flux_model"][[i]] / unit
+    return plot_fits(results.arrays["wave_obs"], *arrays, [title], [row["z"]])
 
 
 def plot_path(wave_rest: NDArray, spectra: NDArray, share: NDArray, ends: tuple[str, str]) -> Figure:

@@ -13,6 +13,15 @@ from torch import Tensor
 from paper_utils.autoencoder.model import shifted
 from paper_utils.base.constants import C_KMS
 
+# Emission lines and the continuum on both sides, as of Lick indices: ((blue), (line), (red)), air Angstrom.
+EMISSION = {
+    "OII": ((3700.0, 3715.0), (3718.0, 3738.0), (3741.0, 3756.0)),
+    "Hbeta": ((4815.0, 4845.0), (4851.0, 4871.0), (4878.0, 4908.0)),
+    "OIII": ((4978.0, 4993.0), (4997.0, 5017.0), (5022.0, 5042.0)),
+    "Halpha": ((6500.0, 6530.0), (6554.0, 6573.0), (6610.0, 6650.0)),
+    "NII": ((6500.0, 6530.0), (6575.0, 6593.0), (6610.0, 6650.0)),
+}
+
 
 def seen_at(data: dict[str, Tensor], z: float) -> dict[str, Tensor]:
     """Spectra {"y", "w", "z"} as if all at about redshift z (`model.shifted`)."""

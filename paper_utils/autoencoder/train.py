@@ -38,7 +38,7 @@ class Settings(settings.Settings):
     lr_start: float = setting("highest rate of the start's schedule", paper="–", default=3e-3)
     consistency: float = setting("weight of the penalty, in the third training", default=6.0)
     lr_aware: float = setting("highest rate of the mask-aware training", paper="–", default=1e-3)
-    decay_aware: float = setting("its weight decay (AdamW): 1024 features learn noise by heart", paper="–", default=1.0)
+    decay_aware: float = setting("its weight decay (AdamW): 1024 features learn noise by heart", paper="–", default=0.3)
     consistency_aware: float = setting("weight of its penalty", paper="–", default=4.0)
 
 
@@ -65,7 +65,7 @@ def train_all(fit: Data, watch: Data, s: Settings, run: Run) -> tuple[PrincipalC
     plan = Plan(s.n_steps, s.batch_size, s.lr, schedule="one-cycle", seed=run.seed)
     spectra, watched = ({key: part[key] for key in "ywz"} for part in (fit, rows(watch, slice(N_WATCHED))))
     recipes = {"plain": {}, "augmented": {"augment": s.augment}, "consistency": {"consistency": s.consistency}}
-    models = {}
+    models, finish = {}, partial(SpectrumAutoencoder.learn_ordinary, data=watch)
     for name, recipe in recipes.items():
         model = run.make(lambda: SpectrumAutoencoder(s.n_latent, s.channels))
         model.summarise(fit)
@@ -73,12 +73,20 @@ def train_all(fit: Data, watch: Data, s: Settings, run: Run) -> tuple[PrincipalC
             model.start_from(*twin.start())
             model.encoder.load_state_dict(start.state_dict())
         loss = partial(reconstruction_loss, **recipe)
-        models[name] = run.fit(name, model, loss, spectra, plan, validation=watched)
+        models[name] = run.fit(name, model, loss, spectra, plan, validation=watched, finish=finish)
+    models["mask-aware"] = mask_aware(twin, fit, watch, s, run)
+    return twin, models
+
+
+def mask_aware(twin: PrincipalComponents, fit: Data, watch: Data, s: Settings, run: Run) -> MaskAwareAutoencoder:
+    """The autoencoder that knows what was observed, from where the components are."""
     model = run.make(lambda: MaskAwareAutoencoder(s.n_latent))
     model.summarise(fit)
     model.begin_as(twin)
+    spectra, watched = ({key: part[key] for key in "ywz"} for part in (fit, rows(watch, slice(N_WATCHED))))
     how = {"optimizer": "adamw", "weight_decay": s.decay_aware, "schedule": "one-cycle", "seed": run.seed}
     plan = Plan(s.n_steps_aware, 2 * s.batch_size, s.lr_aware, **how)
     loss = partial(completion_loss, consistency=s.consistency_aware)
-    models["mask-aware"] = run.fit("mask-aware", model, loss, spectra, plan, validation=watched)
-    return twin, models
+    about = {"what": "galaxy spectra, from what of them was observed (after Melchior+ 2022)"}
+    finish = partial(SpectrumAutoencoder.learn_ordinary, data=watch)
+    return run.fit("mask-aware", model, loss, spectra, plan, validation=watched, finish=finish, **about)

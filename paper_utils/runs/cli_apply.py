@@ -9,26 +9,32 @@ import typer
 from paper_utils.base import paths
 from paper_utils.base.errors import DataError, WeightsError, unknown
 
-MODELS = {"01": "reconstructor", "05": "density-truth"}  # the file of each study's model that is applied
+MODELS = {"01": "reconstructor", "02": "mask-aware", "05": "density-truth"}  # files of models that are applied
 UNMAPPED = "Map the model's bands with their errors and its other columns, or train one of your own (--model)."
 
 
 def apply(
-    study: Annotated[str, typer.Argument(metavar="NN", help="The study whose model to apply: 01 or 05.")],
-    objects: Annotated[Path, typer.Argument(metavar="TABLE", help="Your objects: a table, or an .h5 of a container.")],
+    study: Annotated[str, typer.Argument(metavar="NN", help="The study whose model to apply: 01, 02 or 05.")],
+    objects: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Your objects: a table, or an .h5 of a container; 02: spectra."),
+    ],
     mapping: Annotated[Path | None, typer.Option(metavar="YAML", help="Which column is which: data/README.md.")] = None,
     output: Annotated[Path, typer.Option(help="Folder for results.")] = paths.OUTPUT / "apply",
     model: Annotated[Path | None, typer.Option(metavar="FILE", help="The model, if not the one that is here.")] = None,
     table: Annotated[str, typer.Option(help="Name of the table: .ecsv, .fits, .csv or .parquet.")] = "results.ecsv",
     each: Annotated[bool, typer.Option("--figures", help="Draw a figure for each object.")] = False,
     floor: Annotated[float, typer.Option(min=0, help="01: calibration error of each band, relative.")] = 0.05,
+    z: Annotated[float | None, typer.Option(help="02: redshift of all spectra, instead of the files'.")] = None,
     seed: Annotated[int, typer.Option(help="01: seed of the galaxies that calibrate the intervals.")] = 0,
     densities: Annotated[bool, typer.Option(help="05: write p(z) on a grid, 1.5 kB an object.")] = True,
     fit: Annotated[bool, typer.Option("--fit", help="05: also fit the model's templates, 0.1 ms an object.")] = False,
 ) -> None:
     """Apply a trained model to your own objects.
 
-    01: 5-35 um spectra of galaxies from their photometry. 05: redshifts from a catalogue of magnitudes or fluxes.
+    01: 5-35 um spectra of galaxies from their photometry. 02: latents of spectra, what they would show at other
+    wavelengths, outliers, redshifts checked; takes SDSS spec files, folders of them, and .h5 of spectra. 05: redshifts
+    from a catalogue of magnitudes or fluxes.
 
     Writes OUTPUT/results.ecsv, a row for each object, spectra in results.h5 or densities in results.hdf5 (as the
     package qp reads them) beside it, and summary.png. 05 takes tables of any length.
@@ -42,6 +48,10 @@ def apply(
     if not file.is_file():
         remedy = f"Give --model FILE; `companion train {study}` makes one."
         raise WeightsError(f"{file}: there is no model. {remedy}")
+    if study != "02" and len(objects) > 1:
+        raise DataError(f"study {study} takes one file, not {len(objects)}", remedy="Put the objects into one table.")
+    if mapping is not None and study == "02":
+        raise DataError("study 02 takes no mapping", remedy="Leave it out.", source=mapping)
     from paper_utils.base.results import check_ending
 
     check_ending(Path(table))
@@ -55,10 +65,12 @@ def apply(
     plt.switch_backend("agg")
     with plt.rc_context():
         plots.use_style()
-        if study == "01":
-            notes = _spectra(file, objects, mapping, floor, seed, output / table, each)
+        if study == "02":
+            notes = _latents(file, objects, z, output / table, each)
+        elif study == "01":
+            notes = _spectra(file, objects[0], mapping, floor, seed, output / table, each)
         else:
-            notes = _redshifts(file, objects, mapping, densities, fit, output / table, each)
+            notes = _redshifts(file, objects[0], mapping, densities, fit, output / table, each)
     for note in notes:
         report.note(note)
 
@@ -102,6 +114,31 @@ def _spectra(
     for i in range(len(results) if each else 0):
         _draw(figures.plot_galaxy(results, galaxies, i), table, i + 1, results.table["id"][i])
     return [*notes, _flagged(sum(results.table["flag"] != ""), len(results), table)]
+
+
+def _latents(file: Path, objects: list[Path], z: float | None, table: Path, each: bool) -> list[str]:
+    """The same of study 2."""
+    import numpy as np
+
+    from paper_utils.autoencoder import figures
+    from paper_utils.autoencoder.apply import SpectrumAutoencoder
+    from paper_utils.base import plots
+    from paper_utils.files import spectra as spectra_files
+    from paper_utils.runs import report
+
+    spectra = spectra_files.read(objects, z)
+    results = SpectrumAutoencoder.load(file).apply(spectra)
+    results.save(table)
+    plots.save(figures.plot_applied(results), table.with_name("summary.png"))
+    known = np.flatnonzero(np.isfinite(results.table["chi2"]))
+    for i in known if each else ():
+        _draw(figures.plot_spectrum(spectra.select([i]), results, i), table, i + 1, results.table["id"][i])
+    chi2, dv = (np.asarray(results.table[name])[known] for name in ("chi2", "dv_kms"))
+    report.note(f"{spectra}")
+    return [
+        f"median reduced chi2 {np.median(chi2):.2f}, median redshift found - given {np.median(dv):.0f} km/s",
+        _flagged(sum(results.table["flag"] != ""), len(results), table),
+    ]
 
 
 def _redshifts(

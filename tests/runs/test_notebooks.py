@@ -4,9 +4,12 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from paper_utils.base import paths
+from paper_utils.base.containers import WAVE_OBS, Spectra
+from paper_utils.files import user
 from paper_utils.runs import claims, notebooks, publish, scoreboard
 
 BOOKS = paths.notebooks()
@@ -62,6 +65,20 @@ def test_runs_at_the_smoke_profile(notebook, tmp_path):
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     if claims.published(notebook.name[:2]):
         assert (tmp_path / "output" / notebook.stem / "results.json").exists()
+
+
+def test_study_2_runs_to_its_end_on_the_fewest_spectra_of_ones_own(tmp_path):
+    """`MIN_OBJECTS` of them leave a test set of 15, from which outliers are planted and trees learn."""
+    n, path, rng = user.MIN_OBJECTS, tmp_path / "mine.h5", np.random.default_rng(0)
+    z = rng.uniform(0.02, 0.2, n)
+    flux = (WAVE_OBS / (1 + z[:, None]) / 5000) ** rng.uniform(-2, 1, (n, 1)) + 0.1 * rng.normal(
+        size=(n, WAVE_OBS.size)
+    )
+    ids = np.array([f"mine {i}" for i in range(n)])
+    Spectra(wave_obs=WAVE_OBS, flux=flux, ivar=np.full_like(flux, 100), z=z, ids=ids).save(path)
+    job = notebooks.plan("02", "smoke", tmp_path / "output", DATA=str(path), device="cpu")
+    assert notebooks.run(job).status == "done"
+    assert {file.stem for file in (job.output / "weights").glob("*.safetensors")} >= {"plain", "mask-aware"}
 
 
 def _inject(notebook, values, copy):

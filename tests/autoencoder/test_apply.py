@@ -1,0 +1,148 @@
+"""`companion apply 02`: what a trained model says of anyone's spectra, and when it says not to trust it."""
+
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from astropy.table import Table
+from test_autoencoder_use import N, spectra
+
+from paper_utils.autoencoder import apply
+from paper_utils.autoencoder.linear import PrincipalComponents
+from paper_utils.autoencoder.mask_aware import MaskAwareAutoencoder
+from paper_utils.base.constants import C_KMS
+from paper_utils.base.containers import WAVE_OBS
+from paper_utils.base.errors import DataError
+from paper_utils.nets import training
+
+
+@pytest.fixture(scope="module")
+def model():
+    """As principal components of the spectra, which are of two kinds of light."""
+    data = apply.prepared(spectra())
+    twin = PrincipalComponents(2).learn(data)
+    twin.standardise(apply.latents(twin, data))
+    with training.seeded(0):
+        found = MaskAwareAutoencoder(2)
+    found.begin_as(twin)
+    found.summarise(data)
+    found.learn_ordinary(apply.prepared(noisy()))
+    return found.eval()
+
+
+def noisy(sigma=0.1):
+    """The spectra with as much noise as their variances say, in units of their median."""
+    one = spectra()
+    noise = sigma * np.median(one.flux, axis=1, keepdims=True)
+    flux = one.flux + noise * np.random.default_rng(1).normal(size=one.flux.shape)
+    return replace(one, flux=flux, ivar=np.where(one.ivar > 0, 1.0, 0) / noise**2)
+
+
+def test_spectra_are_described(model):
+    one = noisy()
+    results = model.apply(one)
+    table = results.table
+    assert list(table["id"]) == list(one.ids)
+    assert {"s_1", "s_2", "chi2", "outlier", "snr", "z_found", "z_err", "dv_kms", "ew_OIII", "novelty"} < set(
+        table.colnames
+    )
+    assert np.median(table["chi2"]) == pytest.approx(1, abs=0.1)
+    assert np.median(table["snr"]) == pytest.approx(10, rel=0.1)
+    pixels = (one.wave_obs[0] < results.arrays["wave_rest"] * 1.1) & (
+        results.arrays["wave_rest"] * 1.1 < one.wave_obs[-1]
+    )
+    at = np.argmin(np.abs(one.z - 0.1))
+    assert results.arrays["observed"][at][pixels].mean() > 0.99
+    assert results.arrays["observed"][at][~pixels].sum() <= 2  # at the ends
+    flux = results.arrays["flux_model"]
+    assert np.median(np.abs(flux / spectra().flux - 1)[one.ivar > 0]) < 0.05
+
+
+def test_a_wrong_redshift_is_mended_and_flagged(model):
+    """By 400 km/s: the decoder's spectrum tells the true one, within the errors it states."""
+    one = noisy(0.03)
+    wrong = replace(one, z=one.z + 400 / C_KMS * (1 + one.z))
+    table, right = model.apply(wrong).table, model.apply(one).table
+    sharp = right["z_err"] * C_KMS < 40
+    assert sharp.sum() > 20
+    off = (table["z_found"] - one.z) / (1 + one.z) * C_KMS
+    assert np.median(np.abs(off[sharp])) < 40
+    assert all("another redshift" in flag for flag in table["flag"][sharp])
+    assert np.mean(["another redshift" in flag for flag in right["flag"]]) < 0.05
+    pull = (right["z_found"] - one.z) / right["z_err"]
+    assert 0.6 < np.std(pull) < 1.6
+
+
+def test_what_the_model_does_not_know_is_flagged(model):
+    one = noisy()
+    flux, z = one.flux.copy(), one.z.copy()
+    flux[0] *= 1 + 0.5 * np.sin(WAVE_OBS / 40)  # unlike any galaxy
+    flux[1] = -np.abs(flux[1])
+    z[2], z[3] = 0.8, np.nextafter(0, -1)
+    table = model.apply(replace(one, flux=flux, z=z)).table
+    assert "a misfit" in table["flag"][0]
+    assert table["outlier"][0] == 100
+    assert "no positive median flux" in table["flag"][1]
+    assert all("a redshift outside" in table["flag"][i] for i in (2, 3))
+    for row in (1, 2, 3):
+        assert all(np.isnan(table[name][row]) for name in ("s_1", "chi2", "z_found", "novelty", "ew_Halpha"))
+    others = table[4:]
+    assert np.isfinite(others["chi2"]).all()
+    assert not any("outside" in flag for flag in others["flag"])
+
+
+def test_spectra_of_no_use_are_refused(model):
+    one = spectra()
+    with pytest.raises(DataError, match="none of 60 spectra"):
+        model.apply(replace(one, z=np.full(N, 0.9)))
+    with pytest.raises(DataError, match="other wavelengths"):
+        model.apply(replace(one, wave_obs=WAVE_OBS + 1))
+
+
+def test_rows_do_not_know_of_each_other(model):
+    one = noisy()
+    whole, alone = model.apply(one), model.apply(one.select([5]))
+    for name in ("s_1", "chi2", "z_found"):
+        assert alone.table[name][0] == pytest.approx(whole.table[name][5], rel=1e-3, abs=1e-5)
+
+
+def test_the_command_writes_a_table_spectra_and_figures(model, tmp_path, companion):
+    model.save(tmp_path / "model.safetensors")
+    one = noisy()
+    one.select(np.arange(3)).save(tmp_path / "a.h5")
+    one.select(np.arange(3, 5)).save(tmp_path / "b.h5")
+    command = ["apply", "02", tmp_path / "a.h5", tmp_path / "b.h5", "--model", tmp_path / "model.safetensors"]
+    status, out, _ = companion(*command, "--output", tmp_path / "out", "--figures")
+    assert status == 0, out
+    assert "median reduced chi2" in out
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {
+        "results.ecsv",
+        "results.h5",
+        "summary.png",
+        "objects",
+    }
+    assert len(list((tmp_path / "out" / "objects").iterdir())) == 5
+    table = Table.read(tmp_path / "out" / "results.ecsv")
+    assert list(table["id"]) == list(one.ids[:5])
+    with h5py.File(tmp_path / "out" / "results.h5") as file:
+        assert file["rest"].shape == (5, 5875)
+        assert file["observed"].dtype == bool
+    for more in (["--mapping", tmp_path / "m.yaml"], ["--table", "a.txt"]):
+        status, _, error = companion(*command, *more)
+        assert status != 0
+        assert error.count("\n") < 12
+
+
+def test_one_table_is_one_file(tmp_path, companion):
+    status, out, error = companion("apply", "05", tmp_path / "a.csv", tmp_path / "b.csv")
+    assert status != 0
+    assert "takes one file" in out + error
+
+
+def test_latents_remember_held_out_spectra(model):
+    data = apply.prepared(noisy())
+    distance = model._distance(apply.latents(model, data))
+    assert torch.allclose(distance.square().mean(), torch.tensor(1.0), atol=0.05)
+    assert model.distances[50] == pytest.approx(distance.median().item(), rel=0.05)
