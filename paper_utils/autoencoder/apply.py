@@ -7,6 +7,7 @@ import torch
 from astropy.table import Table
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from paper_utils.autoencoder.fast import FastEncoder
 from paper_utils.autoencoder.model import CHANNELS, Z_MAX, Autoencoder, RestFrame, amplitude, chi2, matched, normalised
@@ -19,7 +20,8 @@ from paper_utils.measure import indices
 
 CHUNK = 500  # spectra at once
 QUANTILES = (0.0, 0.16, 0.5, 0.84, 1.0)
-NEAR = torch.linspace(-1500, 1500, 21)  # km/s from the given redshift, where a better one is looked for
+FEW = 50  # of them, where each is encoded many times: what is in work fits a processor's cache
+NEAR = torch.linspace(-1200, 1200, 17)  # km/s from the given redshift, where a better one is looked for
 APART = 150.0  # km/s, and three errors: from there on it is another redshift
 ODD = 99  # percentile among held-out spectra, beyond which one is unlike them
 MISFIT = 1.5  # reduced chi^2 beyond which a spectrum is misfitted, unless as many as 1 % of the held-out ones are
@@ -71,15 +73,16 @@ class SpectrumAutoencoder(Autoencoder):
         """How far latents (N, S) are from the mean, in units of the scatter of those that were held out: (N,)."""
         return ((s - self.s_mean) @ self.s_whiten).square().mean(dim=1).sqrt()
 
-    def apply(self, spectra: Spectra) -> Results:
+    def apply(self, spectra: Spectra, redshifts: bool = True, progress: bool = False) -> Results:
         """What the model makes of spectra on `WAVE_OBS` at their redshifts, and why not to trust it.
 
         The table has latents `s_1` ... `s_S`; the reduced `chi2`, and `outlier`, its percentile among spectra that were
-        held out; `snr`, the median per element; `z_found` with `z_err`, the redshift within `NEAR` of the given `z`
-        that the decoder's spectrum fits best, and `dv_kms` from one to the other; `ew_...`, equivalent widths of the
-        model's emission lines [Angstrom]; `novelty`, the percentile of the latents' distance from the mean; and `flag`,
-        "" or the reasons, of: no positive median flux, or a redshift outside 0 to `Z_MAX`, of which there are no
-        numbers; a misfit; latents unlike those of held-out spectra; another redshift that fits better.
+        held out; `snr`, the median per element; with `redshifts`, which takes ten times as long, `z_found` with
+        `z_err`, the redshift within `NEAR` of the given `z` that explains the spectrum best, and `dv_kms` from one to
+        the other; `ew_...`, equivalent widths of the model's emission lines [Angstrom]; `novelty`, the percentile of
+        the latents' distance from the mean; and `flag`, "" or the reasons, of: no positive median flux, or a redshift
+        outside 0 to `Z_MAX`, of which there are no numbers; a misfit; latents unlike those of held-out spectra; another
+        redshift that fits better.
         Arrays: `wave_rest` (R,); `rest` (N, R), the model at z = 0 in the unit of the flux, and `observed` (N, R),
         where it rests on data; `wave_obs` (L,) and `flux_model` (N, L). Raises DataError for other wavelengths, and
         where no spectrum is of use.
@@ -92,7 +95,7 @@ class SpectrumAutoencoder(Autoencoder):
             problem = f"none of {len(spectra)} spectra has light and a redshift of 0 to {Z_MAX}"
             raise DataError(problem, remedy="Give others, or their redshifts.")
         rows = np.flatnonzero(~(dark | far))
-        described, arrays = self._described(prepared(spectra.select(rows), self.wave_rest.device))
+        described, arrays = self._described(prepared(spectra.select(rows), self.wave_rest.device), redshifts, progress)
         found = {name: _in_rows(values, rows, len(spectra)) for name, values in described.items()}
         limit = max(MISFIT, float(self.chi2_seen[ODD]))
         reasons = {
@@ -100,8 +103,10 @@ class SpectrumAutoencoder(Autoencoder):
             f"a redshift outside 0 to {Z_MAX}": far,
             "a misfit": found["chi2"] > limit,
             "latents unlike those of held-out spectra": found["novelty"] >= ODD,
-            "another redshift fits better": np.abs(found["dv_kms"]) > np.maximum(APART, 3 * C_KMS * found["z_err"]),
         }
+        if redshifts:
+            apart = np.abs(found["dv_kms"]) > np.maximum(APART, 3 * C_KMS * found["z_err"])
+            reasons["another redshift fits better"] = apart
         flags = [
             "; ".join(text for text, holds in zip(reasons, each, strict=True) if holds)
             for each in zip(*reasons.values(), strict=True)
@@ -111,14 +116,15 @@ class SpectrumAutoencoder(Autoencoder):
         grids = {"wave_rest": self.wave_rest.cpu().numpy(), "wave_obs": WAVE_OBS}
         return Results(table, grids | arrays, {"wave_rest": "Angstrom", "wave_obs": "Angstrom"})
 
-    def _described(self, data: Data) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
+    def _described(self, data: Data, redshifts: bool, progress: bool) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
         """What `apply` says of spectra of use: columns and arrays."""
         made = reconstruct(self, data)
-        z, error = near_redshift(self, made.rest, data)
-        dv = (z - data["z"]) / (1 + data["z"]) * C_KMS
         values = chi2(data["y"], made.seen, data["w"])
         columns = {f"s_{i + 1}": latent for i, latent in enumerate(made.s.T)}
-        columns |= {"chi2": values, "snr": signal_to_noise(data), "z_found": z, "z_err": error, "dv_kms": dv}
+        columns |= {"chi2": values, "snr": signal_to_noise(data)}
+        if redshifts:
+            z, error = self._near(data, progress)
+            columns |= {"z_found": z, "z_err": error, "dv_kms": (z - data["z"]) / (1 + data["z"]) * C_KMS}
         columns = {name: column.cpu().numpy() for name, column in columns.items()}
         for name, seen, of in (
             ("outlier", self.chi2_seen, values),
@@ -130,6 +136,17 @@ class SpectrumAutoencoder(Autoencoder):
         observed = self.deredshift(data["y"], data["w"], data["z"])[1] > 0
         arrays = {"rest": data["median"] * made.rest, "observed": observed, "flux_model": data["median"] * made.seen}
         return columns, {name: array.cpu().numpy() for name, array in arrays.items()}
+
+    def _near(self, data: Data, progress: bool) -> tuple[Tensor, Tensor]:
+        """The best redshifts within `NEAR` of the given ones, and their errors, (N,) each."""
+        found = []
+        some = torch.arange(len(data["z"]), device=data["z"].device).split(FEW)
+        for part in tqdm(some, "redshifts", unit_scale=FEW, disable=None if progress else True):
+            y, w, z = (data[name][part] for name in "ywz")
+            trials = z[:, None] + (1 + z[:, None]) * NEAR.to(z) / C_KMS
+            found.append(best_redshift(self, y, w, trials)[:2])
+        z, error = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return z, error
 
     def predict(self, flux: Tensor, ivar: Tensor, z: Tensor) -> dict[str, Tensor]:
         """What the model makes of spectra (N, L) on `WAVE_OBS` at redshifts z (N,), float32.
@@ -201,47 +218,28 @@ def reconstruct(model: RestFrame, data: Data) -> Reconstruction:
 
 
 @torch.no_grad()
-def best_redshift(model: RestFrame, y: Tensor, w: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Which of the trial redshifts z (N, T) explains each spectrum best: (z, chi2), both (N,).
+def best_redshift(model: RestFrame, y: Tensor, w: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Which redshift explains each spectrum best, from evenly spaced trials z (N, T): it, its error and chi2, all (N,).
 
-    At every trial the encoder is given that redshift, and the decoder's spectrum compared with y. The best trial is
-    then refined by one Gauss-Newton step: the decoder's spectrum is differentiable in z, and its slope says how far to
-    go.
+    At every redshift the spectrum is encoded anew: latents of a neighbouring one imitate it, and hold the decoder's
+    spectrum there. The best trial is refined by parabolas through chi^2 at three redshifts, which come closer twice;
+    the last one's curvature gives the error, from the noise or, of a misfit, from what is left of the spectrum.
     """
-    trials = [chi2(y, matched(model(y, z_trial, w)[1], y, w), w) for z_trial in z.T]
-    best = torch.stack(trials).argmin(dim=0)
-    z_best = z.gather(1, best[:, None])[:, 0]
-    step = z.diff(dim=1).abs().amax(dim=1)  # the least may be 0, where trials were held at redshift 0
-    z_new, _ = _refined(model, model.decode(model.encode(y, z_best, w)), y, w, z_best, step)
-    return z_new, chi2(y, matched(model(y, z_new, w)[1], y, w), w)
 
+    def misfit(at: Tensor) -> Tensor:
+        return chi2(y, matched(model(y, at, w)[1], y, w), w)
 
-@torch.no_grad()
-def near_redshift(model: RestFrame, rest: Tensor, data: Data) -> tuple[Tensor, Tensor]:
-    """The redshift within `NEAR` of the given one at which spectra at z = 0 (N, R) fit best, and its error, (N,) each.
-
-    The spectra stay as they are, while `best_redshift` encodes anew at every trial, over any range and at its cost.
-    """
-    found = []
-    for some in torch.arange(len(rest), device=rest.device).split(CHUNK):
-        part, (y, w, z) = rest[some], (data[name][some] for name in "ywz")
-        trials = z[:, None] + (1 + z[:, None]) * NEAR.to(z) / C_KMS
-        misfit = torch.stack([chi2(y, matched(model.observe(part, trial), y, w), w) for trial in trials.T])
-        z_best = trials.gather(1, misfit.argmin(dim=0)[:, None])[:, 0]
-        z_new, error = _refined(model, part, y, w, z_best, trials[:, 1] - trials[:, 0])
-        found.append((z_new, error * misfit.amin(dim=0).sqrt().clamp(min=1)))
-    z, error = (torch.cat(values) for values in zip(*found, strict=True))
-    return z, error
-
-
-def _refined(model: RestFrame, rest: Tensor, y: Tensor, w: Tensor, z: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
-    """Redshifts z (N,) after a Gauss-Newton step, of at most `step` (N,), and their errors from the noise."""
-    seen, slope = torch.func.jvp(lambda at: model.observe(rest, at), (z,), (torch.ones_like(z),))
-    seen, slope = (part * amplitude(seen, y, w) for part in (seen, slope))
-    slope = slope - seen * amplitude(seen, slope, w)  # what another amplitude does not do as well
-    curvature = (w * slope.square()).sum(dim=1)
-    shift = (w * (y - seen) * slope).sum(dim=1) / curvature
-    return z + shift.clamp(-step, step), curvature.rsqrt()
+    trials = torch.stack([misfit(at) for at in z.T])
+    z_best = z.gather(1, trials.argmin(dim=0)[:, None])[:, 0]
+    found, step = trials.amin(dim=0), z[:, 1] - z[:, 0]
+    for _ in range(2):
+        step = step / 3
+        below, above = misfit(z_best - step), misfit(z_best + step)
+        bend = (below + above - 2 * found).clamp(min=1e-12)
+        z_best = z_best + step * (0.5 * (below - above) / bend).clamp(-2, 2)
+        found = misfit(z_best)
+    error = step * (2 * found.clamp(min=1) / (bend * (w > 0).sum(dim=1))).sqrt()
+    return z_best, error, found
 
 
 def _in_rows(values: NDArray, rows: NDArray, n: int) -> NDArray:

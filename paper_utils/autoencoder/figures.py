@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import binned_statistic
 
 from paper_utils.base import plots
+from paper_utils.base.constants import C_KMS
 from paper_utils.base.containers import Spectra
 from paper_utils.base.plots import MODEL, REST_LABEL, WIDTH
 from paper_utils.base.results import Results
@@ -171,28 +172,32 @@ def plot_fits(wave_obs: NDArray, y: NDArray, w: NDArray, model: NDArray, titles:
 
 
 def plot_applied(results: Results) -> Figure:
-    """What was made of a user's spectra: chi^2 by signal-to-noise ratio, the redshifts found, and the latents."""
-    fig, axes = plt.subplots(1, 3, figsize=(WIDTH, 2.6))
+    """What was made of a user's spectra: chi^2 by signal-to-noise ratio, latents, and the redshifts that were found."""
     table, fine = results.table, results.table["flag"] == ""
-    for which, look in ((fine, {"color": MODEL}), (~fine, {"color": plots.ORANGE})):
-        dots, part = {"ls": "", "marker": ".", "ms": 5, "alpha": 0.6, **look}, table[which]
-        axes[0].plot(part["snr"], part["chi2"], label="flagged" if which is not fine else "not flagged", **dots)
-        axes[1].plot(part["z"], part["dv_kms"], **dots)
-        axes[2].plot(part["s_1"], part["s_2" if "s_2" in table.colnames else "s_1"], **dots)
+    fig, axes = plt.subplots(1, 3 if "dv_kms" in table.colnames else 2, figsize=(WIDTH, 2.6))
+    for name, which, colour in (("not flagged", fine, MODEL), ("flagged", ~fine, plots.ORANGE)):
+        dots, part = {"ls": "", "marker": ".", "ms": 5, "alpha": 0.6, "color": colour}, table[which]
+        axes[0].plot(part["snr"], part["chi2"], label=name, **dots)
+        axes[1].plot(part["s_1"], part["s_2" if "s_2" in table.colnames else "s_1"], **dots)
+        for ax in axes[2:]:
+            ax.plot(part["z"], part["dv_kms"], **dots)
     axes[0].axhline(1, color="k", lw=0.7)
-    axes[1].axhline(0, color="k", lw=0.7)
     axes[0].set(xscale="log", yscale="log", xlabel="signal-to-noise ratio per element", ylabel="reduced χ²")
-    axes[1].set(xlabel="redshift given", ylabel="redshift found − given [km/s]")
-    axes[2].set(xlabel="first latent", ylabel="second latent")
     axes[0].legend(fontsize=7)
+    axes[1].set(xlabel="first latent", ylabel="second latent")
+    for ax in axes[2:]:
+        ax.axhline(0, color="k", lw=0.7)
+        ax.set(xlabel="redshift given", ylabel="redshift found − given [km/s]")
     return fig
 
 
 def plot_spectrum(spectrum: Spectra, results: Results, i: int) -> Figure:
     """A user's spectrum, one, with the model of row i of the results and their residuals."""
     row = results.table[i]
-    found = f"χ² = {row['chi2']:.2f}, S/N = {row['snr']:.0f}, found {row['dv_kms']:+.0f} km/s from z = {row['z']:.4f}"
-    title = "\n".join(filter(None, [f"{row['id']}: {found}", row["flag"]]))
+    title = f"{row['id']}: z = {row['z']:.4f}, χ² = {row['chi2']:.2f}, S/N = {row['snr']:.0f}"
+    if "dv_kms" in row.colnames:
+        title += f", found {row['dv_kms']:+.0f} ± {C_KMS * row['z_err'] / (1 + row['z']):.0f} km/s"
+    title = "\n".join(filter(None, [title, row["flag"]]))
     unit = np.median(spectrum.flux[spectrum.ivar > 0])
     arrays = spectrum.flux / unit, spectrum.ivar * unit**2, results.arrays["flux_model"][[i]] / unit
     return plot_fits(results.arrays["wave_obs"], *arrays, [title], [row["z"]])

@@ -1,0 +1,82 @@
+"""The mask-aware autoencoder that comes with the project does what its card says, on spectra it has not seen."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from paper_utils.autoencoder import apply, probes
+from paper_utils.autoencoder.mask_aware import MaskAwareAutoencoder
+from paper_utils.base import paths
+from paper_utils.base.constants import C_KMS
+from paper_utils.files import spectra
+from paper_utils.sky import sdss_spectra
+from paper_utils.stats import pca
+
+SPECTRA = Path(os.environ.get("COMPANION_REAL_DATA", paths.ROOT.parent / "shared" / "real_data"), "sdss_galaxy_spectra")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return MaskAwareAutoencoder.load(paths.WEIGHTS / "02" / "mask-aware.safetensors")
+
+
+@pytest.fixture(scope="module")
+def galaxies(ssps):
+    return sdss_spectra.spectra(200, ssps, seed=77)
+
+
+def test_it_reaches_its_scores_on_another_draw_of_the_sky(model, galaxies):
+    table, scores, data = model.apply(galaxies).table, model.card["scores"], apply.prepared(galaxies)
+    assert table["chi2"].mean() == pytest.approx(scores["chi2"], abs=0.02)
+    assert 1.4826 * np.median(np.abs(table["dv_kms"])) < 10
+    assert (table["flag"] != "").mean() < 0.05
+    places = [apply.latents(model, probes.seen_at(data, z)) for z in (0, 0.5)]
+    far = probes.displacement(places[1], places[0], places[0]).median()
+    assert far == pytest.approx(scores["median displacement at z = 0.5"], rel=0.5)
+
+
+def test_it_is_nearer_to_the_truth_than_principal_components_of_these_very_spectra(model, galaxies):
+    """Ten components of the noiseless truth are the best that a linear model of ten numbers could be."""
+    data = apply.prepared(galaxies)
+    truth = torch.tensor(np.asarray(galaxies.clean), dtype=torch.float32) / data["median"]
+    rest, w = model.deredshift(truth, data["w"], data["z"])
+    x, w_seen = model.deredshift(data["y"], data["w"], data["z"])
+    found = pca.weighted_pca(x, w_seen, 10)
+    linear = found.decode(found.encode(x, w_seen))
+    ours = apply.reconstruct(model, data).rest
+
+    def distance(made):
+        return ((w * (made - rest).square()).sum(dim=1) / (w > 0).sum(dim=1)).mean()
+
+    assert distance(ours) < 0.6 * distance(linear)
+
+
+def test_a_wrong_redshift_is_mended_and_flagged(model, galaxies):
+    """By 400 km/s: the decoder's spectrum tells the true one, within the errors that are stated."""
+    wrong = replace(galaxies, z=galaxies.z + 400 / C_KMS * (1 + galaxies.z))
+    table, right = model.apply(wrong).table, model.apply(galaxies).table
+    off = (table["z_found"] - galaxies.z) / (1 + galaxies.z) * C_KMS
+    assert np.median(np.abs(off)) < 20
+    assert np.mean(["another redshift" in flag for flag in table["flag"]]) > 0.9
+    assert np.mean(["another redshift" in flag for flag in right["flag"]]) < 0.05
+    pull = (right["z_found"] - galaxies.z) / right["z_err"]
+    assert 0.6 < 1.4826 * np.median(np.abs(pull)) < 1.6
+
+
+@pytest.mark.skipif(not SPECTRA.is_dir(), reason="SDSS spectra are not here: set COMPANION_REAL_DATA")
+def test_real_spectra_keep_their_redshifts(model):
+    """Nine SDSS and BOSS spectra: within 150 km/s of the pipeline's redshift or flagged; plain galaxies are fitted."""
+    files = [*sorted(SPECTRA.glob("spec-*.fits")), SPECTRA / "1237664853103607848.fits"]
+    table = model.apply(spectra.read(files)).table
+    assert len(table) == 9
+    flagged = table["flag"] != ""
+    assert (np.abs(table["dv_kms"]) < 150)[~flagged].all()
+    assert (np.abs(table["dv_kms"]) < 30).sum() >= 8
+    # The others have active nuclei or starbursts.
+    plain = [name in ("0390-51900-0282", "4055-55359-0006") for name in table["id"]]
+    assert (table["chi2"] < 1.5)[plain].all()
+    assert (table["chi2"] < 1.5)[~flagged].all()
