@@ -19,7 +19,7 @@ from paper_utils.alhambra.model import Spec
 from paper_utils.alhambra.summary import Summary
 from paper_utils.autoencoder import figures as spectra_plots
 from paper_utils.base import paths, plots
-from paper_utils.base.containers import Photometry
+from paper_utils.base.containers import WAVE_OBS, Photometry, Spectra
 from paper_utils.base.results import Results
 from paper_utils.diffusion import figures as diffusion_plots
 from paper_utils.diffusion import figures_derived as derived_plots
@@ -29,6 +29,14 @@ from paper_utils.midir import figures as midir_plots
 from paper_utils.sky import colours
 from paper_utils.sky import figures as sky_plots
 
+MEASURED = Spectra(WAVE_OBS, np.full((1, WAVE_OBS.size), 2.0), np.ones((1, WAVE_OBS.size)), np.array([0.1]), ["a"])
+ENCODED = Results(
+    Table(
+        {"id": ["a", "b"], "z": [0.1, 0.2], "s_1": [0.0, 1], "s_2": [1.0, 0], "chi2": [1.0, 3], "snr": [10.0, 30]}
+        | {"dv_kms": [10.0, 300], "z_err": [1e-5, 1e-4], "flag": ["", "a misfit"]}
+    ),
+    {"wave_obs": WAVE_OBS, "flux_model": np.full((2, WAVE_OBS.size), 2.1)},
+)
 WAVE = np.geomspace(0.03, 12000, 223)
 FLUX = np.random.default_rng(0).uniform(0.5, 2, (9, 223)) * (WAVE / 10) ** 1.5
 MID = (WAVE >= 5) & (WAVE <= 35)
@@ -231,6 +239,8 @@ FIGURES = {
     ),
     "applied": lambda: midir_plots.plot_applied(APPLIED),
     "redshifts": lambda: figures_applied.plot_applied(SUMMARY),
+    "spectra applied": lambda: spectra_plots.plot_applied(ENCODED),
+    "spectrum applied": lambda: spectra_plots.plot_spectrum(MEASURED, ENCODED, 0),
     "redshift": lambda: figures_applied.plot_redshift(REDSHIFTS, 1),
     "galaxy": lambda: midir_plots.plot_galaxy(APPLIED, OBSERVED, 0),
     "band": lambda: midir_plots.plot_band(WAVE[MID], LOG[:3], LOG[:3], 0.1 + 0 * LOG[:3], ["a", "b", "c"]),
