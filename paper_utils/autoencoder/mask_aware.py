@@ -3,8 +3,10 @@
 The published encoder is given fluxes alone: the same galaxy at another redshift, of which another part is in view, is
 another spectrum to it, and its latents move. Here masks and variances are inputs. The spectrum is brought to z = 0,
 where a redshift does no more than hide a part. The encoder begins with the latents of principal components that are
-most probable given what is in view, and corrects them by what they leave unexplained. It answers the paper's closing
-request, for invariant encodings that use all there is to see of each galaxy. The decoder is the published one.
+most probable given what is in view, and corrects them by what they leave unexplained: a first answer to the paper's
+closing request, for invariant encodings that use all there is to see of each galaxy. The decoder is the published one.
+Unlike the published encoder, whose instance norm hides it, this one knows the amplitude: latents move where the unit of
+a spectrum does, as the median of what is in view does with redshift.
 """
 
 import torch
