@@ -87,7 +87,7 @@ class SpectrumAutoencoder(Autoencoder):
         where it rests on data; `wave_obs` (L,) and `flux_model` (N, L). Raises DataError for other wavelengths, and
         where no spectrum is of use.
         """
-        if not np.array_equal(spectra.wave_obs, WAVE_OBS):
+        if len(spectra.wave_obs) != len(WAVE_OBS) or not np.allclose(spectra.wave_obs, WAVE_OBS, rtol=1e-7):
             raise DataError("the spectra are on other wavelengths", remedy="Resample them to `WAVE_OBS`.")
         flux, ivar = (torch.tensor(np.asarray(a), dtype=torch.float32) for a in (spectra.flux, spectra.ivar))
         dark, far = ~(normalised(flux, ivar)[2][:, 0].numpy() > 0), ~((spectra.z >= 0) & (spectra.z <= Z_MAX))
@@ -105,7 +105,7 @@ class SpectrumAutoencoder(Autoencoder):
             "latents unlike those of held-out spectra": found["novelty"] >= ODD,
         }
         if redshifts:
-            apart = np.abs(found["dv_kms"]) > np.maximum(APART, 3 * C_KMS * found["z_err"])
+            apart = np.abs(found["dv_kms"]) > np.maximum(APART, 3 * C_KMS * found["z_err"] / (1 + spectra.z))
             reasons["another redshift fits better"] = apart
         flags = [
             "; ".join(text for text, holds in zip(reasons, each, strict=True) if holds)
@@ -194,7 +194,7 @@ def rows(data: Data, index) -> Data:
 
 def signal_to_noise(data: Data) -> Tensor:
     """The median signal-to-noise ratio per element (N,)."""
-    return (data["y"].abs() * data["w"].sqrt()).median(dim=1).values
+    return torch.where(data["w"] > 0, data["y"] * data["w"].sqrt(), torch.nan).nanmedian(dim=1).values
 
 
 @torch.no_grad()

@@ -5,21 +5,22 @@ another spectrum to it, and its latents move. Here masks and variances are input
 where a redshift does no more than hide a part. The encoder begins with the latents of principal components that are
 most probable given what is in view, and corrects them by what they leave unexplained: a first answer to the paper's
 closing request, for invariant encodings that use all there is to see of each galaxy. The decoder is the published one.
-Unlike the published encoder, whose instance norm hides it, this one knows the amplitude: latents move where the unit of
-a spectrum does, as the median of what is in view does with redshift.
+Instance norm hides the amplitude from the published encoder; here spectra are first brought to a unit of their own, the
+mean flux at wavelengths in view at every redshift, for the median of all that is in view changes with it.
 """
 
 import torch
 from torch import Tensor, nn
 
-from paper_utils.autoencoder.apply import SpectrumAutoencoder
+from paper_utils.autoencoder.apply import SpectrumAutoencoder, latents
 from paper_utils.autoencoder.linear import PrincipalComponents
-from paper_utils.autoencoder.model import Z_MAX, chi2, matched, shifted, weighted_mse
+from paper_utils.autoencoder.model import Z_MAX, apart, chi2, matched, shifted, weighted_mse
 from paper_utils.nets.model_file import Model
 from paper_utils.nets.plan import Batch
 
 CHANNELS = (16, 32)
 KERNEL, STRIDE = 11, 5
+IN_VIEW = (3800.0, 6170.0)  # Angstrom at z = 0: an SDSS spectrum shows it from z = 0 to 0.5
 HIDDEN = 128
 
 
@@ -47,10 +48,20 @@ class MaskAwareEncoder(Model):
             nn.init.zeros_(parameter)
 
     def forward(self, y: Tensor, z: Tensor, w: Tensor) -> Tensor:
+        y, w = self.in_unit(y, z, w)
         s, residuals, observed = self.linear.most_probable(y, z, w)
         # asinh, so that no line outweighs all else.
         seen = self.features(torch.stack([residuals.asinh(), observed], dim=1))
         return s + self.correction(torch.cat([seen, s], dim=1))
+
+    def in_unit(self, y: Tensor, z: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        """Spectra and weights in units of the mean flux in `IN_VIEW`, or of all where nothing of that was observed."""
+        wave = self.linear.wave_obs.to(z) / (1 + z[:, None])
+        there = (wave > IN_VIEW[0]) & (wave < IN_VIEW[1]) & (w > 0)
+        there = torch.where(there.any(dim=1, keepdim=True), there, w > 0).to(y)
+        unit = (there * y).sum(dim=1, keepdim=True) / there.sum(dim=1, keepdim=True).clamp(min=1)
+        unit = torch.where(unit > 0, unit, 1.0)
+        return y / unit, w * unit.square()
 
 
 class MaskAwareAutoencoder(SpectrumAutoencoder):
@@ -61,9 +72,13 @@ class MaskAwareAutoencoder(SpectrumAutoencoder):
     def __init__(self, n_latent: int = 10, channels: tuple[int, int] = CHANNELS):
         super().__init__(n_latent, channels)
 
-    def begin_as(self, twin: PrincipalComponents) -> None:
-        """Start as principal components: with their most probable latents, and a linear decoder."""
-        self.encoder.linear.load_state_dict(twin.state_dict())
+    def begin(self, data: Batch) -> None:
+        """Start as principal components of spectra {"y", "w", "z"} in the encoder's unit: with their most probable
+        latents, and a linear decoder."""
+        twin = self.encoder.linear
+        y, w = self.encoder.in_unit(data["y"], data["z"], data["w"])
+        data = {"y": y, "w": w, "z": data["z"]}
+        twin.learn(data).standardise(latents(twin, data))
         self.start_from(*twin.start())
 
     def encode(self, y: Tensor, z: Tensor, w: Tensor | None = None) -> Tensor:
@@ -91,6 +106,6 @@ def completion_loss(
     losses = {"loss": mse, "mse": mse, "chi2": chi2(y[n:], seen[n:].detach(), w[n:]).mean()}
     if consistency and n:
         whole = model.encode(y[:n], z[:n], w[:n])
-        distance = (s[:n] - whole).float().square().mean() / s.float().var(dim=0).mean()
+        distance = apart(s[:n], whole)
         losses |= {"loss": mse + consistency * distance * mse.detach(), "distance": distance}
     return losses

@@ -4,6 +4,7 @@ The encoder looks for features anywhere in the observed spectrum and compresses 
 spectrum at z = 0 of them, which is then redshifted and resampled explicitly, so that latents need not describe z.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -96,7 +97,8 @@ class RestFrame(Model):
     def deredshift(self, y: Tensor, w: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """Observed spectra y (N, L) and weights w on `wave_rest` (N, R), w = 0 where they were not observed.
 
-        Linear interpolation, with the smaller of two neighbours' weights. `wave_obs` must be even in log wavelength.
+        Linear interpolation, with the smaller of two neighbours' weights, times what an element of `wave_rest` is of an
+        observed one, so that no part counts more than it was seen. `wave_obs` must be even in log wavelength.
         """
         start, step = self.wave_obs[0].log10(), self.wave_obs.log10().diff().mean()
         position = ((self.wave_rest * (1 + z.double()[:, None])).log10() - start) / step
@@ -104,7 +106,8 @@ class RestFrame(Model):
         low = position.long().clamp(0, len(self.wave_obs) - 2)
         share = (position - low).clamp(0, 1).to(y.dtype)
         x = torch.lerp(y.gather(1, low), y.gather(1, low + 1), share)
-        return x, torch.where(inside, torch.minimum(w.gather(1, low), w.gather(1, low + 1)), 0)
+        part = (self.wave_rest[1] - self.wave_rest[0]) / (self.wave_rest * step * math.log(10))
+        return x, torch.where(inside, torch.minimum(w.gather(1, low), w.gather(1, low + 1)), 0) * part.to(w)
 
     def observe(self, rest: Tensor, z: Tensor) -> Tensor:
         """Spectra at z = 0 (N, R) as seen at `z` (N,) on `wave_obs`: (N, L), linear interpolation.
@@ -221,14 +224,21 @@ def latent_loss(encoder: Encoder, batch: Batch, generator: torch.Generator) -> d
     return {"loss": (encoder(batch["y"], batch["z"]) - batch["s"]).square().mean()}
 
 
+def apart(s: Tensor, origin: Tensor) -> Tensor:
+    """Mean squared distance of latents (N, S) from others, each latent in units of its own variance in the batch: to
+    shrink or to enlarge any of them changes nothing."""
+    s, origin = s.float(), origin.float()
+    return ((s - origin).square().mean(dim=0) / origin.var(dim=0)).mean()
+
+
 def reconstruction_loss(
     model: Autoencoder, batch: Batch, generator: torch.Generator, augment: float = 0.0, consistency: float = 0.0
 ) -> dict[str, Tensor]:
     """Eq. 1 of spectra {"y", "w", "z"}, with their reduced chi^2.
 
     augment : share of each batch whose redshifts are altered to a uniform draw of 0 - 0.5 (Sec. 4).
-    consistency : weight of the mean squared distance between the latents of each spectrum and of its altered copy, in
-        units of the batch's variance, without which shrinking all latents would satisfy it (after Sinha & Dieng 2021).
+    consistency : weight of how far the latents of altered copies are `apart` from those of the spectra (after Sinha &
+        Dieng 2021).
     Redshifting and losses are in float32 whatever the precision of encoder and decoder.
     """
     y, w, z = (batch[name] for name in "ywz")
@@ -243,7 +253,7 @@ def reconstruction_loss(
     mse = weighted_mse(y, seen, w)
     losses = {"loss": mse, "mse": mse, "chi2": chi2(y, seen.detach(), w).mean()}
     if consistency:
-        distance = (model.encode(y_new, z_new, w_new) - s).float().square().mean() / s.float().var(dim=0).mean()
+        distance = apart(model.encode(y_new, z_new, w_new), s)
         # Relative to eq. 1, as the distance itself is relative.
         losses |= {"loss": mse + consistency * distance * mse.detach(), "distance": distance}
     return losses

@@ -74,15 +74,15 @@ def train_all(fit: Data, watch: Data, s: Settings, run: Run) -> tuple[PrincipalC
             model.encoder.load_state_dict(start.state_dict())
         loss = partial(reconstruction_loss, **recipe)
         models[name] = run.fit(name, model, loss, spectra, plan, validation=watched, finish=finish)
-    models["mask-aware"] = mask_aware(twin, fit, watch, s, run)
+    models["mask-aware"] = mask_aware(fit, watch, s, run)
     return twin, models
 
 
-def mask_aware(twin: PrincipalComponents, fit: Data, watch: Data, s: Settings, run: Run) -> MaskAwareAutoencoder:
+def mask_aware(fit: Data, watch: Data, s: Settings, run: Run) -> MaskAwareAutoencoder:
     """The autoencoder that knows what was observed, from where the components are."""
     model = run.make(lambda: MaskAwareAutoencoder(s.n_latent))
     model.summarise(fit)
-    model.begin_as(twin)
+    model.begin(fit)
     spectra, watched = ({key: part[key] for key in "ywz"} for part in (fit, rows(watch, slice(N_WATCHED))))
     how = {"optimizer": "adamw", "weight_decay": s.decay_aware, "schedule": "one-cycle", "seed": run.seed}
     plan = Plan(s.n_steps_aware, 2 * s.batch_size, s.lr_aware, **how)

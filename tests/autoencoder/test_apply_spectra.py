@@ -10,7 +10,6 @@ from astropy.table import Table
 from test_autoencoder_use import N, spectra
 
 from paper_utils.autoencoder import apply
-from paper_utils.autoencoder.linear import PrincipalComponents
 from paper_utils.autoencoder.mask_aware import MaskAwareAutoencoder
 from paper_utils.base.containers import WAVE_OBS
 from paper_utils.base.errors import DataError
@@ -21,11 +20,9 @@ from paper_utils.nets import training
 def model():
     """As principal components of the spectra, which are of two kinds of light."""
     data = apply.prepared(spectra())
-    twin = PrincipalComponents(2).learn(data)
-    twin.standardise(apply.latents(twin, data))
     with training.seeded(0):
         found = MaskAwareAutoencoder(2)
-    found.begin_as(twin)
+    found.begin(data)
     found.summarise(data)
     found.learn_ordinary(apply.prepared(noisy()))
     return found.eval()

@@ -7,7 +7,7 @@ from test_autoencoder_use import spectra
 from paper_utils.autoencoder import apply
 from paper_utils.autoencoder.linear import PrincipalComponents
 from paper_utils.autoencoder.mask_aware import MaskAwareAutoencoder, completion_loss
-from paper_utils.autoencoder.model import chi2, shifted
+from paper_utils.autoencoder.model import chi2, normalised, shifted
 from paper_utils.nets import training
 from paper_utils.nets.model_file import Model
 from paper_utils.nets.plan import Plan
@@ -25,23 +25,39 @@ def twin(data):
     return found
 
 
-def begun(twin):
+def begun(data):
     with training.seeded(0):
         model = MaskAwareAutoencoder(2)
-    model.begin_as(twin)
+    model.begin(data)
     return model
 
 
-def test_it_begins_as_the_best_linear_fit(twin, data):
+def test_it_begins_as_the_best_linear_fit(data):
     """Where the noise is small the prior has no say: latents and spectra are those of weighted least squares."""
-    made, linear = (apply.reconstruct(model, data) for model in (begun(twin), twin))
-    assert torch.allclose(made.s, linear.s, atol=0.02)
+    model = begun(data)
+    y, w = model.encoder.in_unit(data["y"], data["z"], data["w"])
+    made, linear = (apply.reconstruct(each, data | {"y": y, "w": w}) for each in (model, model.encoder.linear))
+    assert torch.allclose(made.s, linear.s, atol=0.05)
     assert torch.allclose(made.rest, linear.rest, atol=0.02 * linear.rest.abs().max())
 
 
-def test_without_any_information_latents_are_the_mean_galaxys(twin, data):
-    s = begun(twin).encode(data["y"], data["z"], 1e-9 * data["w"])
+def test_without_any_information_latents_are_the_mean_galaxys(data):
+    s = begun(data).encode(data["y"], data["z"], 1e-9 * data["w"])
     assert s.abs().max() < 1e-2
+
+
+def test_latents_do_not_know_the_unit(data):
+    """Nor what else a redshift changes of it: a spectrum is divided by the median of what is then in view."""
+    model, (y, z, w) = begun(data), (data[name] for name in "yzw")
+    torch.nn.init.normal_(model.encoder.correction[-1].weight, std=0.1)
+    with torch.no_grad():
+        s = model.encode(y, z, w)
+        assert torch.allclose(model.encode(7 * y, z, w / 49), s, atol=1e-3)
+        y_new, w_new, z_new = shifted(y, w, z, torch.full_like(z, 0.3))
+        alike = model.encode(y_new, z_new, w_new)
+        y_own, w_own, unit = normalised(y_new, w_new)
+        assert (unit - 1).abs().max() > 0.1
+        assert torch.allclose(model.encode(y_own, z_new, w_own), alike, atol=1e-3)
 
 
 def test_most_probable_latents_are_those_of_the_normal_posterior(twin, data):
@@ -60,9 +76,9 @@ def test_most_probable_latents_are_those_of_the_normal_posterior(twin, data):
     assert not residuals[observed == 0].any()
 
 
-def test_what_is_hidden_has_no_say(twin, data):
+def test_what_is_hidden_has_no_say(data):
     y, w, z = (data[name] for name in "ywz")
-    model = begun(twin)
+    model = begun(data)
     torch.nn.init.normal_(model.encoder.correction[-1].weight)
     other = torch.where(w > 0, y, 100.0)
     with torch.no_grad():
@@ -70,9 +86,9 @@ def test_what_is_hidden_has_no_say(twin, data):
         assert not torch.allclose(model.encode(y, z, w), model.encode(y, z, w * (torch.arange(y.shape[1]) < 2000)))
 
 
-def test_it_learns_to_complete_spectra(twin, data):
+def test_it_learns_to_complete_spectra(data):
     """From half of a galaxy's spectra, of which another part is hidden, and keeps its latents where they are."""
-    model, spectra = begun(twin), {name: data[name] for name in "ywz"}
+    model, spectra = begun(data), {name: data[name] for name in "ywz"}
     fabric = training.fabric_on("cpu")
     moved = dict(zip("ywz", shifted(data["y"], data["w"], data["z"], torch.full_like(data["z"], 0.45)), strict=True))
 
@@ -91,8 +107,8 @@ def test_it_learns_to_complete_spectra(twin, data):
     assert {"mse", "chi2", "distance"} <= set(history)
 
 
-def test_it_is_kept_in_a_file(twin, data, tmp_path):
-    model = begun(twin).eval()
+def test_it_is_kept_in_a_file(data, tmp_path):
+    model = begun(data).eval()
     model.summarise(data)
     model.save(tmp_path / "model.safetensors", half=True)
     again = Model.load(tmp_path / "model.safetensors")
