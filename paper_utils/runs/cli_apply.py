@@ -135,13 +135,11 @@ def _latents(file: Path, objects: list[Path], z: float | None, redshifts: bool, 
     for i in known if each else ():
         _draw(figures.plot_spectrum(spectra.select([i]), results, i), table, i + 1, results.table["id"][i])
     report.note(f"{spectra}")
-    fits = [f"median reduced chi2 {np.median(results.table['chi2'][known]):.2f}"]
+    fits = f"median reduced chi2 {np.median(results.table['chi2'][known]):.2f}"
     if redshifts:
-        fits += [f"redshifts found are off those given by {np.median(np.abs(results.table['dv_kms'][known])):.0f} km/s"]
-    return [
-        ", ".join(fits),
-        _flagged(sum(results.table["flag"] != ""), len(results), table),
-    ]
+        off = np.median(np.abs(results.table["dv_kms"][known]))
+        fits += f", redshifts found are off those given by {off:.0f} km/s"
+    return [fits, _flagged(sum(results.table["flag"] != ""), len(results), table)]
 
 
 def _redshifts(

@@ -18,17 +18,17 @@ from paper_utils.nets.run import Run
 N = 60
 
 
-def spectra(n=N):
+def spectra():
     """Galaxies of two kinds of light, in any proportion, at z = 0.02 - 0.2."""
     rng = np.random.default_rng(0)
-    z = rng.uniform(0.02, 0.2, n)
+    z = rng.uniform(0.02, 0.2, N)
     rest = WAVE_OBS / (1 + z[:, None])
-    share = rng.uniform(0, 1, (n, 1))
+    share = rng.uniform(0, 1, (N, 1))
     flux = share * (rest / 5000) ** -2 + (1 - share) * (1 + np.exp(-0.5 * ((rest - 5008.2) / 20) ** 2))
-    flux = rng.uniform(1, 30, (n, 1)) * (flux + 0.02 * rng.normal(size=flux.shape))
+    flux = rng.uniform(1, 30, (N, 1)) * (flux + 0.02 * rng.normal(size=flux.shape))
     ivar = np.full_like(flux, 25.0)
     ivar[:, 100:110] = 0
-    return Spectra(wave_obs=WAVE_OBS, flux=flux, ivar=ivar, z=z, ids=np.array([f"g{i:02d}" for i in range(n)]))
+    return Spectra(wave_obs=WAVE_OBS, flux=flux, ivar=ivar, z=z, ids=np.array([f"g{i:02d}" for i in range(N)]))
 
 
 @pytest.fixture(scope="module")
