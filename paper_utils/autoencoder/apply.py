@@ -20,6 +20,8 @@ from paper_utils.measure import indices
 
 CHUNK = 500  # spectra at once
 QUANTILES = (0.0, 0.16, 0.5, 0.84, 1.0)
+SHOWN = 0.01  # of the spectra it learned from must show a wavelength, of which the model else says nothing
+LITTLE = 0.5  # of the wavelengths it knows: with less in view, a spectrum is mostly guessed
 FEW = 50  # of them, where each is encoded many times: what is in work fits a processor's cache
 NEAR = torch.linspace(-1200, 1200, 17)  # km/s from the given redshift, where a better one is looked for
 APART = 150.0  # km/s, and three errors: from there on it is another redshift
@@ -32,9 +34,11 @@ class SpectrumAutoencoder(Autoencoder):
     """An autoencoder with what one must know to use it.
 
     n_seen : spectra it learned from.   z_seen, snr_seen (5,) : `QUANTILES` of their redshifts and median
-    signal-to-noise ratios per element.   s_mean (S,), s_whiten (S, S) : of the latents of spectra that were held out.
-    distances, chi2_seen (101,) : percentiles of their latents' distances from the mean, in units of their scatter, and
-    of their reduced chi^2.
+    signal-to-noise ratios per element.   known (R,) : wavelengths that `SHOWN` of them show.
+    s_mean (S,), s_whiten (S, S) : of the latents of spectra that were held out.   distances (101,) : percentiles of
+    their latents' distances from the mean, in units of their scatter.   snr_edges (3,), chi2_seen (4, 101) : quartiles
+    of their signal-to-noise ratios, and percentiles of the reduced chi^2 in each fourth: at a high ratio the model's
+    own error counts.
     """
 
     encoder_kind = FastEncoder
@@ -44,48 +48,63 @@ class SpectrumAutoencoder(Autoencoder):
         self.register_buffer("n_seen", torch.zeros((), dtype=torch.int64))
         for name in ("z_seen", "snr_seen"):
             self.register_buffer(name, torch.full((len(QUANTILES),), torch.nan))
+        self.register_buffer("known", torch.ones(len(self.wave_rest), dtype=torch.bool))
         self.register_buffer("s_mean", torch.zeros(n_latent))
         self.register_buffer("s_whiten", torch.eye(n_latent))
-        for name in ("distances", "chi2_seen"):
-            self.register_buffer(name, torch.linspace(0, 1, 101))
+        self.register_buffer("distances", torch.linspace(0, 1, 101))
+        self.register_buffer("snr_edges", torch.zeros(3))
+        self.register_buffer("chi2_seen", torch.linspace(0, 1, 101).repeat(4, 1))
 
     def summarise(self, data: Data) -> None:
         """Remember the range of a training set."""
         self.n_seen.fill_(len(data["z"]))
         for known, values in ((self.z_seen, data["z"]), (self.snr_seen, signal_to_noise(data))):
             known.copy_(torch.quantile(values, values.new_tensor(QUANTILES)))
+        parts = zip(*(data[name].split(CHUNK) for name in "ywz"), strict=True)
+        n_shown = sum((self.deredshift(*part)[1] > 0).sum(dim=0) for part in parts)
+        self.known.copy_(n_shown >= max(1, SHOWN * len(data["z"])))
 
     @torch.no_grad()
     def learn_ordinary(self, data: Data) -> None:
         """Remember what spectra look like that were held out, to know what is unlike them."""
+        data = data | {"w": self._within(data)}
         made = reconstruct(self, data)
         self.s_mean.copy_(made.s.mean(dim=0))
         covariance = (made.s - self.s_mean).T @ (made.s - self.s_mean) / len(made.s)
         covariance += 1e-6 * torch.eye(len(covariance)).to(covariance)
         self.s_whiten.copy_(torch.linalg.inv(torch.linalg.cholesky(covariance)).T)
-        for known, values in (
-            (self.distances, self._distance(made.s)),
-            (self.chi2_seen, chi2(data["y"], made.seen, data["w"])),
-        ):
-            known.copy_(torch.quantile(values, torch.linspace(0, 1, 101).to(values)))
+        percents = torch.linspace(0, 1, 101).to(made.s)
+        self.distances.copy_(torch.quantile(self._distance(made.s), percents))
+        values, ratio = chi2(data["y"], made.seen, data["w"]), signal_to_noise(data)
+        self.snr_edges.copy_(torch.quantile(ratio, ratio.new_tensor([0.25, 0.5, 0.75])))
+        fourth = torch.bucketize(ratio, self.snr_edges)
+        for i, percentiles in enumerate(self.chi2_seen):
+            of = values[fourth == i]
+            percentiles.copy_(torch.quantile(of if len(of) else values, percents))
 
     def _distance(self, s: Tensor) -> Tensor:
         """How far latents (N, S) are from the mean, in units of the scatter of those that were held out: (N,)."""
         return ((s - self.s_mean) @ self.s_whiten).square().mean(dim=1).sqrt()
 
+    def _within(self, data: Data) -> Tensor:
+        """Weights (N, L), 0 at wavelengths that the model does not know."""
+        known = self.known.to(data["w"]).expand(len(data["z"]), -1)
+        return data["w"] * (self.observe(known, data["z"]) > 0.99)
+
     def apply(self, spectra: Spectra, redshifts: bool = True, progress: bool = False) -> Results:
         """What the model makes of spectra on `WAVE_OBS` at their redshifts, and why not to trust it.
 
         The table has latents `s_1` ... `s_S`; the reduced `chi2`, and `outlier`, its percentile among spectra that were
-        held out; `snr`, the median per element; with `redshifts`, which takes ten times as long, `z_found` with
-        `z_err`, the redshift within `NEAR` of the given `z` that explains the spectrum best, and `dv_kms` from one to
-        the other; `ew_...`, equivalent widths of the model's emission lines [Angstrom]; `novelty`, the percentile of
-        the latents' distance from the mean; and `flag`, "" or the reasons, of: no positive median flux, or a redshift
-        outside 0 to `Z_MAX`, of which there are no numbers; a misfit; latents unlike those of held-out spectra; another
-        redshift that fits better.
+        held out and have a like signal-to-noise ratio; `snr`, the median per element; with `redshifts`, which takes ten
+        times as long, `z_found` with `z_err`, the redshift within `NEAR` of the given `z` that explains the spectrum
+        best, and `dv_kms` from one to the other; `ew_...`, equivalent widths of the model's emission lines [Angstrom];
+        `novelty`, the percentile of the latents' distance from the mean; and `flag`, "" or the reasons, of: no positive
+        median flux, or a redshift outside 0 to `Z_MAX`, of which there are no numbers; less signal than any it learned
+        from; less than `LITTLE` of the wavelengths it knows in view; a misfit; latents unlike those of held-out
+        spectra; another redshift that fits better.
         Arrays: `wave_rest` (R,); `rest` (N, R), the model at z = 0 in the unit of the flux, and `observed` (N, R),
-        where it rests on data; `wave_obs` (L,) and `flux_model` (N, L). Raises DataError for other wavelengths, and
-        where no spectrum is of use.
+        where it rests on data; `wave_obs` (L,) and `flux_model` (N, L). The model is NaN at wavelengths that it does
+        not know, and flux there has no say. Raises DataError for other wavelengths, and where no spectrum is of use.
         """
         if len(spectra.wave_obs) != len(WAVE_OBS) or not np.allclose(spectra.wave_obs, WAVE_OBS, rtol=1e-7):
             raise DataError("the spectra are on other wavelengths", remedy="Resample them to `WAVE_OBS`.")
@@ -95,12 +114,16 @@ class SpectrumAutoencoder(Autoencoder):
             problem = f"none of {len(spectra)} spectra has light and a redshift of 0 to {Z_MAX}"
             raise DataError(problem, remedy="Give others, or their redshifts.")
         rows = np.flatnonzero(~(dark | far))
-        described, arrays = self._described(prepared(spectra.select(rows), self.wave_rest.device), redshifts, progress)
+        data = prepared(spectra.select(rows), self.wave_rest.device)
+        described, arrays = self._described(data | {"w": self._within(data)}, redshifts, progress)
         found = {name: _in_rows(values, rows, len(spectra)) for name, values in described.items()}
-        limit = max(MISFIT, float(self.chi2_seen[ODD]))
+        limit = max(MISFIT, float(self.chi2_seen[:, ODD].max()))
+        in_view = arrays["observed"].sum(axis=1) / int(self.known.sum())
         reasons = {
             "no positive median flux": dark,
             f"a redshift outside 0 to {Z_MAX}": far,
+            "less signal than any it learned from": found["snr"] < float(self.snr_seen[0]),
+            "little of it was observed": _in_rows(in_view, rows, len(spectra)) < LITTLE,
             "a misfit": found["chi2"] > limit,
             "latents unlike those of held-out spectra": found["novelty"] >= ODD,
         }
@@ -121,20 +144,24 @@ class SpectrumAutoencoder(Autoencoder):
         made = reconstruct(self, data)
         values = chi2(data["y"], made.seen, data["w"])
         columns = {f"s_{i + 1}": latent for i, latent in enumerate(made.s.T)}
-        columns |= {"chi2": values, "snr": signal_to_noise(data)}
+        ratio = signal_to_noise(data)
+        columns |= {"chi2": values, "snr": ratio}
         if redshifts:
             z, error = self._near(data, progress)
             columns |= {"z_found": z, "z_err": error, "dv_kms": (z - data["z"]) / (1 + data["z"]) * C_KMS}
         columns = {name: column.cpu().numpy() for name, column in columns.items()}
+        alike = self.chi2_seen[torch.bucketize(ratio, self.snr_edges)]
         for name, seen, of in (
-            ("outlier", self.chi2_seen, values),
-            ("novelty", self.distances, self._distance(made.s)),
+            ("outlier", alike, values),
+            ("novelty", self.distances.expand(len(values), -1), self._distance(made.s)),
         ):
-            columns[name] = np.interp(of.cpu().numpy(), seen.cpu().numpy(), np.arange(101))
+            columns[name] = percentile(of, seen).cpu().numpy()
         wave, rest = self.wave_rest.cpu().numpy(), made.rest.cpu().numpy()
         columns |= {f"ew_{line}": -indices.lick(wave, rest, bands) for line, bands in EMISSION.items()}
-        observed = self.deredshift(data["y"], data["w"], data["z"])[1] > 0
-        arrays = {"rest": data["median"] * made.rest, "observed": observed, "flux_model": data["median"] * made.seen}
+        observed = (self.deredshift(data["y"], data["w"], data["z"])[1] > 0) & self.known
+        rest = torch.where(self.known, made.rest, torch.nan)
+        arrays = {"rest": rest, "flux_model": self.observe(rest, data["z"])}
+        arrays = {name: data["median"] * flux for name, flux in arrays.items()} | {"observed": observed}
         return columns, {name: array.cpu().numpy() for name, array in arrays.items()}
 
     def _near(self, data: Data, progress: bool) -> tuple[Tensor, Tensor]:
@@ -185,6 +212,14 @@ def prepared(spectra: Spectra, device: torch.device | str = "cpu") -> Data:
     flux, ivar, z = (torch.tensor(np.asarray(a), dtype=torch.float32) for a in (spectra.flux, spectra.ivar, spectra.z))
     y, w, median = normalised(flux, ivar)
     return {name: value.to(device) for name, value in {"y": y, "w": w, "z": z, "median": median}.items()}
+
+
+def percentile(values: Tensor, seen: Tensor) -> Tensor:
+    """Where values (N,) lie among percentiles 0 to 100 (N, 101), linearly between them: (N,)."""
+    at = torch.searchsorted(seen.contiguous(), values[:, None]).clamp(1, 100)
+    below, above = seen.gather(1, at - 1)[:, 0], seen.gather(1, at)[:, 0]
+    share = (values - below) / (above - below).clamp(min=1e-12)
+    return at[:, 0] - 1 + share.clamp(0, 1)
 
 
 def rows(data: Data, index) -> Data:

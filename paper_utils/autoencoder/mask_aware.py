@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from paper_utils.autoencoder.apply import SpectrumAutoencoder, latents
 from paper_utils.autoencoder.linear import PrincipalComponents
-from paper_utils.autoencoder.model import Z_MAX, apart, chi2, matched, shifted, weighted_mse
+from paper_utils.autoencoder.model import Z_MAX, apart, chi2, matched, moved, weighted_mse
 from paper_utils.nets.model_file import Model
 from paper_utils.nets.plan import Batch
 
@@ -48,20 +48,20 @@ class MaskAwareEncoder(Model):
             nn.init.zeros_(parameter)
 
     def forward(self, y: Tensor, z: Tensor, w: Tensor) -> Tensor:
-        y, w = self.in_unit(y, z, w)
-        s, residuals, observed = self.linear.most_probable(y, z, w)
+        with torch.autocast(y.device.type, enabled=False):  # sums of weights need more digits than bfloat16 has
+            s, residuals, observed = self.linear.most_probable(*self.in_unit(y, z, w))
         # asinh, so that no line outweighs all else.
         seen = self.features(torch.stack([residuals.asinh(), observed], dim=1))
         return s + self.correction(torch.cat([seen, s], dim=1))
 
-    def in_unit(self, y: Tensor, z: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-        """Spectra and weights in units of the mean flux in `IN_VIEW`, or of all where nothing of that was observed."""
+    def in_unit(self, y: Tensor, z: Tensor, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(y, z, w) in units of the mean flux in `IN_VIEW`, or of all where nothing of that was observed."""
         wave = self.linear.wave_obs.to(z) / (1 + z[:, None])
         there = (wave > IN_VIEW[0]) & (wave < IN_VIEW[1]) & (w > 0)
         there = torch.where(there.any(dim=1, keepdim=True), there, w > 0).to(y)
         unit = (there * y).sum(dim=1, keepdim=True) / there.sum(dim=1, keepdim=True).clamp(min=1)
         unit = torch.where(unit > 0, unit, 1.0)
-        return y / unit, w * unit.square()
+        return y / unit, z, w * unit.square()
 
 
 class MaskAwareAutoencoder(SpectrumAutoencoder):
@@ -76,8 +76,7 @@ class MaskAwareAutoencoder(SpectrumAutoencoder):
         """Start as principal components of spectra {"y", "w", "z"} in the encoder's unit: with their most probable
         latents, and a linear decoder."""
         twin = self.encoder.linear
-        y, w = self.encoder.in_unit(data["y"], data["z"], data["w"])
-        data = {"y": y, "w": w, "z": data["z"]}
+        data = dict(zip("yzw", self.encoder.in_unit(data["y"], data["z"], data["w"]), strict=True))
         twin.learn(data).standardise(latents(twin, data))
         self.start_from(*twin.start())
 
@@ -98,8 +97,8 @@ def completion_loss(
     y, w, z = (batch[name] for name in "ywz")
     n = len(z) // 2
     z_new = Z_MAX * torch.rand(n, generator=generator, device=z.device)
-    moved = shifted(y[:n], w[:n], z[:n], z_new.to(z.dtype))
-    y_seen, w_seen, z_seen = (torch.cat([new, old[n:]]) for new, old in zip(moved, (y, w, z), strict=True))
+    *new, _ = moved(y[:n], w[:n], z[:n], z_new.to(z.dtype))
+    y_seen, w_seen, z_seen = (torch.cat([copy, old[n:]]) for copy, old in zip(new, (y, w, z), strict=True))
     s = model.encode(y_seen, z_seen, w_seen)
     seen = matched(model.observe(model.decode(s).float(), z), y, w)
     mse = weighted_mse(y, seen, w)

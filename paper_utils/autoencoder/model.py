@@ -20,6 +20,7 @@ Z_MAX = 0.5
 KERNELS, POOLS = (5, 11, 21), (5, 11, None)
 CHANNELS = (128, 256, 512)
 LEAK = 0.01  # slope of the decoder's leaky ReLU below zero
+DARK = 0.1  # a share of the median flux below which a spectrum has next to no light
 N_REST = 5875  # "R = L (1 + z_max)" is 5838; the printed number of elements is kept
 
 
@@ -191,6 +192,15 @@ def shifted(y: Tensor, w: Tensor, z: Tensor, z_new: Tensor) -> tuple[Tensor, Ten
     return y, w, ((1 + z.double()) * 10 ** (1e-4 * bins) - 1).to(z.dtype)
 
 
+def moved(y: Tensor, w: Tensor, z: Tensor, z_new: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`shifted` spectra as a survey would deliver them: (y, w, z, unit), in units (N, 1) of the median of what is then
+    in view, which are given in the unit of the spectra. Of one that has next to no light there the unit stays."""
+    y, w, z = shifted(y, w, z, z_new)
+    median = torch.where(w > 0, y, torch.nan).nanmedian(dim=1, keepdim=True).values
+    unit = torch.where(median > DARK, median, 1.0)
+    return torch.where(w > 0, y / unit, 1.0), w * unit.square(), z, unit
+
+
 def amplitude(model: Tensor, y: Tensor, w: Tensor) -> Tensor:
     """The factor (N, 1) by which each model spectrum (N, L) fits y best.
 
@@ -246,7 +256,7 @@ def reconstruction_loss(
         n = round(augment * len(z))
         copied = slice(None) if consistency else slice(n)
         z_new = Z_MAX * torch.rand(len(z[copied]), generator=generator, device=z.device)
-        y_new, w_new, z_new = shifted(y[copied], w[copied], z[copied], z_new.to(z.dtype))
+        y_new, w_new, z_new, _ = moved(y[copied], w[copied], z[copied], z_new.to(z.dtype))
         y, w, z = (torch.cat([new[:n], old[n:]]) for new, old in ((y_new, y), (w_new, w), (z_new, z)))
     s, seen = model(y, z, w)
     seen = matched(seen, y, w)

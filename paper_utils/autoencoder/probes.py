@@ -10,7 +10,7 @@ from scipy.stats import binned_statistic
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from paper_utils.autoencoder.model import shifted
+from paper_utils.autoencoder.model import moved
 from paper_utils.base.constants import C_KMS
 
 # Emission lines and the continuum on both sides, as of Lick indices: ((blue), (line), (red)), air Angstrom.
@@ -24,18 +24,21 @@ EMISSION = {
 
 
 def seen_at(data: dict[str, Tensor], z: float) -> dict[str, Tensor]:
-    """Spectra {"y", "w", "z"} as if all at about redshift z (`model.shifted`)."""
-    moved = shifted(data["y"], data["w"], data["z"], torch.full_like(data["z"], z))
-    return dict(zip("ywz", moved, strict=True))
+    """Spectra {"y", "w", "z"} as if all at about redshift z: the same of `model.moved`, with its "unit" (N, 1)."""
+    found = moved(data["y"], data["w"], data["z"], torch.full_like(data["z"], z))
+    return dict(zip(("y", "w", "z", "unit"), found, strict=True))
 
 
 def displacement(s: Tensor, origin: Tensor, population: Tensor) -> Tensor:
-    """Distance (N,) between latents s and origin (N, S), in units of the rms distance of `population` from its mean.
+    """Distance (N,) between latents s and origin (N, S), in units of the scatter of a `population`: Mahalanobis' over
+    sqrt(S).
 
-    Independent of how the latents are rotated or scaled together; two random members are sqrt(2) apart.
+    Whatever the latents' linear transform, so that no network can shorten it by a unit; two random members are sqrt(2)
+    apart, in the root mean square.
     """
-    spread = population.var(dim=0).sum().sqrt()
-    return (s - origin).norm(dim=1) / spread
+    inverse = torch.linalg.inv(population.double().T.cov())
+    apart = (s - origin).double()
+    return ((apart @ inverse * apart).sum(dim=1) / s.shape[1]).sqrt().to(s)
 
 
 def gradient_weight(encode: Callable[..., Tensor], y: Tensor, z: Tensor, w: Tensor, spread: Tensor) -> Tensor:

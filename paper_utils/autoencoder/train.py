@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
+
+from torch import Tensor
 
 from paper_utils.autoencoder.apply import Data, SpectrumAutoencoder, latents, prepared, rows
 from paper_utils.autoencoder.fast import FastEncoder
@@ -11,7 +14,7 @@ from paper_utils.autoencoder.model import latent_loss, reconstruction_loss
 from paper_utils.base.containers import Spectra
 from paper_utils.nets import settings
 from paper_utils.nets.model_file import Model
-from paper_utils.nets.plan import Plan
+from paper_utils.nets.plan import Loss, Plan
 from paper_utils.nets.run import Run
 from paper_utils.nets.settings import setting
 
@@ -31,6 +34,7 @@ class Settings(settings.Settings):
     batch_size: int = setting("spectra in a step")
     lr: float = setting("highest rate of the one-cycle schedule")
     augment: float = setting("share of each batch with altered redshifts, in the second training")
+    n_networks: int = setting("networks of each kind, each from a seed of its own", paper="1")
     n_test: int = setting("test spectra in the experiments below the loss table")
     n_outliers: int = setting("outliers planted of each kind", paper="–")
     precision: str = setting("bf16-mixed takes half the time where the hardware has bfloat16", default="32-true")
@@ -46,47 +50,62 @@ def train(data: Spectra, s: Settings, run: Run) -> dict[str, Model]:
     """Split the spectra by the run's seed and train the study's models."""
     learned, watched, _ = data.split(run.seed, FRACTIONS)
     run.data = {"library": data.content_hash(), "split": learned.content_hash()}
-    twin, models = train_all(*(prepared(part, run.fabric.device) for part in (learned, watched)), s, run)
-    return {"PCA": twin, **models}
+    twin, _ = train_all(*(prepared(part, run.fabric.device) for part in (learned, watched)), s, run)
+    return {"PCA": twin, **run.models}
 
 
-def train_all(fit: Data, watch: Data, s: Settings, run: Run) -> tuple[PrincipalComponents, dict[str, Model]]:
-    """The principal components and the autoencoders by name, from spectra as `prepared` makes them.
+def train_all(fit: Data, watch: Data, s: Settings, run: Run) -> tuple[PrincipalComponents, dict[str, list[Model]]]:
+    """The principal components, and the autoencoders of each kind, from spectra as `prepared` makes them.
 
     The three of the paper begin at the same point: at random or, with `n_start`, where the components are, after as
     many steps of the encoder alone towards the components' latents. The mask-aware one begins as the components.
     """
     twin = PrincipalComponents(s.n_latent).to(run.fabric.device).learn(fit)
     s_fit = twin.standardise(latents(twin, fit))
+    models = [_networks(twin, s_fit, fit, watch, s, run, nth) for nth in range(s.n_networks)]
+    return twin, {kind: [networks[kind] for networks in models] for kind in models[0]}
+
+
+def _networks(
+    twin: PrincipalComponents, s_fit: Tensor, fit: Data, watch: Data, s: Settings, run: Run, nth: int
+) -> dict[str, Model]:
+    """One autoencoder of each kind, the `nth`, from a seed of its own; s_fit (N, S) are the twin's latents."""
+    number, seed = f", no. {nth + 1}" if nth else "", run.seed + nth
     if s.n_start:
-        plan = Plan(s.n_start, s.batch_size, s.lr_start, schedule="one-cycle", seed=run.seed)
-        encoder = run.make(lambda: FastEncoder(s.n_latent, s.channels))
-        start = run.fit("start", encoder, latent_loss, {"y": fit["y"], "z": fit["z"], "s": s_fit}, plan)
-    plan = Plan(s.n_steps, s.batch_size, s.lr, schedule="one-cycle", seed=run.seed)
-    spectra, watched = ({key: part[key] for key in "ywz"} for part in (fit, rows(watch, slice(N_WATCHED))))
+        plan = Plan(s.n_start, s.batch_size, s.lr_start, schedule="one-cycle", seed=seed)
+        encoder = run.make(lambda: FastEncoder(s.n_latent, s.channels), nth)
+        start = run.fit("start" + number, encoder, latent_loss, {"y": fit["y"], "z": fit["z"], "s": s_fit}, plan)
+    plan = Plan(s.n_steps, s.batch_size, s.lr, schedule="one-cycle", seed=seed)
     recipes = {"plain": {}, "augmented": {"augment": s.augment}, "consistency": {"consistency": s.consistency}}
-    models, finish = {}, partial(SpectrumAutoencoder.learn_ordinary, data=watch)
-    for name, recipe in recipes.items():
-        model = run.make(lambda: SpectrumAutoencoder(s.n_latent, s.channels))
-        model.summarise(fit)
+    models = {}
+    for kind, recipe in recipes.items():
+        model = run.make(lambda: SpectrumAutoencoder(s.n_latent, s.channels), nth)
         if s.n_start:
             model.start_from(*twin.start())
             model.encoder.load_state_dict(start.state_dict())
-        loss = partial(reconstruction_loss, **recipe)
-        models[name] = run.fit(name, model, loss, spectra, plan, validation=watched, finish=finish)
-    models["mask-aware"] = mask_aware(fit, watch, s, run)
-    return twin, models
+        models[kind] = _fitted(kind + number, model, partial(reconstruction_loss, **recipe), plan, fit, watch, run)
+    models["mask-aware"] = mask_aware(fit, watch, s, run, nth, "mask-aware" + number)
+    return models
 
 
-def mask_aware(fit: Data, watch: Data, s: Settings, run: Run) -> MaskAwareAutoencoder:
+def mask_aware(
+    fit: Data, watch: Data, s: Settings, run: Run, nth: int = 0, name: str = "mask-aware"
+) -> MaskAwareAutoencoder:
     """The autoencoder that knows what was observed, from where the components are."""
-    model = run.make(lambda: MaskAwareAutoencoder(s.n_latent))
-    model.summarise(fit)
+    model = run.make(lambda: MaskAwareAutoencoder(s.n_latent), nth)
     model.begin(fit)
-    spectra, watched = ({key: part[key] for key in "ywz"} for part in (fit, rows(watch, slice(N_WATCHED))))
-    how = {"optimizer": "adamw", "weight_decay": s.decay_aware, "schedule": "one-cycle", "seed": run.seed}
+    how = {"optimizer": "adamw", "weight_decay": s.decay_aware, "schedule": "one-cycle", "seed": run.seed + nth}
     plan = Plan(s.n_steps_aware, 2 * s.batch_size, s.lr_aware, **how)
     loss = partial(completion_loss, consistency=s.consistency_aware)
     about = {"what": "galaxy spectra, from what of them was observed (after Melchior+ 2022)"}
+    return _fitted(name, model, loss, plan, fit, watch, run, **about)
+
+
+def _fitted(
+    name: str, model: SpectrumAutoencoder, loss: Loss, plan: Plan, fit: Data, watch: Data, run: Run, **about: Any
+) -> Model:
+    """A trained model that knows what it learned from, and what held-out spectra look like."""
+    model.summarise(fit)
+    spectra, watched = ({key: part[key] for key in "ywz"} for part in (fit, rows(watch, slice(N_WATCHED))))
     finish = partial(SpectrumAutoencoder.learn_ordinary, data=watch)
-    return run.fit("mask-aware", model, loss, spectra, plan, validation=watched, finish=finish, **about)
+    return run.fit(name, model, loss, spectra, plan, validation=watched, finish=finish, **about)

@@ -53,7 +53,9 @@ def test_spectra_are_described(model):
     assert results.arrays["observed"][at][pixels].mean() > 0.99
     assert results.arrays["observed"][at][~pixels].sum() < 5  # at the ends
     flux = results.arrays["flux_model"]
-    assert np.median(np.abs(flux / spectra().flux - 1)[one.ivar > 0]) < 0.05
+    off = np.abs(flux / spectra().flux - 1)[one.ivar > 0]
+    assert np.isnan(off).mean() < 1e-3  # at the ends of what it learned from
+    assert np.nanmedian(off) < 0.05
 
 
 def test_what_the_model_does_not_know_is_flagged(model):

@@ -12,7 +12,7 @@ from paper_utils.autoencoder.linear import PrincipalComponents
 from paper_utils.autoencoder.train import Settings, train
 from paper_utils.base.containers import WAVE_OBS, Spectra
 from paper_utils.base.errors import DataError
-from paper_utils.nets.model_file import Model
+from paper_utils.nets.model_file import Model, slug
 from paper_utils.nets.run import Run
 
 N = 60
@@ -44,8 +44,10 @@ def trained(tmp_path_factory):
 
 def test_training_makes_the_studys_models(trained):
     models, folder = trained
-    assert list(models) == ["PCA", "plain", "augmented", "consistency", "mask-aware"]
-    assert {file.stem for file in folder.glob("*.safetensors")} == {"start", *list(models)[1:]}
+    kinds = ["start", "plain", "augmented", "consistency", "mask-aware"]
+    assert list(models) == ["PCA", *kinds, *(f"{kind}, no. 2" for kind in kinds)]
+    assert {file.stem for file in folder.glob("*.safetensors")} == {slug(name) for name in list(models)[1:]}
+    assert not torch.equal(models["plain"].encoder.mlp[-1].weight, models["plain, no. 2"].encoder.mlp[-1].weight)
     assert len(models["plain"].card["history"]["validation"]) > 0
     weights = {name: models[name].decoder[0].weight for name in ("plain", "augmented", "consistency")}
     assert not torch.equal(weights["plain"], weights["augmented"])

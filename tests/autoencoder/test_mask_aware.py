@@ -7,7 +7,7 @@ from test_autoencoder_use import spectra
 from paper_utils.autoencoder import apply
 from paper_utils.autoencoder.linear import PrincipalComponents
 from paper_utils.autoencoder.mask_aware import MaskAwareAutoencoder, completion_loss
-from paper_utils.autoencoder.model import chi2, normalised, shifted
+from paper_utils.autoencoder.model import chi2, moved, normalised, shifted
 from paper_utils.nets import training
 from paper_utils.nets.model_file import Model
 from paper_utils.nets.plan import Plan
@@ -35,7 +35,7 @@ def begun(data):
 def test_it_begins_as_the_best_linear_fit(data):
     """Where the noise is small the prior has no say: latents and spectra are those of weighted least squares."""
     model = begun(data)
-    y, w = model.encoder.in_unit(data["y"], data["z"], data["w"])
+    y, _, w = model.encoder.in_unit(data["y"], data["z"], data["w"])
     made, linear = (apply.reconstruct(each, data | {"y": y, "w": w}) for each in (model, model.encoder.linear))
     assert torch.allclose(made.s, linear.s, atol=0.05)
     assert torch.allclose(made.rest, linear.rest, atol=0.02 * linear.rest.abs().max())
@@ -90,10 +90,11 @@ def test_it_learns_to_complete_spectra(data):
     """From half of a galaxy's spectra, of which another part is hidden, and keeps its latents where they are."""
     model, spectra = begun(data), {name: data[name] for name in "ywz"}
     fabric = training.fabric_on("cpu")
-    moved = dict(zip("ywz", shifted(data["y"], data["w"], data["z"], torch.full_like(data["z"], 0.45)), strict=True))
+    *far, _ = moved(data["y"], data["w"], data["z"], torch.full_like(data["z"], 0.45))
+    far = dict(zip("ywz", far, strict=True))
 
     def judged():
-        (whole, _, seen), (part, _, _) = (apply.reconstruct(model, part) for part in (data, moved))
+        (whole, _, seen), (part, _, _) = (apply.reconstruct(model, part) for part in (data, far))
         distance = (whole - part).square().sum(dim=1).mean() / whole.var(dim=0).sum()
         return float(chi2(data["y"], seen, data["w"]).mean()), float(distance)
 

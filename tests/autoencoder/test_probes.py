@@ -11,15 +11,16 @@ from paper_utils.nets import training
 from paper_utils.sky import outliers
 
 
-def test_displacement_is_in_units_of_the_population_whatever_the_rotation_and_scale():
+def test_displacement_is_in_units_of_the_population_whatever_the_unit_of_each_latent():
     generator = torch.Generator().manual_seed(0)
-    population = torch.randn(4000, 5, generator=generator) * torch.tensor([3.0, 1, 1, 0.1, 0.1])
-    rms = (population - population.mean(0)).square().sum(1).mean().sqrt()
-    moved = population + 0.5 * rms * torch.nn.functional.normalize(torch.randn(4000, 5, generator=generator), dim=1)
+    population = torch.randn(4000, 5, generator=generator)
+    far = torch.nn.functional.normalize(torch.randn(4000, 5, generator=generator), dim=1) * np.sqrt(5)
     turn = torch.linalg.qr(torch.randn(5, 5, generator=generator)).Q
-    for change in (lambda s: s, lambda s: 7 * s @ turn + 2):
-        distance = probes.displacement(change(moved), change(population), change(population))
-        assert torch.allclose(distance, torch.tensor(0.5), atol=2e-3)
+    scale = torch.tensor([30.0, 1, 1, 0.1, 0.01])
+    for change in (lambda s: s, lambda s: 7 * s @ turn + 2, lambda s: (s * scale) @ turn):
+        distance = probes.displacement(change(population + 0.5 * far), change(population), change(population))
+        assert torch.allclose(distance, torch.tensor(0.5), rtol=0.1)
+        assert distance.mean() == pytest.approx(0.5, rel=0.02)
     other = population[torch.randperm(4000, generator=generator)]
     apart = probes.displacement(population, other, population)
     assert apart.square().mean().sqrt() == pytest.approx(np.sqrt(2), rel=0.03)
@@ -55,10 +56,21 @@ def test_a_line_is_as_strong_as_it_was_made():
 
 
 def test_spectra_are_seen_at_another_redshift():
-    data = {"y": torch.rand(2, len(WAVE_OBS)), "w": torch.ones(2, len(WAVE_OBS)), "z": torch.tensor([0.1, 0.2])}
-    moved = probes.seen_at(data, 0.3)
-    assert torch.allclose(moved["z"], torch.tensor(0.3), atol=2e-4)
-    assert (moved["w"] == 0).any()
+    """And in units of the median of what is then in view, as a survey would deliver them."""
+    data = {"y": torch.rand(2, len(WAVE_OBS)) + torch.linspace(0, 3, len(WAVE_OBS))}
+    data["y"] /= data["y"].median(dim=1, keepdim=True).values
+    data |= {"w": torch.ones(2, len(WAVE_OBS)), "z": torch.tensor([0.1, 0.2])}
+    seen = probes.seen_at(data, 0.3)
+    assert torch.allclose(seen["z"], torch.tensor(0.3), atol=2e-4)
+    assert (seen["w"] == 0).any()
+    in_view = torch.where(seen["w"] > 0, seen["y"], torch.nan)
+    assert torch.allclose(in_view.nanmedian(dim=1).values, torch.ones(2), atol=1e-3)
+    assert (seen["unit"] < 0.98).all()  # what was brightest has left
+    lost = int((seen["w"][0] == 0).sum())
+    given = data["y"][0, :-lost]
+    assert torch.allclose((seen["y"] * seen["unit"])[0, lost:], given, atol=1e-5)
+    signal = (seen["y"] * seen["w"].sqrt())[0, lost:]
+    assert torch.allclose(signal, given, atol=1e-5)  # its ratio to the noise is what it was
 
 
 def test_redshifts_far_off_are_counted_and_the_others_scatter_as_planted():
