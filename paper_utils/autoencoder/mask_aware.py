@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from paper_utils.autoencoder.apply import SpectrumAutoencoder, latents
 from paper_utils.autoencoder.linear import PrincipalComponents
-from paper_utils.autoencoder.model import Z_MAX, apart, chi2, matched, moved, weighted_mse
+from paper_utils.autoencoder.model import Z_MAX, apart, chi2, matched, moved, reconstruction_loss, weighted_mse
 from paper_utils.nets.model_file import Model
 from paper_utils.nets.plan import Batch
 
@@ -92,8 +92,10 @@ def completion_loss(
 
     What the moved copy does not show has to be inferred from the rest, to fit the whole spectrum.
     consistency : weight of the penalty on how far the copies' latents are from those of the whole spectra, as in
-        `model.reconstruction_loss`.
+        `model.reconstruction_loss`, which it is in evaluation.
     """
+    if not model.training:
+        return reconstruction_loss(model, batch, generator)
     y, w, z = (batch[name] for name in "ywz")
     n = len(z) // 2
     z_new = Z_MAX * torch.rand(n, generator=generator, device=z.device)

@@ -249,9 +249,12 @@ def reconstruction_loss(
     augment : share of each batch whose redshifts are altered to a uniform draw of 0 - 0.5 (Sec. 4).
     consistency : weight of how far the latents of altered copies are `apart` from those of the spectra (after Sinha &
         Dieng 2021).
+    In evaluation the "loss" is the reduced chi^2 of the spectra as they are, so that trainings can be compared.
     Redshifting and losses are in float32 whatever the precision of encoder and decoder.
     """
     y, w, z = (batch[name] for name in "ywz")
+    if not model.training:
+        return {"loss": chi2(y, matched(model(y, z, w)[1], y, w), w).mean()}
     if augment or consistency:
         n = round(augment * len(z))
         copied = slice(None) if consistency else slice(n)

@@ -19,7 +19,7 @@ from paper_utils.nets.run import Run
 from paper_utils.nets.settings import setting
 
 FRACTIONS = (0.7, 0.15, 0.15)  # to train, to validate and to test on; the first is printed (Sec. 4)
-N_WATCHED = 100  # validation spectra whose loss is followed
+N_WATCHED = 400  # validation spectra whose loss is followed
 
 
 @dataclass(frozen=True)
