@@ -11,9 +11,11 @@ from paper_utils.base.constants import C_KMS, FWHM
 from paper_utils.base.containers import Spectra
 from paper_utils.base.errors import DataError
 from paper_utils.base.wavelengths import LINES
-from paper_utils.sky import quasars
+from paper_utils.sky import quasars, spectrograph, stars
 
 BROAD_LINES = {"Halpha": 1.0, "Hbeta": 1 / 3, "Hgamma": 1 / 7}  # strength relative to H-alpha
+# Of a star-forming galaxy behind a lens, relative to [O III] 5008.
+LENSED_LINES = {"OII_3726": 0.35, "OII_3729": 0.45, "Hbeta": 0.35, "OIII_4959": 0.34, "OIII_5007": 1.0}
 DICHROIC = 6000.0  # A, where the blue and the red camera of the SDSS spectrograph meet
 
 
@@ -56,7 +58,47 @@ def artefact(spectra: Spectra, rng: np.random.Generator) -> NDArray:
     return spectra.flux * np.where(rng.random((n, 1)) < 0.5, step, band)
 
 
-KINDS = {"broad-line AGN": broad_line_agn, "blend": blend, "artefact": artefact}
+def sky_residual(spectra: Spectra, rng: np.random.Generator) -> NDArray:
+    """Airglow of which too much or too little was subtracted: 5 - 20 median sigma at its brightest line."""
+    sky = spectrograph.sky(spectra.wave_obs)
+    airglow = np.clip(sky - np.median(sky), 0, None)
+    peak = rng.uniform(5, 20, (len(spectra), 1)) * rng.choice([-1, 1], (len(spectra), 1))
+    return spectra.flux + peak * _sigma(spectra) * airglow / airglow.max()
+
+
+def lens(spectra: Spectra, rng: np.random.Generator) -> NDArray:
+    """A galaxy that lenses another: the latter's emission lines, from a redshift 0.1 or more beyond, up to 0.8.
+
+    [O III] 5008 is 8 - 25 median sigma high and 150 km/s (sigma) wide; [O II], H beta and [O III] as in `LENSED_LINES`.
+    """
+    n = len(spectra)
+    at, ratio = np.array([LINES[name] for name in LENSED_LINES]), np.array(list(LENSED_LINES.values()))
+    behind = rng.uniform(np.minimum(spectra.z + 0.1, 0.7), 0.8)[:, None]
+    sigma = 150 / C_KMS * at * np.ones((n, 1))
+    peak = rng.uniform(8, 25, (n, 1)) * _sigma(spectra) * ratio
+    wave_rest = spectra.wave_obs / (1 + behind)
+    return spectra.flux + quasars.lines(wave_rest, at, peak * np.sqrt(2 * np.pi) * sigma, sigma)
+
+
+def quasar(spectra: Spectra, rng: np.random.Generator) -> NDArray:
+    """A quasar of z = 0.6 - 2.5 that was taken for a galaxy at the redshift that is given."""
+    return _instead(spectra, quasars.spectra(rng, rng.uniform(0.6, 2.5, len(spectra)), spectra.wave_obs), rng)
+
+
+def star(spectra: Spectra, rng: np.random.Generator) -> NDArray:
+    """A star, g - i = 0.2 to 3.3, that was taken for a galaxy at the redshift that is given."""
+    return _instead(spectra, stars.at(rng.uniform(0.2, 3.3, len(spectra)), spectra.wave_obs), rng)
+
+
+KINDS = {
+    "broad-line AGN": broad_line_agn,
+    "blend": blend,
+    "artefact": artefact,
+    "sky residual": sky_residual,
+    "lens": lens,
+    "quasar": quasar,
+    "star": star,
+}
 
 
 def plant(kind: str, spectra: Spectra, seed: int = 0) -> Spectra:
@@ -68,3 +110,16 @@ def plant(kind: str, spectra: Spectra, seed: int = 0) -> Spectra:
 def _median(spectra: Spectra) -> NDArray:
     """Median flux of usable pixels (N, 1)."""
     return np.nanmedian(np.where(spectra.ivar > 0, spectra.flux, np.nan), axis=1, keepdims=True)
+
+
+def _sigma(spectra: Spectra) -> NDArray:
+    """Median noise of usable pixels (N, 1)."""
+    return np.nanmedian(np.where(spectra.ivar > 0, spectra.ivar, np.nan), axis=1, keepdims=True) ** -0.5
+
+
+def _instead(spectra: Spectra, shape: NDArray, rng: np.random.Generator) -> NDArray:
+    """Other light (N, L), in any unit, with the median flux and the noise of the spectra."""
+    light = shape * _median(spectra) / np.median(shape, axis=1, keepdims=True)
+    usable = spectra.ivar > 0
+    noise = rng.standard_normal(light.shape) / np.sqrt(np.where(usable, spectra.ivar, 1))
+    return np.where(usable, light + noise, spectra.flux)
