@@ -67,14 +67,14 @@ class SpectrumAutoencoder(Autoencoder):
     @torch.no_grad()
     def learn_ordinary(self, data: Data) -> None:
         """Remember what spectra look like that were held out, to know what is unlike them."""
-        data = data | {"w": self._within(data)}
+        data = data | {"w": self.within(data)}
         made = reconstruct(self, data)
         self.s_mean.copy_(made.s.mean(dim=0))
         covariance = (made.s - self.s_mean).T @ (made.s - self.s_mean) / len(made.s)
         covariance += 1e-6 * torch.eye(len(covariance)).to(covariance)
         self.s_whiten.copy_(torch.linalg.inv(torch.linalg.cholesky(covariance)).T)
         percents = torch.linspace(0, 1, 101).to(made.s)
-        self.distances.copy_(torch.quantile(self._distance(made.s), percents))
+        self.distances.copy_(torch.quantile(self.distance(made.s), percents))
         values, ratio = chi2(data["y"], made.seen, data["w"]), signal_to_noise(data)
         self.snr_edges.copy_(torch.quantile(ratio, ratio.new_tensor([0.25, 0.5, 0.75])))
         fourth = torch.bucketize(ratio, self.snr_edges)
@@ -82,11 +82,11 @@ class SpectrumAutoencoder(Autoencoder):
             of = values[fourth == i]
             percentiles.copy_(torch.quantile(of if len(of) else values, percents))
 
-    def _distance(self, s: Tensor) -> Tensor:
+    def distance(self, s: Tensor) -> Tensor:
         """How far latents (N, S) are from the mean, in units of the scatter of those that were held out: (N,)."""
         return ((s - self.s_mean) @ self.s_whiten).square().mean(dim=1).sqrt()
 
-    def _within(self, data: Data) -> Tensor:
+    def within(self, data: Data) -> Tensor:
         """Weights (N, L), 0 at wavelengths that the model does not know."""
         known = self.known.to(data["w"]).expand(len(data["z"]), -1)
         return data["w"] * (self.observe(known, data["z"]) > 0.99)
@@ -115,7 +115,7 @@ class SpectrumAutoencoder(Autoencoder):
             raise DataError(problem, remedy="Give others, or their redshifts.")
         rows = np.flatnonzero(~(dark | far))
         data = prepared(spectra.select(rows), self.wave_rest.device)
-        described, arrays = self._described(data | {"w": self._within(data)}, redshifts, progress)
+        described, arrays = self._described(data | {"w": self.within(data)}, redshifts, progress)
         found = {name: _in_rows(values, rows, len(spectra)) for name, values in described.items()}
         limit = max(MISFIT, float(self.chi2_seen[:, ODD].max()))
         in_view = arrays["observed"].sum(axis=1) / int(self.known.sum())
@@ -153,7 +153,7 @@ class SpectrumAutoencoder(Autoencoder):
         alike = self.chi2_seen[torch.bucketize(ratio, self.snr_edges)]
         for name, seen, of in (
             ("outlier", alike, values),
-            ("novelty", self.distances.expand(len(values), -1), self._distance(made.s)),
+            ("novelty", self.distances.expand(len(values), -1), self.distance(made.s)),
         ):
             columns[name] = percentile(of, seen).cpu().numpy()
         wave, rest = self.wave_rest.cpu().numpy(), made.rest.cpu().numpy()

@@ -53,7 +53,8 @@ def plot_examples(
 ) -> Figure:
     """Observed spectra y (n, L) with models at z = 0 (n, R), whole and close up on lines, as the paper's Fig. 2.
 
-    Blue shading: the weight of each wavelength, darkest where unobserved or masked. truth (n, L) is drawn where known.
+    Blue shading: the weight of each wavelength, darkest where unobserved or masked. truth (n, R) at z = 0 is NaN where
+    it is not known; models are NaN where there is nothing to draw.
     """
     windows = {"": (wave_rest[0], wave_obs[-1]), **ZOOMS}
     size = (WIDTH, 1.35 * len(y) + 0.3)
@@ -66,10 +67,11 @@ def plot_examples(
             for label, flux in models.items():
                 ax.plot(wave_rest, flux[i], lw=1.1 if name else 0.7, label=label)
             if truth is not None:
-                ax.plot(rest, truth[i], color=plots.TRUTH, lw=0.6, ls=":", label="truth")
+                ax.plot(wave_rest, truth[i], color=plots.TRUTH, lw=0.8, ls=":", label="truth")
             seen = y[i][used & (rest > low) & (rest < high)]
             shown = [flux[i][(wave_rest > low) & (wave_rest < high)] for flux in models.values()]
             shown = np.concatenate([*shown, np.percentile(seen, [0.5, 100 if name else 99.5]) if len(seen) else seen])
+            shown = shown[np.isfinite(shown)]
             margin = 0.1 * np.ptp(shown)
             ax.set(xlim=(low, high), ylim=(shown.min() - margin, shown.max() + margin), title="" if i else name)
             ax.tick_params(labelsize=6)
@@ -84,7 +86,8 @@ def plot_examples(
 
 def _shade_weights(ax: Axes, rest: NDArray, w: NDArray, low: float, high: float) -> None:
     """Weights as a blue background, brighter for higher, smoothed by bins; darkest where nothing was observed."""
-    mean = np.nan_to_num(binned_statistic(rest, w, bins=120, range=(low, high)).statistic)
+    bins = int(np.clip(((rest > low) & (rest < high)).sum() // 2, 20, 120))  # none narrower than an element
+    mean = np.nan_to_num(binned_statistic(rest, w, bins=bins, range=(low, high)).statistic)
     shade = (mean / max(np.percentile(mean, 95), 1e-30)).clip(0, 1)[None]
     look = {"cmap": "Blues_r", "vmin": -2.2, "vmax": 1, "alpha": 0.5, "zorder": 0, "aspect": "auto"}
     ax.imshow(shade, extent=(low, high, 0, 1), transform=ax.get_xaxis_transform(), interpolation="nearest", **look)
@@ -93,22 +96,29 @@ def _shade_weights(ax: Axes, rest: NDArray, w: NDArray, low: float, high: float)
 def plot_redshifted(
     wave_obs: NDArray, y: NDArray, w: NDArray, z: NDArray, model: NDArray, moved: Mapping[str, NDArray]
 ) -> Figure:
-    """One spectrum as seen at several redshifts, y (T, L), with fits (black): the paper's Fig. 3.
+    """One spectrum as seen at several redshifts, y (T, L), with fits (black): the paper's Fig. 3; and residuals in
+    units of sigma (running median of 25 bins).
 
     moved : {training: (T,)} distance of the latents from those of the first, written beside each spectrum.
     """
-    fig, ax = plt.subplots(figsize=(WIDTH, 4.2))
+    fig, (ax, below) = plt.subplots(2, 1, figsize=(WIDTH, 5.2), height_ratios=[3.2, 1], sharex=True)
+    n = len(wave_obs) // 25 * 25
+    pulls = np.median(((y - model) * np.sqrt(w))[:, :n].reshape(len(y), -1, 25), axis=2)
     y, model = (np.where(w > 0, flux, np.nan) for flux in (y, model))
     height = 1.1 * np.nanpercentile(y, 99)
     for i, colour in enumerate(plt.cm.viridis(np.linspace(0.15, 0.8, len(z)))):
-        ax.plot(wave_obs, y[i] + i * height, color=colour, lw=0.5)
-        ax.plot(wave_obs, model[i] + i * height, color="k", lw=0.6)
+        ax.plot(wave_obs, y[i] + i * height, color=colour, lw=0.9, alpha=0.7)
+        ax.plot(wave_obs, model[i] + i * height, color="k", lw=0.4)
+        observed = (w[i][:n].reshape(-1, 25) > 0).any(axis=1)
+        below.plot(wave_obs[12:n:25], np.where(observed, pulls[i], np.nan), color=colour, lw=0.8)
         distances = [f"{values[i]:.2f} {name}" for name, values in moved.items()] if i else []
         text = "\n".join([f"z = {max(z[i], 0):.2f}" + (", moved by" if i else ""), *distances])
         ax.text(wave_obs[-1] + 40, 1 + i * height, text, color=colour, fontsize=6, va="center")
     top = max(np.nanpercentile(y[-1], 99.8), np.nanmax(model[-1])) + (len(z) - 1) * height
-    ax.set(xlabel="Observed wavelength [Å, vacuum]", ylabel=f"{FLUX_LABEL} + offset")
-    ax.set(xlim=wave_obs[[0, -1]], ylim=(0, 1.05 * top))
+    ax.set(ylabel=f"{FLUX_LABEL} + offset", xlim=wave_obs[[0, -1]], ylim=(0, 1.05 * top))
+    below.axhline(0, color="k", lw=0.5)
+    below.set_ylabel("obs − fit [σ]")
+    fig.supxlabel("Observed wavelength [Å, vacuum]", fontsize=9)
     return fig
 
 
@@ -124,9 +134,26 @@ def plot_displacement(z: NDArray, curves: Mapping[str, NDArray], floor: Mapping[
         ax.fill_between(z, low, high, color=colour, alpha=0.15, lw=0)
         if name in floor:
             ax.axhline(floor[name], color=colour, lw=0.8, ls=(0, (1, 2)))
-    ax.set(xlabel="artificial redshift", ylabel="latent displacement\n[rms spread of the population]", xlim=z[[0, -1]])
+    ax.set(xlabel="artificial redshift", ylabel="latent displacement\n[scatter of the population]", xlim=z[[0, -1]])
     ax.set_ylim(bottom=0)
     ax.legend(title="thin dots: noise alone" if floor else None, title_fontsize=8, **BESIDE)
+    return fig
+
+
+def plot_training(histories: Mapping[str, Mapping[str, list]], floor: float | None) -> Figure:
+    """Reduced chi^2 against step: of held-out spectra as they are (thick), and of training batches (thin).
+
+    floor : the truth's own, or None.
+    """
+    fig, ax = plt.subplots(figsize=(0.8 * WIDTH, 2.9))
+    for i, (name, history) in enumerate(histories.items()):
+        ax.plot(history["step"], history["chi2"], color=f"C{i}", lw=0.6, alpha=0.5)
+        ax.plot(history["validation_step"], history["validation"], color=f"C{i}", ls=plots.STYLES[i][0], label=name)
+    if floor is not None:
+        ax.axhline(floor, color="k", lw=0.8, ls=(0, (1, 2)))
+    held_out = np.concatenate([history["validation"] for history in histories.values()])
+    ax.set(xlabel="training step", ylabel="reduced χ²", ylim=(0.98, np.percentile(held_out, 90) * 1.05))
+    ax.legend(title="held-out spectra\n(thin: batches;\ndots: the truth)", title_fontsize=8, **BESIDE)
     return fig
 
 
@@ -208,7 +235,9 @@ def plot_path(wave_rest: NDArray, spectra: NDArray, share: NDArray, ends: tuple[
     fig, ax = plt.subplots(figsize=(WIDTH, 3.0))
     for flux, t, colour in zip(spectra, share, plt.cm.cividis(np.linspace(0, 0.9, len(share))), strict=True):
         ax.plot(wave_rest, flux, color=colour, lw=0.8, label=f"{100 * t:.0f} %")
-    ax.set(xlabel=REST_LABEL, ylabel=FLUX_LABEL, xlim=wave_rest[[0, -1]], ylim=(0, np.percentile(spectra, 99.7) * 1.15))
+    ax.set(
+        xlabel=REST_LABEL, ylabel=FLUX_LABEL, xlim=wave_rest[[0, -1]], ylim=(0, np.nanpercentile(spectra, 99.7) * 1.15)
+    )
     ax.legend(title=f"from {ends[0]}\nto {ends[1]}", **BESIDE)
     return fig
 

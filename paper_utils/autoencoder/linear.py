@@ -55,7 +55,9 @@ class PrincipalComponents(RestFrame):
         known = pca.Components(F.pad(self.mean, (0, k)), torch.cat([self.components, self.spread.diag().inverse()], 1))
         zero = (self.middle / self.spread).expand(len(x), k)
         s = (known.encode(torch.cat([x, zero], dim=1), F.pad(w, (0, k), value=1.0)) - self.middle) / self.spread
-        return s, (x - self.decode(s)) * w.sqrt(), (w > 0).to(x)
+        seen = w > 0
+        pull = (x - self.decode(s)) * torch.where(seen, w, 1).sqrt()  # the root of 0 has no slope
+        return s, torch.where(seen, pull, 0), seen.to(x)
 
     def start(self) -> tuple[Tensor, Tensor]:
         """The spectrum (R,) of latents 0, and the change (K, R) that a latent of 1 makes: a linear decoder."""

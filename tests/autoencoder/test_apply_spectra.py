@@ -1,5 +1,6 @@
 """`companion apply 02`: what a trained model says of anyone's spectra, and when it says not to trust it."""
 
+import copy
 from dataclasses import replace
 
 import h5py
@@ -76,6 +77,63 @@ def test_what_the_model_does_not_know_is_flagged(model):
     assert not any("outside" in flag for flag in others["flag"])
 
 
+def test_what_shows_little_is_flagged(model):
+    """Of the galaxy, or of its light above the noise."""
+    one = noisy()
+    flux, ivar = one.flux.copy(), one.ivar.copy()
+    ivar[0, :3000] = 0
+    flux[1] += 20 * np.median(flux[1]) * np.random.default_rng(2).normal(size=WAVE_OBS.size)
+    ivar[1] /= 200**2
+    flags = model.apply(replace(one, flux=flux, ivar=ivar), redshifts=False).table["flag"]
+    assert "little of it was observed" in flags[0]
+    assert "less signal" in flags[1]
+    assert not any("observed" in flag or "signal" in flag for flag in flags[2:])
+
+
+def test_there_are_no_numbers_where_no_spectrum_taught_any(model):
+    """The model is NaN there, and flux there has no say."""
+    one, knows = noisy(), copy.deepcopy(model)
+    knows.known &= knows.wave_rest < 7000
+    spoiled = one.flux.copy()
+    beyond = WAVE_OBS > 7010 * (1 + one.z[:, None])
+    spoiled[beyond] *= 3
+    # What decides the unit stays as it is.
+    unit = [np.median(flux[one.ivar[0] > 0]) for flux in (one.flux[0], spoiled[0])]
+    assert unit[0] != unit[1]
+    before, after = (knows.apply(replace(one, flux=flux), redshifts=False) for flux in (one.flux, spoiled))
+    wave = before.arrays["wave_rest"]
+    assert np.isnan(before.arrays["rest"][:, wave > 7000]).all()
+    assert np.isfinite(before.arrays["rest"][:, (wave > 4000) & (wave < 6900)]).all()
+    assert not before.arrays["observed"][:, wave > 7000].any()
+    assert np.isnan(before.arrays["flux_model"][beyond]).all()
+    for name in ("s_1", "s_2", "chi2"):
+        assert np.allclose(before.table[name], after.table[name], atol=1e-3)
+
+
+def test_an_outlier_is_one_among_spectra_of_like_signal(model):
+    """With a model that is off by 2 %, chi^2 grows with the signal; percentiles do not."""
+    rng, levels = np.random.default_rng(0), np.repeat([0.3, 0.05, 0.02, 0.005], N // 4)
+    one = spectra()
+    noise = levels[:, None] * np.median(one.flux, axis=1, keepdims=True)
+    flux = one.flux + noise * rng.normal(size=one.flux.shape)
+    mixed = replace(one, flux=flux, ivar=np.where(one.ivar > 0, 1.0, 0) / noise**2)
+    knows = copy.deepcopy(model)
+    knows.learn_ordinary(apply.prepared(mixed))
+    table = knows.apply(mixed, redshifts=False).table
+    assert np.corrcoef(np.log(table["chi2"]), np.log(table["snr"]))[0, 1] > 0.5
+    for level in np.unique(levels):
+        assert np.mean(table["outlier"][levels == level]) == pytest.approx(50, abs=12)
+
+
+def test_percentiles_lie_between_those_that_were_seen():
+    rng = np.random.default_rng(0)
+    seen = np.sort(rng.normal(size=(50, 101)), axis=1)
+    values = np.concatenate([rng.normal(size=48), [-99, 99]])
+    found = apply.percentile(torch.tensor(values), torch.tensor(seen))
+    expected = [np.interp(value, row, np.arange(101)) for value, row in zip(values, seen, strict=True)]
+    assert np.allclose(found, expected, atol=1e-6)
+
+
 def test_spectra_of_no_use_are_refused(model):
     one = spectra()
     with pytest.raises(DataError, match="none of 60 spectra"):
@@ -126,6 +184,6 @@ def test_one_table_is_one_file(tmp_path, companion):
 
 def test_latents_remember_held_out_spectra(model):
     data = apply.prepared(noisy())
-    distance = model._distance(apply.latents(model, data))
+    distance = model.distance(apply.latents(model, data))
     assert torch.allclose(distance.square().mean(), torch.tensor(1.0), atol=0.05)
     assert model.distances[50] == pytest.approx(distance.median().item(), rel=0.05)

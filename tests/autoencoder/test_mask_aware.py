@@ -8,6 +8,7 @@ from paper_utils.autoencoder import apply
 from paper_utils.autoencoder.linear import PrincipalComponents
 from paper_utils.autoencoder.mask_aware import MaskAwareAutoencoder, completion_loss
 from paper_utils.autoencoder.model import chi2, moved, normalised, shifted
+from paper_utils.autoencoder.probes import gradient_weight
 from paper_utils.nets import training
 from paper_utils.nets.model_file import Model
 from paper_utils.nets.plan import Plan
@@ -84,6 +85,18 @@ def test_what_is_hidden_has_no_say(data):
     with torch.no_grad():
         assert torch.equal(model.encode(y, z, w), model.encode(other, z, w))
         assert not torch.allclose(model.encode(y, z, w), model.encode(y, z, w * (torch.arange(y.shape[1]) < 2000)))
+
+
+def test_what_latents_look_at_can_be_told(data):
+    """Their slopes are numbers, and 0 where nothing was observed."""
+    model = begun(data)
+    torch.nn.init.normal_(model.encoder.correction[-1].weight, std=0.1)
+    slopes = gradient_weight(model.encode, data["y"][:4], data["z"][:4], data["w"][:4], torch.ones(2))
+    hidden = data["w"][:4] == 0
+    assert hidden.any()
+    assert torch.isfinite(slopes).all()
+    assert (slopes[hidden] == 0).all()
+    assert (slopes[~hidden] > 0).float().mean() > 0.9
 
 
 def test_it_learns_to_complete_spectra(data):

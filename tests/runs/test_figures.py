@@ -149,6 +149,9 @@ FIGURES = {
     "redshifted": lambda: spectra_plots.plot_redshifted(
         OPTICAL, SPECTRA, SOME[:3] ** 2, np.array([0, 0.2, 0.5]), SPECTRA, {"plain": np.array([0, 0.1, 0.2])}
     ),
+    "training": lambda: spectra_plots.plot_training(
+        {"plain": {"step": [1, 2, 3], "chi2": [3, 2, 1], "validation_step": [2, 3], "validation": [2, 1.1]}}, 1.0
+    ),
     "displacement": lambda: spectra_plots.plot_displacement(
         np.linspace(0, 0.5, 4), {"plain": SOME[:3, :4] ** 2}, {"plain": 0.1}
     ),
