@@ -16,11 +16,13 @@ from paper_utils.base.constants import C_KMS
 from paper_utils.base.containers import WAVE_OBS, Spectra
 from paper_utils.base.errors import DataError
 from paper_utils.base.results import Results
+from paper_utils.base.wavelengths import lsf_km_s
 from paper_utils.measure import indices
 
 CHUNK = 500  # spectra at once
 QUANTILES = (0.0, 0.16, 0.5, 0.84, 1.0)
 SHOWN = 0.01  # of the spectra it learned from must show a wavelength, of which the model else says nothing
+BLUR = 1.25  # in resolution, from which on lines are wider than the model can know
 LITTLE = 0.5  # of the wavelengths it knows: with less in view, a spectrum is mostly guessed
 FEW = 50  # of them, where each is encoded many times: what is in work fits a processor's cache
 NEAR = torch.linspace(-1200, 1200, 17)  # km/s from the given redshift, where a better one is looked for
@@ -100,14 +102,17 @@ class SpectrumAutoencoder(Autoencoder):
         best, and `dv_kms` from one to the other; `ew_...`, equivalent widths of the model's emission lines [Angstrom];
         `novelty`, the percentile of the latents' distance from the mean; and `flag`, "" or the reasons, of: no positive
         median flux, or a redshift outside 0 to `Z_MAX`, of which there are no numbers; less signal than any it learned
-        from; less than `LITTLE` of the wavelengths it knows in view; a misfit; latents unlike those of held-out
-        spectra; another redshift that fits better.
+        from; a resolution (`lsf_kms`) that is worse than that of SDSS by a factor of `BLUR`; less than `LITTLE` of the
+        wavelengths it knows in view; a misfit; latents unlike those of held-out spectra; another redshift that fits
+        better.
         Arrays: `wave_rest` (R,); `rest` (N, R), the model at z = 0 in the unit of the flux, and `observed` (N, R),
         where it rests on data; `wave_obs` (L,) and `flux_model` (N, L). The model is NaN at wavelengths that it does
         not know, and flux there has no say. Raises DataError for other wavelengths, and where no spectrum is of use.
         """
         if len(spectra.wave_obs) != len(WAVE_OBS) or not np.allclose(spectra.wave_obs, WAVE_OBS, rtol=1e-7):
-            raise DataError("the spectra are on other wavelengths", remedy="Resample them to `WAVE_OBS`.")
+            raise DataError(
+                "the spectra are on other wavelengths", remedy="Put them through `files.spectrographs.as_sdss`."
+            )
         flux, ivar = (torch.tensor(np.asarray(a), dtype=torch.float32) for a in (spectra.flux, spectra.ivar))
         dark, far = ~(normalised(flux, ivar)[2][:, 0].numpy() > 0), ~((spectra.z >= 0) & (spectra.z <= Z_MAX))
         if (dark | far).all():
@@ -118,11 +123,16 @@ class SpectrumAutoencoder(Autoencoder):
         described, arrays = self._described(data | {"w": self.within(data)}, redshifts, progress)
         found = {name: _in_rows(values, rows, len(spectra)) for name, values in described.items()}
         limit = max(MISFIT, float(self.chi2_seen[:, ODD].max()))
+        sharp, resolution = lsf_km_s(WAVE_OBS), spectra.lsf_kms
+        blurred = np.zeros(len(spectra), bool)
+        if resolution is not None:
+            blurred = np.broadcast_to(np.median(resolution / sharp, axis=-1) > BLUR, len(spectra))
         in_view = arrays["observed"].sum(axis=1) / int(self.known.sum())
         reasons = {
             "no positive median flux": dark,
             f"a redshift outside 0 to {Z_MAX}": far,
             "less signal than any it learned from": found["snr"] < float(self.snr_seen[0]),
+            "a lower resolution than that of SDSS": blurred,
             "little of it was observed": _in_rows(in_view, rows, len(spectra)) < LITTLE,
             "a misfit": found["chi2"] > limit,
             "latents unlike those of held-out spectra": found["novelty"] >= ODD,

@@ -127,7 +127,7 @@ def _latents(file: Path, objects: list[Path], z: float | None, redshifts: bool, 
     from paper_utils.files import spectra as spectra_files
     from paper_utils.runs import report
 
-    spectra = spectra_files.read(objects, z)
+    spectra = spectra_files.read(objects, z, as_sdss=True)
     results = SpectrumAutoencoder.load(file).apply(spectra, redshifts, progress=True)
     results.save(table)
     plots.save(figures.plot_applied(results), table.with_name("summary.png"))
