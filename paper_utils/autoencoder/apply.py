@@ -26,7 +26,7 @@ BLUR = 1.25  # in resolution, from which on lines are wider than the model can k
 LITTLE = 0.5  # of the wavelengths it knows: with less in view, a spectrum is mostly guessed
 FEW = 50  # of them, where each is encoded many times: what is in work fits a processor's cache
 NEAR = torch.linspace(-1200, 1200, 17)  # km/s from the given redshift, where a better one is looked for
-APART = 150.0  # km/s, and three errors: from there on it is another redshift
+APART = 150.0  # km/s, and three errors: from there on it is another redshift; an error as large tells none
 ODD = 99  # percentile among held-out spectra, beyond which one is unlike them
 MISFIT = 1.5  # reduced chi^2 beyond which a spectrum is misfitted, unless as many as 1 % of the held-out ones are
 Data = dict[str, Tensor]
@@ -104,7 +104,7 @@ class SpectrumAutoencoder(Autoencoder):
         median flux, or a redshift outside 0 to `Z_MAX`, of which there are no numbers; less signal than any it learned
         from; a resolution (`lsf_kms`) that is worse than that of SDSS by a factor of `BLUR`; less than `LITTLE` of the
         wavelengths it knows in view; a misfit; latents unlike those of held-out spectra; another redshift that fits
-        better.
+        better; none that does, so that the error is beyond `APART`.
         Arrays: `wave_rest` (R,); `rest` (N, R), the model at z = 0 in the unit of the flux, and `observed` (N, R),
         where it rests on data; `wave_obs` (L,) and `flux_model` (N, L). The model is NaN at wavelengths that it does
         not know, and flux there has no say. Raises DataError for other wavelengths, and where no spectrum is of use.
@@ -138,8 +138,9 @@ class SpectrumAutoencoder(Autoencoder):
             "latents unlike those of held-out spectra": found["novelty"] >= ODD,
         }
         if redshifts:
-            apart = np.abs(found["dv_kms"]) > np.maximum(APART, 3 * C_KMS * found["z_err"] / (1 + spectra.z))
-            reasons["another redshift fits better"] = apart
+            error = C_KMS * found["z_err"] / (1 + spectra.z)
+            reasons["another redshift fits better"] = np.abs(found["dv_kms"]) > np.maximum(APART, 3 * error)
+            reasons["no redshift fits better than others"] = error > APART
         flags = [
             "; ".join(text for text, holds in zip(reasons, each, strict=True) if holds)
             for each in zip(*reasons.values(), strict=True)

@@ -77,6 +77,17 @@ def test_what_the_model_does_not_know_is_flagged(model):
     assert not any("outside" in flag for flag in others["flag"])
 
 
+def test_a_spectrum_without_features_tells_no_redshift(model):
+    """A power law is one at every redshift."""
+    one = noisy()
+    flux = one.flux.copy()
+    level = np.median(flux[0])
+    flux[0] = level * ((WAVE_OBS / 6500) ** -2 + 0.1 * np.random.default_rng(3).normal(size=WAVE_OBS.size))
+    flags = model.apply(replace(one, flux=flux)).table["flag"]
+    assert "redshift fits better" in flags[0]
+    assert np.mean(["no redshift" in flag for flag in flags[1:]]) < 0.2  # some are nearly one
+
+
 def test_what_shows_little_is_flagged(model):
     """Of the galaxy, or of its light above the noise."""
     one = noisy()

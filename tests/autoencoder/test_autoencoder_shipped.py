@@ -12,7 +12,10 @@ from paper_utils.autoencoder import apply, probes
 from paper_utils.autoencoder.mask_aware import MaskAwareAutoencoder
 from paper_utils.base import paths
 from paper_utils.base.constants import C_KMS
-from paper_utils.files import spectra
+from paper_utils.base.containers import WAVE_OBS
+from paper_utils.base.rebin import broaden, rebin
+from paper_utils.base.wavelengths import KM_S_PER_BIN, log_grid, lsf_km_s
+from paper_utils.files import spectra, spectrographs
 from paper_utils.sky import sdss_spectra
 from paper_utils.stats import pca
 
@@ -65,6 +68,39 @@ def test_a_wrong_redshift_is_mended_and_flagged(model, galaxies):
     assert np.mean(["another redshift" in flag for flag in right["flag"]]) < 0.05
     pull = (right["z_found"] - galaxies.z) / right["z_err"]
     assert 0.6 < 1.4826 * np.median(np.abs(pull)) < 1.6
+
+
+def seen_by(galaxies, ssps, wave_obs, lsf_kms, seed):
+    """The galaxies' light through another spectrograph, with noise of 5 % per 69 km/s; lsf_kms of wavelengths [A]."""
+    wave, z, rng = log_grid(2560, 9800, kms=17.0), galaxies.z, np.random.default_rng(seed)
+    light = sdss_spectra.rest_spectra(galaxies.truth, wave, ssps, lsf=False).numpy()
+    rows = []
+    for one, at in zip(light, z, strict=True):
+        observed = wave * (1 + at)
+        blurred = broaden(one[None], lsf_kms(observed) / 17.0)
+        rows.append(rebin(observed, blurred, np.ones_like(blurred), wave_obs)[0][0])
+    flux = np.array(rows) / np.median(rows, axis=1, keepdims=True)
+    noise = 0.05 * np.sqrt(KM_S_PER_BIN / (C_KMS * np.gradient(np.log(wave_obs))))
+    flux = flux + noise * rng.normal(size=flux.shape)
+    ivar = np.broadcast_to(noise**-2.0, flux.shape)
+    return replace(galaxies, wave_obs=wave_obs, flux=flux, ivar=ivar, clean=None, lsf_kms=lsf_kms(wave_obs))
+
+
+def test_another_spectrograph_sees_the_same_galaxies(model, galaxies, ssps):
+    """DESI's pixels, range and resolution: latents differ as those of two SDSS spectra do, redshifts hold."""
+    few = galaxies.select(np.arange(80))
+    one, two = (seen_by(few, ssps, WAVE_OBS, lsf_km_s, seed) for seed in (1, 2))
+    desi = seen_by(few, ssps, np.arange(3600, 9824.1, 0.8), lambda wave: C_KMS * 0.7 / wave, 3)
+    coarse = seen_by(few, ssps, np.arange(3600, 9824.1, 2.0), lambda wave: C_KMS * 4.0 / wave, 4)
+    tables = [model.apply(spectrographs.as_sdss(part), redshifts=part is desi).table for part in (one, two, desi)]
+    s, again, other = (torch.tensor([list(table[f"s_{i + 1}"]) for i in range(10)]).T for table in tables)
+    between = [float(probes.displacement(each, s, s).median()) for each in (again, other)]
+    assert between[1] < 1.5 * between[0]
+    assert np.median(tables[2]["chi2"]) == pytest.approx(1, abs=0.15)
+    assert np.median(np.abs(tables[2]["dv_kms"])) < 15
+    assert not any("resolution" in flag for flag in tables[2]["flag"])
+    flags = model.apply(spectrographs.as_sdss(coarse), redshifts=False).table["flag"]
+    assert all("resolution" in flag for flag in flags)
 
 
 @pytest.mark.skipif(not SPECTRA.is_dir(), reason="SDSS spectra are not here: set COMPANION_REAL_DATA")
