@@ -20,6 +20,7 @@ Z_MAX = 0.5
 KERNELS, POOLS = (5, 11, 21), (5, 11, None)
 CHANNELS = (128, 256, 512)
 LEAK = 0.01  # slope of the decoder's leaky ReLU below zero
+FLOOR = 1e-4  # variance of latents that keeps the scatter of a batch from being singular
 DARK = 0.1  # a share of the median flux below which a spectrum has next to no light
 N_REST = 5875  # "R = L (1 + z_max)" is 5838; the printed number of elements is kept
 
@@ -235,10 +236,13 @@ def latent_loss(encoder: Encoder, batch: Batch, generator: torch.Generator) -> d
 
 
 def apart(s: Tensor, origin: Tensor) -> Tensor:
-    """Mean squared distance of latents (N, S) from others, each latent in units of its own variance in the batch: to
-    shrink or to enlarge any of them changes nothing."""
+    """Mean squared distance of latents (N, S) from others, in units of the batch's scatter (Mahalanobis' over S): no
+    linear transform of the latents makes it smaller. N > S."""
     s, origin = s.float(), origin.float()
-    return ((s - origin).square().mean(dim=0) / origin.var(dim=0)).mean()
+    with torch.autocast(s.device.type, enabled=False):
+        scatter = origin.T.cov() + FLOOR * torch.eye(s.shape[1], device=s.device)
+        away = torch.linalg.solve_triangular(torch.linalg.cholesky(scatter), (s - origin).T, upper=False)
+    return away.square().mean()
 
 
 def reconstruction_loss(

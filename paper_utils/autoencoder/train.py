@@ -40,10 +40,10 @@ class Settings(settings.Settings):
     precision: str = setting("bf16-mixed takes half the time where the hardware has bfloat16", default="32-true")
     n_latent: int = setting("latents S", paper=10, default=10)
     lr_start: float = setting("highest rate of the start's schedule", paper="–", default=3e-3)
-    consistency: float = setting("weight of the penalty, in the third training", default=6.0)
+    consistency: float = setting("weight of the penalty, in the third training", default=2.0)
     lr_aware: float = setting("highest rate of the mask-aware training", paper="–", default=1e-3)
     decay_aware: float = setting("its weight decay (AdamW): 1024 features learn noise by heart", paper="–", default=0.3)
-    consistency_aware: float = setting("weight of its penalty", paper="–", default=4.0)
+    consistency_aware: float = setting("weight of its penalty", paper="–", default=2.0)
 
 
 def train(data: Spectra, s: Settings, run: Run) -> dict[str, Model]:

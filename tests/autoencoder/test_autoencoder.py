@@ -181,7 +181,12 @@ def beginner():
 
 @pytest.mark.parametrize(
     ("options", "precision"),
-    [({}, "32-true"), ({"augment": 0.5}, "32-true"), ({"consistency": 1.0}, "32-true"), ({}, "bf16-mixed")],
+    [
+        ({}, "32-true"),
+        ({"augment": 0.5}, "32-true"),
+        ({"consistency": 1.0}, "32-true"),
+        ({"consistency": 1.0}, "bf16-mixed"),
+    ],
     ids=["plain", "augment", "consist", "bfloat16"],
 )
 def test_it_learns_where_a_line_is(one_line, options, precision):
@@ -206,3 +211,13 @@ def test_altered_redshifts_are_drawn_again_by_a_resumed_training(one_line, tmp_p
     assert len(finished) > 1
     for one, other in zip(whole.state_dict().values(), pieces.state_dict().values(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_the_penalty_does_not_know_how_latents_are_scaled_or_mixed():
+    generator = torch.Generator().manual_seed(0)
+    origin, noise = torch.randn(2, 4000, 4, generator=generator)
+    mixing = torch.randn(4, 4, generator=generator)
+    near, far = (float(ae.apart(origin + size * noise, origin)) for size in (0.1, 0.3))
+    assert far == pytest.approx(9 * near, rel=1e-3)
+    assert near == pytest.approx(0.01, rel=0.1)
+    assert float(ae.apart((origin + 0.1 * noise) @ mixing, origin @ mixing)) == pytest.approx(near, rel=0.02)
