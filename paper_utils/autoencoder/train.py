@@ -43,7 +43,7 @@ class Settings(settings.Settings):
     consistency: float = setting("weight of the penalty, in the third training", default=2.0)
     lr_aware: float = setting("highest rate of the mask-aware training", paper="–", default=1e-3)
     decay_aware: float = setting("its weight decay (AdamW): 1024 features learn noise by heart", paper="–", default=0.3)
-    consistency_aware: float = setting("weight of its penalty", paper="–", default=2.0)
+    consistency_aware: float = setting("weight of its penalty", paper="–", default=0.5)
 
 
 def train(data: Spectra, s: Settings, run: Run) -> dict[str, Model]:
