@@ -14,6 +14,7 @@ from paper_utils.base.errors import DataError
 from paper_utils.base.rebin import broaden, rebin, sample
 from paper_utils.base.wavelengths import KM_S_PER_BIN, lsf_km_s, pixel_edges
 
+CHUNK = 500  # spectra at once
 FEW = 500  # pixels that two wavelength ranges have to share
 
 
@@ -35,17 +36,23 @@ def as_sdss(spectra: Spectra) -> Spectra:
         problem = f"the wavelengths run over {low:.0f}-{high:.0f} A and cover {covered} of {len(WAVE_OBS)} pixels"
         remedy = f"Give spectra that show more of {WAVE_OBS[0]:.0f}-{WAVE_OBS[-1]:.0f} A (vacuum, observed)."
         raise DataError(problem, remedy=remedy, row="wave_obs")
-    flux, ivar = rebin(spectra.wave_obs, spectra.flux, spectra.ivar, WAVE_OBS)
+    parts = np.array_split(np.arange(len(spectra)), -(-len(spectra) // CHUNK))
+    columns = zip(*(_as_sdss(spectra.wave_obs, spectra.flux[i], spectra.ivar[i], lsf[i]) for i in parts), strict=True)
+    columns = dict(zip(("flux", "ivar", "lsf_kms"), map(np.concatenate, columns), strict=True))
+    return replace(spectra, wave_obs=WAVE_OBS, **columns, clean=None, truth=None)
+
+
+def _as_sdss(wave: np.ndarray, flux: np.ndarray, ivar: np.ndarray, lsf: np.ndarray) -> tuple[np.ndarray, ...]:
+    """flux, ivar and resolution (N, L) on `WAVE_OBS`, float32, of those (N, M) at `wave` (M,)."""
+    flux, ivar = rebin(wave, flux, ivar, WAVE_OBS)
     # Rebinning blurs as well, by the old pixel and the new.
-    pixel = C_KMS * np.diff(pixel_edges(spectra.wave_obs)) / spectra.wave_obs
+    pixel = C_KMS * np.diff(pixel_edges(wave)) / wave
     lsf = np.sqrt(lsf**2 + (pixel**2 + KM_S_PER_BIN**2) / 12)
-    lsf = sample(spectra.wave_obs, lsf, np.broadcast_to(WAVE_OBS, flux.shape))
+    lsf = sample(wave, lsf, np.broadcast_to(WAVE_OBS, flux.shape))
     target = lsf_km_s(WAVE_OBS)
     sigma = np.sqrt(np.clip(target**2 - lsf**2, 0, None)) / KM_S_PER_BIN
     flux, ivar = _smoothed(flux, ivar, sigma)
-    flux, ivar = flux.astype(np.float32), ivar.astype(np.float32)
-    found = replace(spectra, wave_obs=WAVE_OBS, flux=flux, ivar=ivar, lsf_kms=np.maximum(lsf, target))
-    return replace(found, clean=None, truth=None)
+    return tuple(values.astype(np.float32) for values in (flux, ivar, np.maximum(lsf, target)))
 
 
 def _smoothed(flux: np.ndarray, ivar: np.ndarray, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -54,8 +61,8 @@ def _smoothed(flux: np.ndarray, ivar: np.ndarray, sigma: np.ndarray) -> tuple[np
     variance = np.where(good, 1 / np.where(good, ivar, 1), 0)
     # The square of a Gaussian is one of sigma / sqrt(2), times what independent errors are averaged down by.
     variance = broaden(variance, sigma / np.sqrt(2), good) * _averaged(sigma)
-    flux, usable = broaden(flux, sigma, good), good & (variance > 0)
-    return np.where(good, flux, 0), np.where(usable, 1 / np.where(usable, variance, 1), 0)
+    flux, usable = broaden(flux, sigma, good), good & (variance > 0)  # NaN where most of a Gaussian is bad
+    return np.where(usable, flux, 0), np.where(usable, 1 / np.where(usable, variance, 1), 0)
 
 
 def _averaged(sigma: np.ndarray) -> np.ndarray:

@@ -90,6 +90,17 @@ def test_bad_pixels_stay_bad_and_do_not_spread(desi):
     assert np.isfinite(found.flux).all()
 
 
+def test_a_pixel_among_bad_ones_is_left_out(desi):
+    """Where most of what smoothing needs is missing there is no flux."""
+    lone = np.zeros(DESI.size)
+    lone[4000::40] = lone[:500] = 1
+    found = spectrographs.as_sdss(replace(desi, ivar=desi.ivar * lone))
+    assert np.isfinite(found.flux).all()
+    assert np.isfinite(found.ivar).all()
+    assert (found.flux[found.ivar == 0] == 0).all()
+    found.check()
+
+
 def test_coarser_spectra_stay_as_they_are_and_say_so():
     lsf = np.full(DESI.size, 150.0)
     found = spectrographs.as_sdss(of(DESI, seen(DESI, 150.0), sigma=1e-6, lsf=lsf))
