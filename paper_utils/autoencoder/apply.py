@@ -23,7 +23,7 @@ CHUNK = 500  # spectra at once
 QUANTILES = (0.0, 0.16, 0.5, 0.84, 1.0)
 SHOWN = 0.01  # of the spectra it learned from must show a wavelength, of which the model else says nothing
 BLUR = 1.25  # in resolution, from which on lines are wider than the model can know
-LITTLE = 0.5  # of the wavelengths it knows: with less in view, a spectrum is mostly guessed
+LITTLE = 0.5  # of the wavelengths it knows that are in range at a redshift: with less, a spectrum is mostly guessed
 FEW = 50  # of them, where each is encoded many times: what is in work fits a processor's cache
 NEAR = torch.linspace(-1200, 1200, 17)  # km/s from the given redshift, where a better one is looked for
 APART = 150.0  # km/s, and three errors: from there on it is another redshift; an error as large tells none
@@ -101,10 +101,10 @@ class SpectrumAutoencoder(Autoencoder):
         times as long, `z_found` with `z_err`, the redshift within `NEAR` of the given `z` that explains the spectrum
         best, and `dv_kms` from one to the other; `ew_...`, equivalent widths of the model's emission lines [Angstrom];
         `novelty`, the percentile of the latents' distance from the mean; and `flag`, "" or the reasons, of: no positive
-        median flux, or a redshift outside 0 to `Z_MAX`, of which there are no numbers; less signal than any it learned
-        from; a resolution (`lsf_kms`) that is worse than that of SDSS by a factor of `BLUR`; less than `LITTLE` of the
-        wavelengths it knows in view; a misfit; latents unlike those of held-out spectra; another redshift that fits
-        better; none that does, so that the error is beyond `APART`.
+        median flux, or a redshift outside 0 to `Z_MAX`, of which there are no numbers; a redshift or a noise beyond
+        those it learned from; a resolution (`lsf_kms`) that is worse than that of SDSS by a factor of `BLUR`; less than
+        `LITTLE` of what could be seen at that redshift; a misfit; latents unlike those of held-out spectra; another
+        redshift that fits better; none that does, so that the error is beyond `APART`.
         Arrays: `wave_rest` (R,); `rest` (N, R), the model at z = 0 in the unit of the flux, and `observed` (N, R),
         where it rests on data; `wave_obs` (L,) and `flux_model` (N, L). The model is NaN at wavelengths that it does
         not know, and flux there has no say. Raises DataError for other wavelengths, and where no spectrum is of use.
@@ -122,15 +122,19 @@ class SpectrumAutoencoder(Autoencoder):
         data = prepared(spectra.select(rows), self.wave_rest.device)
         described, arrays = self._described(data | {"w": self.within(data)}, redshifts, progress)
         found = {name: _in_rows(values, rows, len(spectra)) for name, values in described.items()}
-        limit = max(MISFIT, float(self.chi2_seen[:, ODD].max()))
+        fourth = np.searchsorted(self.snr_edges.cpu().numpy(), found["snr"])
+        limit = np.maximum(MISFIT, self.chi2_seen[:, ODD].cpu().numpy()[fourth])
         sharp, resolution = lsf_km_s(WAVE_OBS), spectra.lsf_kms
         blurred = np.zeros(len(spectra), bool)
         if resolution is not None:
-            blurred = np.broadcast_to(np.median(resolution / sharp, axis=-1) > BLUR, len(spectra))
-        in_view = arrays["observed"].sum(axis=1) / int(self.known.sum())
+            seen = np.where(np.asarray(spectra.ivar) > 0, resolution / sharp, np.nan)
+            blurred[rows] = np.nanmedian(seen[rows], axis=1) > BLUR
+        all_of_it = self.deredshift(data["y"], torch.ones_like(data["w"]), data["z"])[1] > 0
+        in_view = arrays["observed"].sum(axis=1) / (all_of_it & self.known).sum(dim=1).cpu().numpy()
         reasons = {
             "no positive median flux": dark,
             f"a redshift outside 0 to {Z_MAX}": far,
+            "a redshift beyond those it learned from": spectra.z > float(self.z_seen[-1]),
             "less signal than any it learned from": found["snr"] < float(self.snr_seen[0]),
             "a lower resolution than that of SDSS": blurred,
             "little of it was observed": _in_rows(in_view, rows, len(spectra)) < LITTLE,
@@ -167,10 +171,10 @@ class SpectrumAutoencoder(Autoencoder):
             ("novelty", self.distances.expand(len(values), -1), self.distance(made.s)),
         ):
             columns[name] = percentile(of, seen).cpu().numpy()
-        wave, rest = self.wave_rest.cpu().numpy(), made.rest.cpu().numpy()
-        columns |= {f"ew_{line}": -indices.lick(wave, rest, bands) for line, bands in EMISSION.items()}
-        observed = (self.deredshift(data["y"], data["w"], data["z"])[1] > 0) & self.known
         rest = torch.where(self.known, made.rest, torch.nan)
+        wave, drawn = self.wave_rest.cpu().numpy(), rest.cpu().numpy()
+        columns |= {f"ew_{line}": -indices.lick(wave, drawn, bands) for line, bands in EMISSION.items()}
+        observed = (self.deredshift(data["y"], data["w"], data["z"])[1] > 0) & self.known
         arrays = {"rest": rest, "flux_model": self.observe(rest, data["z"])}
         arrays = {name: data["median"] * flux for name, flux in arrays.items()} | {"observed": observed}
         return columns, {name: array.cpu().numpy() for name, array in arrays.items()}
@@ -198,9 +202,10 @@ class SpectrumAutoencoder(Autoencoder):
                 f"spectrum {int(bad[0])} has no positive median flux over usable pixels, and so no unit",
                 remedy="Leave it out.",
             )
+        w = self.within({"w": w, "z": z})
         made = reconstruct(self, {"y": y, "w": w, "z": z})
-        found = {"latents": made.s, "flux": median * made.seen, "rest": median * made.rest}
-        return found | {"chi2": chi2(y, made.seen, w)}
+        rest = median * torch.where(self.known, made.rest, torch.nan)
+        return {"latents": made.s, "flux": self.observe(rest, z), "rest": rest, "chi2": chi2(y, made.seen, w)}
 
 
 class Reconstruction(NamedTuple):

@@ -72,8 +72,10 @@ def plot_examples(
             shown = [flux[i][(wave_rest > low) & (wave_rest < high)] for flux in models.values()]
             shown = np.concatenate([*shown, np.percentile(seen, [0.5, 100 if name else 99.5]) if len(seen) else seen])
             shown = shown[np.isfinite(shown)]
-            margin = 0.1 * np.ptp(shown)
-            ax.set(xlim=(low, high), ylim=(shown.min() - margin, shown.max() + margin), title="" if i else name)
+            ax.set(xlim=(low, high), title="" if i else name)
+            if shown.size:
+                margin = 0.1 * np.ptp(shown) + 1e-6
+                ax.set_ylim(shown.min() - margin, shown.max() + margin)
             ax.tick_params(labelsize=6)
             ax.locator_params(axis="x", nbins=2 if name else "auto")
             ax.grid(False)
@@ -97,27 +99,25 @@ def plot_redshifted(
     wave_obs: NDArray, y: NDArray, w: NDArray, z: NDArray, model: NDArray, moved: Mapping[str, NDArray]
 ) -> Figure:
     """One spectrum as seen at several redshifts, y (T, L), with fits (black): the paper's Fig. 3; and residuals in
-    units of sigma (running median of 25 bins).
+    units of sigma (medians of 25 bins).
 
     moved : {training: (T,)} distance of the latents from those of the first, written beside each spectrum.
     """
     fig, (ax, below) = plt.subplots(2, 1, figsize=(WIDTH, 5.2), height_ratios=[3.2, 1], sharex=True)
-    n = len(wave_obs) // 25 * 25
-    pulls = np.median(((y - model) * np.sqrt(w))[:, :n].reshape(len(y), -1, 25), axis=2)
+    pulls = _pulls(y, model, w)
     y, model = (np.where(w > 0, flux, np.nan) for flux in (y, model))
     height = 1.1 * np.nanpercentile(y, 99)
     for i, colour in enumerate(plt.cm.viridis(np.linspace(0.15, 0.8, len(z)))):
         ax.plot(wave_obs, y[i] + i * height, color=colour, lw=0.9, alpha=0.7)
         ax.plot(wave_obs, model[i] + i * height, color="k", lw=0.4)
-        observed = (w[i][:n].reshape(-1, 25) > 0).any(axis=1)
-        below.plot(wave_obs[12:n:25], np.where(observed, pulls[i], np.nan), color=colour, lw=0.8)
+        below.plot(wave_obs[12::25][: pulls.shape[1]], pulls[i], color=colour, lw=0.8)
         distances = [f"{values[i]:.2f} {name}" for name, values in moved.items()] if i else []
         text = "\n".join([f"z = {max(z[i], 0):.2f}" + (", moved by" if i else ""), *distances])
         ax.text(wave_obs[-1] + 40, 1 + i * height, text, color=colour, fontsize=6, va="center")
     top = max(np.nanpercentile(y[-1], 99.8), np.nanmax(model[-1])) + (len(z) - 1) * height
     ax.set(ylabel=f"{FLUX_LABEL} + offset", xlim=wave_obs[[0, -1]], ylim=(0, 1.05 * top))
     below.axhline(0, color="k", lw=0.5)
-    below.set_ylabel("obs − fit [σ]")
+    below.set_ylabel("obs − fit [σ],\nmedian of 25")
     fig.supxlabel("Observed wavelength [Å, vacuum]", fontsize=9)
     return fig
 
@@ -152,7 +152,8 @@ def plot_training(histories: Mapping[str, Mapping[str, list]], floor: float | No
     if floor is not None:
         ax.axhline(floor, color="k", lw=0.8, ls=(0, (1, 2)))
     held_out = np.concatenate([history["validation"] for history in histories.values()])
-    ax.set(xlabel="training step", ylabel="reduced χ²", ylim=(0.98, np.percentile(held_out, 90) * 1.05))
+    low, high = held_out.min(), np.percentile(held_out, 90)
+    ax.set(xlabel="training step", ylabel="reduced χ²", ylim=(low - 0.2 * (high - low), high + 0.3 * (high - low)))
     ax.legend(title="held-out spectra\n(thin: batches;\ndots: the truth)", title_fontsize=8, **BESIDE)
     return fig
 
@@ -173,7 +174,7 @@ def plot_gradient_weight(edges: NDArray, curves: Mapping[str, NDArray], inside: 
 
 
 def plot_fits(wave_obs: NDArray, y: NDArray, w: NDArray, model: NDArray, titles: Sequence[str], z: NDArray) -> Figure:
-    """Spectra y (n, L) with their models and, below each, residuals in units of sigma (running median of 25 bins)."""
+    """Spectra y (n, L) with their models and, below each, residuals in units of sigma (medians of 25 bins)."""
     size = {"figsize": (WIDTH, 2.1 * len(y)), "height_ratios": [2.2, 1] * len(y)}
     fig, axes = plt.subplots(2 * len(y), 1, **size, squeeze=False)
     for i, (ax, below) in enumerate(axes.reshape(-1, 2)):
@@ -183,12 +184,11 @@ def plot_fits(wave_obs: NDArray, y: NDArray, w: NDArray, model: NDArray, titles:
         low, high = np.percentile(y[i][used], [0.3, 99.7])
         ax.set(ylim=(min(low, 0), 1.15 * high), xticklabels=[])
         ax.set_title(titles[i], loc="left")
-        n = len(rest) // 25 * 25
-        pull = ((y[i] - model[i]) * np.sqrt(w[i]))[:n].reshape(-1, 25)  # 0 where unusable
-        pull = np.median(pull, axis=1)
+        pull = _pulls(*(part[[i]] for part in (y, model, w)))[0]
+        n = 25 * len(pull)
         below.stairs(pull, np.append(rest[:n:25], rest[n - 1]), color=MODEL, lw=0.8, baseline=None)
         below.axhline(0, color="k", lw=0.5)
-        edge = max(3, 1.1 * np.abs(pull).max())
+        edge = max(3, 1.1 * np.nanmax(np.abs(pull), initial=0))
         below.set_ylim(-edge, edge)
         for panel, label in ((ax, FLUX_LABEL), (below, "obs − fit\n[σ]")):
             panel.set_xlim(rest[[0, -1]])
@@ -196,6 +196,14 @@ def plot_fits(wave_obs: NDArray, y: NDArray, w: NDArray, model: NDArray, titles:
             panel.tick_params(labelsize=7)
     fig.supxlabel(REST_LABEL, fontsize=9)
     return fig
+
+
+def _pulls(y: NDArray, model: NDArray, w: NDArray) -> NDArray:
+    """Medians of residuals (N, L) in units of sigma in blocks of 25 bins, NaN where fewer than 5 were observed."""
+    n = y.shape[1] // 25 * 25
+    pulls = np.where((w > 0) & np.isfinite(model), (y - model) * np.sqrt(w), np.nan)[:, :n].reshape(len(y), -1, 25)
+    enough = np.isfinite(pulls).sum(axis=2) >= 5
+    return np.where(enough, np.nanmedian(np.where(enough[..., None], pulls, 0), axis=2), np.nan)
 
 
 def plot_applied(results: Results) -> Figure:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from paper_utils.autoencoder.model import N_REST, RestFrame
+from paper_utils.autoencoder.model import DARK, N_REST, RestFrame
 from paper_utils.stats import pca
 
 N_FITTED = 6000  # spectra that the components are fitted to
@@ -47,16 +47,26 @@ class PrincipalComponents(RestFrame):
 
     def most_probable(self, y: Tensor, z: Tensor, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Latents (N, K) that are most probable given what was observed, if those of galaxies are normally distributed
-        with unit variance; what they leave unexplained at z = 0, in sigma (N, R), 0 where it was not observed; and
-        where it was, as 0 and 1 (N, R)."""
+        with unit variance, and spectra come in any unit; what they leave unexplained at z = 0, in units of the error
+        per element of `wave_rest` (N, R), 0 where it was not observed; and where it was, as 0 and 1 (N, R).
+
+        A spectrum is A (start + s components), linear in A and A s. To divide it by its flux in some range instead
+        would make latents depend on what of that range is masked.
+        """
         x, w = self.deredshift(y, w, z)
+        start, _ = self.start()
+        unit = ((w * x * start).sum(dim=1) / (w * start.square()).sum(dim=1).clamp(min=1e-30))[:, None]
+        unit = torch.where(unit > 0, unit, 1.0).detach()  # for the prior, which is in units of the spectrum
         # A prior is as many more elements, each of which shows one latent to be 0 with a variance of 1.
-        k = len(self.components)
-        known = pca.Components(F.pad(self.mean, (0, k)), torch.cat([self.components, self.spread.diag().inverse()], 1))
-        zero = (self.middle / self.spread).expand(len(x), k)
-        s = (known.encode(torch.cat([x, zero], dim=1), F.pad(w, (0, k), value=1.0)) - self.middle) / self.spread
+        k, size = len(self.components), start.norm()
+        rows = torch.cat([self.components, self.spread.diag().inverse()], dim=1)
+        basis = torch.cat([F.pad(start[None] / size, (0, k)), rows])
+        prior = unit.pow(-2).expand(-1, k)
+        fit = pca.Components(torch.zeros_like(basis[0]), basis).encode(F.pad(x, (0, k)), torch.cat([w, prior], dim=1))
+        a = torch.maximum(fit[:, :1] / size, DARK * unit)
+        s = fit[:, 1:] / self.spread / a
         seen = w > 0
-        pull = (x - self.decode(s)) * torch.where(seen, w, 1).sqrt()  # the root of 0 has no slope
+        pull = (x - a * self.decode(s)) * torch.where(seen, w, 1).sqrt()  # the root of 0 has no slope
         return s, torch.where(seen, pull, 0), seen.to(x)
 
     def start(self) -> tuple[Tensor, Tensor]:

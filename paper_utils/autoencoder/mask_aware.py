@@ -5,16 +5,18 @@ another spectrum to it, and its latents move. Here masks and variances are input
 where a redshift does no more than hide a part. The encoder begins with the latents of principal components that are
 most probable given what is in view, and corrects them by what they leave unexplained: a first answer to the paper's
 closing request, for invariant encodings that use all there is to see of each galaxy. The decoder is the published one.
-Instance norm hides the amplitude from the published encoder; here spectra are first brought to a unit of their own, the
-mean flux at wavelengths in view at every redshift, for the median of all that is in view changes with it.
+Instance norm hides the amplitude from the published encoder; here it is fitted with the coefficients, so that latents
+do not know the unit of a spectrum, which as the median of what is in view changes with redshift.
 """
 
 import torch
 from torch import Tensor, nn
 
+from paper_utils.autoencoder import linear
 from paper_utils.autoencoder.apply import SpectrumAutoencoder, latents
 from paper_utils.autoencoder.linear import PrincipalComponents
-from paper_utils.autoencoder.model import Z_MAX, apart, chi2, matched, moved, reconstruction_loss, weighted_mse
+from paper_utils.autoencoder.model import DARK, Z_MAX, apart, chi2, matched, moved, reconstruction_loss, weighted_mse
+from paper_utils.base.containers import WAVE_OBS
 from paper_utils.nets.model_file import Model
 from paper_utils.nets.plan import Batch
 
@@ -22,6 +24,7 @@ CHANNELS = (16, 32)
 KERNEL, STRIDE = 11, 5
 IN_VIEW = (3800.0, 6170.0)  # Angstrom at z = 0: an SDSS spectrum shows it from z = 0 to 0.5
 HIDDEN = 128
+GAP = 0.4  # of a spectrum's elements that are hidden at most, in training
 
 
 class MaskAwareEncoder(Model):
@@ -49,19 +52,10 @@ class MaskAwareEncoder(Model):
 
     def forward(self, y: Tensor, z: Tensor, w: Tensor) -> Tensor:
         with torch.autocast(y.device.type, enabled=False):  # sums of weights need more digits than bfloat16 has
-            s, residuals, observed = self.linear.most_probable(*self.in_unit(y, z, w))
+            s, residuals, observed = self.linear.most_probable(y, z, w)
         # asinh, so that no line outweighs all else.
         seen = self.features(torch.stack([residuals.asinh(), observed], dim=1))
         return s + self.correction(torch.cat([seen, s], dim=1))
-
-    def in_unit(self, y: Tensor, z: Tensor, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(y, z, w) in units of the mean flux in `IN_VIEW`, or of all where nothing of that was observed."""
-        wave = self.linear.wave_obs.to(z) / (1 + z[:, None])
-        there = (wave > IN_VIEW[0]) & (wave < IN_VIEW[1]) & (w > 0)
-        there = torch.where(there.any(dim=1, keepdim=True), there, w > 0).to(y)
-        unit = (there * y).sum(dim=1, keepdim=True) / there.sum(dim=1, keepdim=True).clamp(min=1)
-        unit = torch.where(unit > 0, unit, 1.0)
-        return y / unit, z, w * unit.square()
 
 
 class MaskAwareAutoencoder(SpectrumAutoencoder):
@@ -73,10 +67,12 @@ class MaskAwareAutoencoder(SpectrumAutoencoder):
         super().__init__(n_latent, channels)
 
     def begin(self, data: Batch) -> None:
-        """Start as principal components of spectra {"y", "w", "z"} in the encoder's unit: with their most probable
-        latents, and a linear decoder."""
+        """Start as principal components of spectra {"y", "w", "z"}: with their most probable latents, and a linear
+        decoder."""
         twin = self.encoder.linear
-        data = dict(zip("yzw", self.encoder.in_unit(data["y"], data["z"], data["w"]), strict=True))
+        data = {name: data[name][: linear.N_FITTED] for name in "ywz"}
+        unit = in_view(data["y"], data["z"], data["w"])
+        data |= {"y": data["y"] / unit, "w": data["w"] * unit.square()}
         twin.learn(data).standardise(latents(twin, data))
         self.start_from(*twin.start())
 
@@ -85,12 +81,32 @@ class MaskAwareAutoencoder(SpectrumAutoencoder):
         return self.encoder(y, z, torch.ones_like(y) if w is None else w)
 
 
+def in_view(y: Tensor, z: Tensor, w: Tensor) -> Tensor:
+    """Mean flux (N, 1) in `IN_VIEW`, or of all where nothing of that was observed: a unit to learn components in."""
+    wave = torch.as_tensor(WAVE_OBS, device=z.device) / (1 + z[:, None])
+    there = (wave > IN_VIEW[0]) & (wave < IN_VIEW[1]) & (w > 0)
+    there = torch.where(there.any(dim=1, keepdim=True), there, w > 0).to(y)
+    unit = (there * y).sum(dim=1, keepdim=True) / there.sum(dim=1, keepdim=True).clamp(min=1)
+    return torch.where(unit > DARK, unit, 1.0)
+
+
+def with_gap(y: Tensor, w: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Spectra of which up to `GAP` of the elements, next to each other, are hidden."""
+    n, n_wave = y.shape
+    length, at = (torch.rand(n, 1, generator=generator, device=y.device) for _ in range(2))
+    length, at = (GAP * n_wave * length).long(), (n_wave * at).long()
+    element = torch.arange(n_wave, device=y.device)
+    hidden = (element >= at) & (element < at + length)
+    return torch.where(hidden, 1.0, y), torch.where(hidden, 0.0, w)
+
+
 def completion_loss(
     model: MaskAwareAutoencoder, batch: Batch, generator: torch.Generator, consistency: float = 0.0
 ) -> dict[str, Tensor]:
-    """Eq. 1 of spectra {"y", "w", "z"}, drawn from what is left of half of them at another redshift, of 0 to 0.5.
+    """Eq. 1 of spectra {"y", "w", "z"}, drawn from what is left of half of them at another redshift, of 0 to 0.5, and
+    behind a gap (`with_gap`).
 
-    What the moved copy does not show has to be inferred from the rest, to fit the whole spectrum.
+    What the copy does not show has to be inferred from the rest, to fit the whole spectrum.
     consistency : weight of the penalty on how far the copies' latents are from those of the whole spectra, as in
         `model.reconstruction_loss`, which it is in evaluation.
     """
@@ -99,7 +115,8 @@ def completion_loss(
     y, w, z = (batch[name] for name in "ywz")
     n = len(z) // 2
     z_new = Z_MAX * torch.rand(n, generator=generator, device=z.device)
-    *new, _ = moved(y[:n], w[:n], z[:n], z_new.to(z.dtype))
+    y_new, w_new, z_new, _ = moved(y[:n], w[:n], z[:n], z_new.to(z.dtype))
+    new = (*with_gap(y_new, w_new, generator), z_new)
     y_seen, w_seen, z_seen = (torch.cat([copy, old[n:]]) for copy, old in zip(new, (y, w, z), strict=True))
     s = model.encode(y_seen, z_seen, w_seen)
     seen = matched(model.observe(model.decode(s).float(), z), y, w)

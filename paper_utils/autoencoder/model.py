@@ -20,7 +20,7 @@ Z_MAX = 0.5
 KERNELS, POOLS = (5, 11, 21), (5, 11, None)
 CHANNELS = (128, 256, 512)
 LEAK = 0.01  # slope of the decoder's leaky ReLU below zero
-FLOOR = 1e-4  # variance of latents that keeps the scatter of a batch from being singular
+FLOOR = 1e-4  # of the latents' mean variance, which keeps the scatter of a batch from being singular
 DARK = 0.1  # a share of the median flux below which a spectrum has next to no light
 N_REST = 5875  # "R = L (1 + z_max)" is 5838; the printed number of elements is kept
 
@@ -208,7 +208,7 @@ def amplitude(model: Tensor, y: Tensor, w: Tensor) -> Tensor:
     Instance norm hides the amplitude of a spectrum from the encoder, and the median over the observed range depends on
     the redshift: one known factor per spectrum is better fitted than guessed (as the authors' later code does too).
     """
-    return ((w * y * model).sum(dim=1) / (w * model.square()).sum(dim=1))[:, None]
+    return ((w * y * model).sum(dim=1) / (w * model.square()).sum(dim=1).clamp(min=1e-30))[:, None]
 
 
 def matched(model: Tensor, y: Tensor, w: Tensor) -> Tensor:
@@ -236,13 +236,18 @@ def latent_loss(encoder: Encoder, batch: Batch, generator: torch.Generator) -> d
 
 
 def apart(s: Tensor, origin: Tensor) -> Tensor:
-    """Mean squared distance of latents (N, S) from others, in units of the batch's scatter (Mahalanobis' over S): no
-    linear transform of the latents makes it smaller. N > S."""
-    s, origin = s.float(), origin.float()
-    with torch.autocast(s.device.type, enabled=False):
-        scatter = origin.T.cov() + FLOOR * torch.eye(s.shape[1], device=s.device)
-        away = torch.linalg.solve_triangular(torch.linalg.cholesky(scatter), (s - origin).T, upper=False)
-    return away.square().mean()
+    """Mean squared distance of latents (N, S) from others, in units of the batch's scatter (Mahalanobis' over S), so
+    that to scale, rotate or mix them changes nothing. In a batch of fewer than S + 3 each latent is in units of its own
+    scatter alone."""
+    s, origin = s.double(), origin.double()
+    n, k = s.shape
+    scatter = origin.T.cov()
+    if n < k + 3:
+        scatter, k = scatter.diag().diag(), 1
+    scatter = scatter + FLOOR * scatter.diag().mean() * torch.eye(len(scatter)).to(s)
+    away = torch.linalg.solve_triangular(torch.linalg.cholesky(scatter), (s - origin).T, upper=False)
+    # The inverse of a small sample's scatter is too large by this.
+    return away.square().mean().float() * max(n - k - 2, 1) / (n - 1)
 
 
 def reconstruction_loss(

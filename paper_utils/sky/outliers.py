@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import median_filter
 
 from paper_utils.base.constants import C_KMS, FWHM
 from paper_utils.base.containers import Spectra
@@ -59,11 +60,12 @@ def artefact(spectra: Spectra, rng: np.random.Generator) -> NDArray:
 
 
 def sky_residual(spectra: Spectra, rng: np.random.Generator) -> NDArray:
-    """Airglow of which too much or too little was subtracted: 5 - 20 median sigma at its brightest line."""
+    """Airglow of which too much or too little was subtracted: 5 - 20 sigma where it is worst, of usable pixels."""
     sky = spectrograph.sky(spectra.wave_obs)
-    airglow = np.clip(sky - np.median(sky), 0, None)
+    airglow = np.clip(sky - median_filter(sky, 301), 0, None)
+    worst = (airglow * np.sqrt(spectra.ivar)).max(axis=1, keepdims=True)
     peak = rng.uniform(5, 20, (len(spectra), 1)) * rng.choice([-1, 1], (len(spectra), 1))
-    return spectra.flux + peak * _sigma(spectra) * airglow / airglow.max()
+    return spectra.flux + peak * airglow / worst
 
 
 def lens(spectra: Spectra, rng: np.random.Generator) -> NDArray:
@@ -86,7 +88,8 @@ def quasar(spectra: Spectra, rng: np.random.Generator) -> NDArray:
 
 
 def star(spectra: Spectra, rng: np.random.Generator) -> NDArray:
-    """A star, g - i = 0.2 to 3.3, that was taken for a galaxy at the redshift that is given."""
+    """A star, g - i = 0.2 to 3.3, that was taken for a galaxy at the redshift that is given: its continuum and broad
+    bands, for `sky.stars` has no single lines."""
     return _instead(spectra, stars.at(rng.uniform(0.2, 3.3, len(spectra)), spectra.wave_obs), rng)
 
 

@@ -220,4 +220,18 @@ def test_the_penalty_does_not_know_how_latents_are_scaled_or_mixed():
     near, far = (float(ae.apart(origin + size * noise, origin)) for size in (0.1, 0.3))
     assert far == pytest.approx(9 * near, rel=1e-3)
     assert near == pytest.approx(0.01, rel=0.1)
-    assert float(ae.apart((origin + 0.1 * noise) @ mixing, origin @ mixing)) == pytest.approx(near, rel=0.02)
+    for change in (lambda s: s @ mixing, lambda s: 1e-5 * s, lambda s: 1e5 * s):
+        assert float(ae.apart(change(origin + 0.1 * noise), change(origin))) == pytest.approx(near, rel=0.02)
+
+
+@pytest.mark.parametrize("n", [5, 12, 32, 200])
+def test_the_penalty_does_not_know_the_size_of_the_batch(n):
+    generator = torch.Generator().manual_seed(1)
+    found = []
+    for _ in range(300):
+        origin, noise = torch.randn(2, n, 8, generator=generator)
+        found.append(float(ae.apart(origin + 0.1 * noise, origin)))
+    assert np.median(found) == pytest.approx(0.01, rel=0.5 if n < 11 else 0.3)
+    same = torch.ones(n, 8)
+    assert np.isfinite(float(ae.apart(origin, origin)))
+    assert not np.isnan(float(ae.apart(same + 1e-3 * noise, same + 1e-6 * origin)))

@@ -6,9 +6,10 @@ from test_autoencoder_use import spectra
 
 from paper_utils.autoencoder import apply
 from paper_utils.autoencoder.linear import PrincipalComponents
-from paper_utils.autoencoder.mask_aware import MaskAwareAutoencoder, completion_loss
+from paper_utils.autoencoder.mask_aware import MaskAwareAutoencoder, completion_loss, in_view, with_gap
 from paper_utils.autoencoder.model import chi2, moved, normalised, shifted
 from paper_utils.autoencoder.probes import gradient_weight
+from paper_utils.base.containers import WAVE_OBS
 from paper_utils.nets import training
 from paper_utils.nets.model_file import Model
 from paper_utils.nets.plan import Plan
@@ -36,8 +37,9 @@ def begun(data):
 def test_it_begins_as_the_best_linear_fit(data):
     """Where the noise is small the prior has no say: latents and spectra are those of weighted least squares."""
     model = begun(data)
-    y, _, w = model.encoder.in_unit(data["y"], data["z"], data["w"])
-    made, linear = (apply.reconstruct(each, data | {"y": y, "w": w}) for each in (model, model.encoder.linear))
+    unit = in_view(*(data[name] for name in "yzw"))
+    in_unit = data | {"y": data["y"] / unit, "w": 100 * data["w"] * unit.square()}
+    made, linear = (apply.reconstruct(each, in_unit) for each in (model, model.encoder.linear))
     assert torch.allclose(made.s, linear.s, atol=0.05)
     assert torch.allclose(made.rest, linear.rest, atol=0.02 * linear.rest.abs().max())
 
@@ -61,20 +63,56 @@ def test_latents_do_not_know_the_unit(data):
         assert torch.allclose(model.encode(y_own, z_new, w_own), alike, atol=1e-3)
 
 
+@pytest.mark.parametrize("hidden", [(3000, 4500), (4000, 5000), (5500, 9300)])
+def test_latents_hold_still_whatever_is_hidden(data, hidden):
+    """Nor do they, but for what is not known then: spectra of two kinds of light, in any part of the range."""
+    model, z = begun(data), data["z"]
+    rest = torch.tensor(WAVE_OBS, dtype=torch.float32) / (1 + z[:, None])
+    gone = (rest > hidden[0]) & (rest < hidden[1])
+    with torch.no_grad():
+        s = model.encode(data["y"], z, data["w"])
+        part = model.encode(torch.where(gone, 1, data["y"]), z, torch.where(gone, 0, data["w"]))
+    assert gone.float().mean() > 0.1
+    assert (part - s).abs().median() < 0.03
+    assert (part - s).abs().max() < 0.5
+
+
+def test_one_bad_element_that_is_known_to_be_bad_moves_nothing(data):
+    model, (y, z, w) = begun(data), (data[name].clone() for name in "yzw")
+    s = model.encode(y, z, w)
+    y[:, 1500], w[:, 1500] = 1e4, 1e-9
+    assert torch.allclose(model.encode(y, z, w), s, atol=0.02)
+
+
 def test_most_probable_latents_are_those_of_the_normal_posterior(twin, data):
-    """An independent code agrees: the mean of a normal posterior by its covariance."""
+    """An independent code agrees: the mean of a normal posterior by its covariance, of amplitude and coefficients."""
     y, z, w = (data[name][:5] for name in "yzw")
-    w = w / 3000  # so noisy that the prior counts
+    w = w / 3000  # so much noise that the prior counts
     s, residuals, observed = twin.most_probable(y, z, w)
-    x, v = twin.deredshift(y, w, z)
-    mean, change = twin.start()
+    rest, w_rest = (part.double() for part in twin.deredshift(y, w, z))
+    start, components = (part.double() for part in twin.start())
     for i in range(5):
-        precision = torch.eye(2, dtype=torch.float64) + (change.double() * v[i].double()) @ change.T.double()
-        expected = torch.linalg.solve(precision, change.double() @ (v[i] * (x[i] - mean)).double())
-        assert torch.allclose(s[i].double(), expected, atol=2e-3)
-        assert s[i].norm() < twin.encode(y[i : i + 1], z[i : i + 1], w[i : i + 1]).norm()  # drawn to the mean
-    assert torch.equal(observed, (v > 0).float())
+        unit = (w_rest[i] * rest[i] * start).sum() / (w_rest[i] * start.square()).sum()
+        basis = torch.cat([start[None], components])
+        precision = (basis * w_rest[i]) @ basis.T + torch.diag(torch.tensor([0.0, 1, 1])) / unit.square()
+        fit = torch.linalg.solve(precision, basis @ (w_rest[i] * rest[i]))
+        expected = fit[1:] / fit[0]
+        assert torch.allclose(s[i].double(), expected, atol=0.02)
+        unexplained = (rest[i] - fit[0] * (start + expected @ components)) * w_rest[i].sqrt()
+        assert torch.allclose(residuals[i].double(), unexplained, atol=0.05)
+    assert torch.equal(observed > 0, twin.deredshift(y, w, z)[1] > 0)
     assert not residuals[observed == 0].any()
+
+
+def test_gaps_hide_what_they_cover():
+    y, w = torch.full((400, 1000), 3.0), torch.ones(400, 1000)
+    y_new, w_new = with_gap(y, w, torch.Generator().manual_seed(0))
+    hidden = w_new == 0
+    assert (y_new[hidden] == 1).all()
+    assert (y_new[~hidden] == 3).all()
+    assert hidden.float().mean(dim=1).max() <= 0.4
+    assert 0.1 < hidden.float().mean() < 0.2
+    assert ((hidden[:, 1:] != hidden[:, :-1]).sum(dim=1) <= 2).all()  # one gap each
 
 
 def test_what_is_hidden_has_no_say(data):

@@ -65,15 +65,42 @@ def test_flux_of_lines_is_conserved(desi):
         assert after == pytest.approx(before, rel=5e-3)
 
 
-def test_errors_are_those_of_single_pixels():
-    """Of pure noise the reduced chi^2 is 1 after rebinning and smoothing."""
-    lsf = np.full(DESI.size, 30.0)
-    many = of(DESI, np.zeros((6, DESI.size)), sigma=2.0, lsf=lsf)
-    found = spectrographs.as_sdss(many)
-    chi2 = (found.flux.astype(float) ** 2 * found.ivar)[:, 100:-100]
-    assert chi2.mean() == pytest.approx(1, abs=0.15)
-    for part in np.array_split(np.arange(chi2.shape[1]), 4):
-        assert chi2[:, part].mean() == pytest.approx(1, abs=0.25)
+@pytest.mark.parametrize("step", [0.8, 1.25, 2.0, 4.0])
+def test_errors_are_those_of_single_pixels(step):
+    """Of pure noise the reduced chi^2 is 1 after rebinning, and after smoothing as well."""
+    wave = np.arange(3600, 9824, step)
+    for lsf, margin in ((200.0, 0.06), (30.0, 0.12)):
+        many = of(wave, np.zeros((6, wave.size)), sigma=2.0, lsf=np.full(wave.size, lsf))
+        found = spectrographs.as_sdss(many)
+        chi2 = (found.flux.astype(float) ** 2 * found.ivar)[:, 100:-100]
+        for part in np.array_split(np.arange(chi2.shape[1]), 3):
+            assert chi2[:, part].mean() == pytest.approx(1, abs=margin), lsf
+
+
+def test_between_the_arms_of_a_spectrograph_nothing_was_observed(desi):
+    """Pixels beside a gap do not reach into it, be it between arms or of pixels that were dropped."""
+    there = ((DESI < 5000) | (DESI > 6000)) & ~((DESI > 7000) & (DESI < 7080))
+    part = of(DESI[there], desi.flux[:, there], sigma=0.1, lsf=desi.lsf_kms[there])
+    found = spectrographs.as_sdss(part)
+    gap = ((WAVE_OBS > 5002) & (WAVE_OBS < 5998)) | ((WAVE_OBS > 7002) & (WAVE_OBS < 7078))
+    assert (found.ivar[:, gap] == 0).all()
+    assert (found.ivar[:, ~gap & (np.abs(WAVE_OBS - 5500) > 510) & (np.abs(WAVE_OBS - 7040) > 45)] > 0).all()
+
+
+def test_a_grid_of_sdss_with_another_start_is_only_shifted():
+    """BOSS's: its pixels are those of `WAVE_OBS`, with their errors."""
+    boss = 10 ** (3.5528 + 1e-4 * np.arange(4600))
+    one = of(boss, np.ones((6, boss.size)), sigma=0.5)
+    found = spectrographs.as_sdss(one)
+    assert np.allclose(found.flux, one.flux[:, 252 : 252 + WAVE_OBS.size], atol=1e-3)
+    assert np.allclose(found.ivar, 4, rtol=1e-3)
+    assert np.allclose(found.lsf_kms, lsf_km_s(WAVE_OBS), rtol=1e-3)
+
+
+def test_a_resolution_that_is_no_number_is_refused(desi):
+    lsf = np.where(DESI > 9000, np.nan, desi.lsf_kms)
+    with pytest.raises(DataError, match="resolution"):
+        spectrographs.as_sdss(replace(desi, lsf_kms=lsf))
 
 
 def test_bad_pixels_stay_bad_and_do_not_spread(desi):
