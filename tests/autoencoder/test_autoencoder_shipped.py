@@ -58,6 +58,18 @@ def test_it_is_nearer_to_the_truth_than_principal_components_of_these_very_spect
     assert distance(ours) < 0.6 * distance(linear)
 
 
+@pytest.mark.parametrize("hidden", [(3000, 4500), (3000, 5600), (5500, 9000)])
+def test_latents_hold_still_behind_a_mask(model, galaxies, hidden):
+    """In units of each direction's scatter, of galaxies of which a part is hidden; noise alone moves them by 0.25."""
+    data = apply.prepared(galaxies)
+    rest = torch.tensor(WAVE_OBS, dtype=torch.float32) / (1 + data["z"][:, None])
+    gone = (rest > hidden[0]) & (rest < hidden[1])
+    part = data | {"y": torch.where(gone, 1, data["y"]), "w": torch.where(gone, 0, data["w"])}
+    whole, rest = (apply.latents(model, each) for each in (data, part))
+    assert probes.displacement(rest, whole, whole).median() < 0.5
+    assert (apply.percentile(model.distance(rest), model.distances.expand(len(rest), -1)) > 99).float().mean() < 0.05
+
+
 def test_a_wrong_redshift_is_mended_and_flagged(model, galaxies):
     """By 400 km/s: the decoder's spectrum tells the true one, within the errors that are stated."""
     wrong = replace(galaxies, z=galaxies.z + 400 / C_KMS * (1 + galaxies.z))
@@ -111,7 +123,9 @@ def test_real_spectra_keep_their_redshifts(model):
     assert len(table) == 9
     flagged = table["flag"] != ""
     assert (np.abs(table["dv_kms"]) < 150)[~flagged].all()
-    assert (np.abs(table["dv_kms"]) < 30).sum() >= 8
+    quasar = np.array([name in ("0752-52251-0323", "1599-53089-0469") for name in table["id"]])
+    assert (np.abs(table["dv_kms"]) < 30)[~quasar].all()
+    assert flagged[quasar].all()
     # The others have active nuclei or starbursts.
     plain = [name in ("0390-51900-0282", "4055-55359-0006") for name in table["id"]]
     assert (table["chi2"] < 1.5)[plain].all()
