@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +9,14 @@ import numpy as np
 from paper_utils.base.containers import Spectra
 from paper_utils.base.errors import DataError
 from paper_utils.base.wavelengths import lsf_km_s
-from paper_utils.files import fits_files, sdss, spectrographs
+from paper_utils.files import fits_files, sdss
 
 
-def read(files: Sequence[Path | str], z: float | None = None, *, as_sdss: bool = False) -> Spectra:
+def read(files: Sequence[Path | str], z: float | None = None) -> Spectra:
     """The spectra of SDSS files, folders of them, or files of `Spectra.save`, as one, with `lsf_kms` (N, L).
 
-    z : replaces the files' redshifts.   as_sdss : each file's spectra as `spectrographs.as_sdss` makes them, whatever
-    their wavelengths; files of one kind otherwise.
-    The resolution is that of the file (`lsf_kms`, `wdisp`), or of the SDSS spectrograph. Raises DataError for a file
-    that cannot be used, and for objects twice.
+    z : replaces the files' redshifts.   The resolution is that of the file (`wdisp`), or of the SDSS spectrograph.
+    Raises DataError for a file that cannot be used, and for objects twice.
     """
     if not files:
         raise DataError("no files", remedy="Give spec-PLATE-MJD-FIBER.fits files.")
@@ -30,9 +27,6 @@ def read(files: Sequence[Path | str], z: float | None = None, *, as_sdss: bool =
         lsf = part.lsf_kms
         if lsf is None:
             lsf = sdss.read_lsf(file) if file.name.endswith(fits_files.ENDINGS) else lsf_km_s(part.wave_obs)
-        if as_sdss:
-            part = spectrographs.as_sdss(replace(part, lsf_kms=lsf))
-            lsf = part.lsf_kms
         parts.append(part)
         widths.append(np.broadcast_to(lsf, part.flux.shape))
         if not np.array_equal(part.wave_obs, parts[0].wave_obs):

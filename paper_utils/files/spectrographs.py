@@ -3,7 +3,10 @@
 What a model learned of SDSS spectra it can then tell of others, as far as their wavelengths overlap.
 """
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -12,12 +15,24 @@ from paper_utils.base.containers import WAVE_OBS, Spectra
 from paper_utils.base.errors import DataError
 from paper_utils.base.rebin import broaden, rebin, sample
 from paper_utils.base.wavelengths import KM_S_PER_BIN, lsf_km_s, pixel_edges
+from paper_utils.files import sdss, spectra
 
 CHUNK = 500  # spectra at once
 FEW = 500  # pixels that two wavelength ranges have to share
 
 
-def as_sdss(spectra: Spectra) -> Spectra:
+def read(files: Sequence[Path | str], z: float | None = None) -> Spectra:
+    """The spectra of files and folders of any wavelengths, as `spectra.read` finds them, as one, each `as_sdss`."""
+    if not files:
+        raise DataError("no files", remedy="Give spec-PLATE-MJD-FIBER.fits files.")
+    each = itertools.chain.from_iterable(sdss.files_in(path) if path.is_dir() else [path] for path in map(Path, files))
+    parts = [as_sdss(spectra.read([file], z)) for file in each]
+    names = ("flux", "ivar", "z", "ids", "lsf_kms")
+    stack = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return Spectra(wave_obs=WAVE_OBS, **stack).check()
+
+
+def as_sdss(given: Spectra) -> Spectra:
     """The spectra on `WAVE_OBS`, flux conserved, ivar 0 where they do not reach, with `lsf_kms` (N, L).
 
     Where the resolution (`lsf_kms`; that of SDSS if None) is better than that of SDSS, flux is smoothed to it; where it
@@ -27,22 +42,22 @@ def as_sdss(spectra: Spectra) -> Spectra:
     `WAVE_OBS` are returned as they are.
     Raises DataError where fewer than `FEW` pixels of `WAVE_OBS` are covered, and for a resolution that is no number.
     """
-    lsf = lsf_km_s(spectra.wave_obs) if spectra.lsf_kms is None else spectra.lsf_kms
-    lsf = np.broadcast_to(lsf, spectra.flux.shape)
+    lsf = lsf_km_s(given.wave_obs) if given.lsf_kms is None else given.lsf_kms
+    lsf = np.broadcast_to(lsf, given.flux.shape)
     if not np.isfinite(lsf).all():
         raise DataError("the resolution is not a number", remedy="Give km/s (sigma), or none.", row="lsf_kms")
-    if len(spectra.wave_obs) == len(WAVE_OBS) and np.allclose(spectra.wave_obs, WAVE_OBS, rtol=1e-7):
-        return replace(spectra, wave_obs=WAVE_OBS, lsf_kms=lsf)
-    ends = pixel_edges(spectra.wave_obs)[[0, -1]]
+    if len(given.wave_obs) == len(WAVE_OBS) and np.allclose(given.wave_obs, WAVE_OBS, rtol=1e-7):
+        return replace(given, wave_obs=WAVE_OBS, lsf_kms=lsf)
+    ends = pixel_edges(given.wave_obs)[[0, -1]]
     if (covered := ((ends[0] < WAVE_OBS) & (ends[1] > WAVE_OBS)).sum()) < FEW:
-        low, high = spectra.wave_obs[[0, -1]]
+        low, high = given.wave_obs[[0, -1]]
         problem = f"the wavelengths run over {low:.0f}-{high:.0f} A and cover {covered} of {len(WAVE_OBS)} pixels"
         remedy = f"Give spectra that show more of {WAVE_OBS[0]:.0f}-{WAVE_OBS[-1]:.0f} A (vacuum, observed)."
         raise DataError(problem, remedy=remedy, row="wave_obs")
-    parts = np.array_split(np.arange(len(spectra)), -(-len(spectra) // CHUNK))
-    columns = zip(*(_as_sdss(spectra.wave_obs, spectra.flux[i], spectra.ivar[i], lsf[i]) for i in parts), strict=True)
+    parts = np.array_split(np.arange(len(given)), -(-len(given) // CHUNK))
+    columns = zip(*(_as_sdss(given.wave_obs, given.flux[i], given.ivar[i], lsf[i]) for i in parts), strict=True)
     columns = dict(zip(("flux", "ivar", "lsf_kms"), map(np.concatenate, columns), strict=True))
-    return replace(spectra, wave_obs=WAVE_OBS, **columns, clean=None, truth=None)
+    return replace(given, wave_obs=WAVE_OBS, **columns, clean=None, truth=None)
 
 
 def _as_sdss(wave: np.ndarray, flux: np.ndarray, ivar: np.ndarray, lsf: np.ndarray) -> tuple[np.ndarray, ...]:

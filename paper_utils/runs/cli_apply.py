@@ -124,10 +124,10 @@ def _latents(file: Path, objects: list[Path], z: float | None, redshifts: bool, 
     from paper_utils.autoencoder import figures
     from paper_utils.autoencoder.apply import SpectrumAutoencoder
     from paper_utils.base import plots
-    from paper_utils.files import spectra as spectra_files
+    from paper_utils.files import spectrographs
     from paper_utils.runs import report
 
-    spectra = spectra_files.read(objects, z, as_sdss=True)
+    spectra = spectrographs.read(objects, z)
     results = SpectrumAutoencoder.load(file).apply(spectra, redshifts, progress=True)
     results.save(table)
     plots.save(figures.plot_applied(results), table.with_name("summary.png"))

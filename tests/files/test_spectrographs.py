@@ -159,7 +159,7 @@ def test_files_of_different_spectrographs_are_read_in_one_call(desi, tmp_path):
     short = of(WAVE_OBS, seen(WAVE_OBS, 70.0))
     replace(short, ids=np.array([f"s{i}" for i in range(6)])).save(tmp_path / "sdss.h5")
     files = [tmp_path / "desi.h5", tmp_path / "sdss.h5"]
-    both = spectra_files.read(files, as_sdss=True)
+    both = spectrographs.read(files)
     assert list(both.ids[[0, 6]]) == ["g0", "s0"]
     assert both.flux.shape == both.lsf_kms.shape == (12, WAVE_OBS.size)
     with pytest.raises(DataError, match="other wavelengths"):
